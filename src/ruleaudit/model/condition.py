@@ -1,0 +1,181 @@
+"""Conditions: boolean expressions over tests of one packet.
+
+A condition says *what a rule matches*, in the field's words, and nothing of how that is decided: `packets` turns it into
+a packet set, `analysis.trace` evaluates it on one packet. What has no exact meaning is an `Opaque` test: a boolean
+unknown that keeps its name, so that equal tests stay equal.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from ruleaudit.model.fields import Field, State
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Matches every packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Matches no packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of the items; in the order in which the kernel evaluates them."""
+
+    items: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of the items."""
+
+    items: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite of the item."""
+
+    item: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The field lies in one of the closed intervals (sorted, disjoint)."""
+
+    field: Field
+    intervals: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """(field & mask) == value; value has no bit outside mask, else nothing matches."""
+
+    field: Field
+    mask: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """The interface (Field.IIF or Field.OIF) has this name; a trailing `+` stands for any rest of the name.
+
+    A hook where the interface does not exist (no input interface in OUTPUT) matches no positive test.
+    """
+
+    field: Field
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """conntrack's state of the packet is one of these."""
+
+    states: frozenset[State]
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """The packet travels in the original (or reply) direction of its entry; only meaningful where there is an entry."""
+
+    original: bool
+
+
+class Scope(Enum):
+    """Between which packets an opaque test is known to give the same answer (design section 3.1)."""
+
+    CONNECTION = "connection"  #: reads only addresses, ports or protocol: the same for every packet with these
+    ENTRY = "entry"  #: reads the conntrack entry: the same for every packet of a connection
+    PACKET = "packet"  #: a function of the packet alone (length, ttl, string): one variable per (text, role)
+    MEMORY = "memory"  #: has memory or a clock (limit, recent, time): one variable per (rule, role)
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A test whose answer cannot be known here; `name` identifies it (its normalised text, sides left out).
+
+    `reads` are the fields it looks at, in order (`-m set --match-set wl src,dst` reads SADDR, DPORT), for Scope.CONNECTION.
+    """
+
+    name: str
+    scope: Scope
+    reads: tuple[Field, ...] = ()
+
+
+Condition = Always | Never | And | Or | Not | Values | Masked | Interface | States | Direction | Opaque
+
+ALWAYS = Always()
+NEVER = Never()
+
+#: An entry hangs on the packet (fact section 3): NEW, ESTABLISHED or RELATED.
+HAS_ENTRY = States(frozenset({State.NEW, State.ESTABLISHED, State.RELATED}))
+
+
+def all_of(items: Iterable[Condition]) -> Condition:
+    """The conjunction, flattened, without needless Always."""
+    flat: list[Condition] = []
+    for item in items:
+        if isinstance(item, Never):
+            return NEVER
+        if isinstance(item, And):
+            flat.extend(item.items)
+        elif not isinstance(item, Always):
+            flat.append(item)
+    return flat[0] if len(flat) == 1 else And(tuple(flat)) if flat else ALWAYS
+
+
+def any_of(items: Iterable[Condition]) -> Condition:
+    """The disjunction, flattened, without needless Never."""
+    flat: list[Condition] = []
+    for item in items:
+        if isinstance(item, Always):
+            return ALWAYS
+        if isinstance(item, Or):
+            flat.extend(item.items)
+        elif not isinstance(item, Never):
+            flat.append(item)
+    return flat[0] if len(flat) == 1 else Or(tuple(flat)) if flat else NEVER
+
+
+def negate(item: Condition, negated: bool = True) -> Condition:
+    """The opposite of a condition when `negated`, else the condition itself."""
+    match item:
+        case _ if not negated:
+            return item
+        case Always():
+            return NEVER
+        case Never():
+            return ALWAYS
+        case Not(inner):
+            return inner
+        case _:
+            return Not(item)
+
+
+def tests(condition: Condition) -> Iterable[Condition]:
+    """Every leaf test of a condition, left to right."""
+    match condition:
+        case And(items) | Or(items):
+            for item in items:
+                yield from tests(item)
+        case Not(item):
+            yield from tests(item)
+        case _:
+            yield condition
+
+
+def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """The same values as sorted, disjoint, non-touching intervals."""
+    out: list[Interval] = []
+    for low, high in sorted(intervals):
+        if out and low <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], max(out[-1][1], high))
+        else:
+            out.append((low, high))
+    return tuple(out)

@@ -1,0 +1,236 @@
+"""The one firewall that both languages mean: tables, chains, rules, verdicts and effects.
+
+Everything is an immutable value. A rule keeps the span of its text, so that every statement can point at a line.
+Sources: iptables(8), iptables-extensions(8), nft(8); priorities from linux/netfilter_ipv4.h.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from ruleaudit.model.condition import ALWAYS, Condition, all_of
+from ruleaudit.model.fields import Family, Hook
+from ruleaudit.source import SourceFile, Span
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The packet goes on to the next rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """This base chain is done with the packet; later base chains still see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The packet is gone, silently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The packet is gone and answered; `kind` as in --reject-with (`tcp-reset`, `icmp-port-unreachable`...)."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Userspace decides; `number` with its options names the queue."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Go through a user chain and come back."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go through a user chain and come back to the caller of this chain."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Back to the caller; in a base chain: its policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A target that is not understood: it may end the packet's way in any fashion, or let it go on."""
+
+    text: str
+
+
+Verdict = Continue | Accept | Drop | Reject | Queue | Jump | Goto | Return | Unknown
+
+# -- effects --------------------------------------------------------------------------------------
+
+
+class EffectKind(Enum):
+    """What a rule does besides deciding (design section 3.3)."""
+
+    MARK = "mark"  #: sets bits of the packet mark, see `mask` and `value`
+    NOTRACK = "notrack"  #: tags the packet UNTRACKED, if it carries no tag or entry yet
+    TRACK = "track"  #: CT --zone/--helper/--timeout/...: makes a template, so that a later notrack has no effect
+    NAT = "nat"  #: DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP
+    ENTRY = "entry"  #: creates or changes the entry: CONNMARK save, CONNSECMARK, SYNPROXY, CT --helper
+    CHANGE = "change"  #: changes the packet: TOS, DSCP, TCPMSS, TTL, HL, TEE, CLASSIFY...
+    WRITE = "write"  #: writes a set, list or counter that outlives the packet: SET, recent --set
+    LOG = "log"  #: LOG, NFLOG, ULOG, TRACE, AUDIT
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One effect; `text` is its target with all parameters, normalised.
+
+    MARK: new = (old & ~mask) ^ value; `mask` None means: some value that cannot be known (CONNMARK --restore-mark).
+    NAT: `ports` are the port ranges that the translated side may get, empty if NAT keeps or chooses them;
+    `addresses` likewise (integers of the family).
+    """
+
+    kind: EffectKind
+    text: str
+    mask: int | None = None
+    value: int = 0
+    ports: tuple[tuple[int, int], ...] = ()
+    addresses: tuple[tuple[int, int], ...] = ()
+
+
+class Use(Enum):
+    """What a consumer does with the conntrack entry (design section 4)."""
+
+    CREATES = "creates"  #: creates or changes it: needed by the connections whose opening role reaches it
+    READS = "reads"  #: reads it: needed by those of which any role reaches it
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A part of a rule whose effect lives in conntrack: `what` is the administrator's word (`connlimit`, `MASQUERADE`)."""
+
+    use: Use
+    what: str
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One match of a rule, in the kernel's order of evaluation.
+
+    name        the extension (`conntrack`, `tcp`), or `` for the general options
+    memory      it counts or remembers what it sees (limit, recent): evaluating it is an effect
+    writes      a match that is a list write by itself (recent --set, set via --add): the effect's text, else None
+    understood  False: the text could not be interpreted; the condition is an Opaque and the rule is approximate
+    """
+
+    name: str
+    span: Span
+    condition: Condition
+    consumer: Consumer | None = None
+    memory: bool = False
+    writes: str | None = None
+    understood: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Matches, effects and a verdict; identity is the object, not its text."""
+
+    chain: str
+    table: str
+    line: int
+    span: Span
+    text: str
+    matches: tuple[Match, ...]
+    effects: tuple[Effect, ...]
+    verdict: Verdict
+    consumers: tuple[Consumer, ...] = ()
+    understood: bool = True
+
+    @cached_property
+    def condition(self) -> Condition:
+        """The conjunction of all matches."""
+        return all_of(m.condition for m in self.matches) if self.matches else ALWAYS
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A base chain (hook, priority, policy) or a user chain (hook None)."""
+
+    name: str
+    table: str
+    rules: tuple[Rule, ...]
+    hook: Hook | None = None
+    priority: int = 0
+    policy: Accept | Drop = Accept()
+    nat: bool = False
+    span: Span | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table and its chains by name."""
+
+    name: str
+    chains: dict[str, Chain]
+    span: Span | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ruleset:
+    """What one file says to the kernel, for one address family."""
+
+    source: SourceFile
+    language: str
+    family: Family
+    tables: dict[str, Table]
+    partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
+    notes: tuple[str, ...] = field(default=())
+
+    def rules(self) -> Iterator[Rule]:
+        """Every rule, in the order of the text within each chain."""
+        for table in self.tables.values():
+            for chain in table.chains.values():
+                yield from chain.rules
+
+    def base_chains(self, hook: Hook) -> list[Chain]:
+        """The base chains at a hook, in the order in which a packet meets them."""
+        found = [c for t in self.tables.values() for c in t.chains.values() if c.hook is hook]
+        return sorted(found, key=lambda c: c.priority)
+
+
+#: priority of each iptables table at each of its hooks, and whether its chains are nat chains
+IPTABLES_HOOKS: dict[str, dict[str, tuple[Hook, int]]] = {
+    "raw": {"PREROUTING": (Hook.PREROUTING, -300), "OUTPUT": (Hook.OUTPUT, -300)},
+    "mangle": {
+        "PREROUTING": (Hook.PREROUTING, -150),
+        "INPUT": (Hook.INPUT, -150),
+        "FORWARD": (Hook.FORWARD, -150),
+        "OUTPUT": (Hook.OUTPUT, -150),
+        "POSTROUTING": (Hook.POSTROUTING, -150),
+    },
+    "nat": {
+        "PREROUTING": (Hook.PREROUTING, -100),
+        "INPUT": (Hook.INPUT, 100),
+        "OUTPUT": (Hook.OUTPUT, -100),
+        "POSTROUTING": (Hook.POSTROUTING, 100),
+    },
+    "filter": {"INPUT": (Hook.INPUT, 0), "FORWARD": (Hook.FORWARD, 0), "OUTPUT": (Hook.OUTPUT, 0)},
+    "security": {"INPUT": (Hook.INPUT, 50), "FORWARD": (Hook.FORWARD, 50), "OUTPUT": (Hook.OUTPUT, 50)},
+}
+
+#: conntrack looks packets up here, in prerouting and output
+CONNTRACK_PRIORITY = -200

@@ -1,0 +1,246 @@
+"""What the commands answer: immutable values between the analysis and the reports.
+
+The analysis makes them, `report` turns them into text or JSON; neither knows the other. Names follow the JSON of the
+interface, so that a reader finds a field of the output here under the same name.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ruleaudit.diagnostics import Finding, FixClass, Witness
+from ruleaudit.model.ruleset import Chain, Rule, Ruleset
+from ruleaudit.source import Edit, SourceFile
+
+
+class RuleClass(Enum):
+    """How much a rule that mentions conntrack depends on it (design section 4)."""
+
+    REQUIRED = "required"
+    REPLACEABLE = "replaceable"
+    REDUNDANT = "redundant"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The class of one rule that mentions conntrack, why, and the connections that need it.
+
+    `same_work`: other rules that do the same work; one of them has to stay.
+    """
+
+    rule: Rule
+    kind: RuleClass
+    reason: str
+    connections: tuple[Witness, ...] = ()
+    same_work: tuple[Rule, ...] = ()
+    consumer: str | None = None
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Who needs connection tracking in one ruleset."""
+
+    ruleset: Ruleset
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def required(self) -> tuple[Judgement, ...]:
+        return tuple(j for j in self.judgements if j.kind is RuleClass.REQUIRED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happens to a packet: `verdict` is accept, drop, reject (with its kind), queue or undecided; and who decided."""
+
+    verdict: str
+    rule: Rule | None = None
+    chain: Chain | None = None  #: the base chain whose policy decided, when no rule did
+    tracked: bool = True
+
+
+class DifferenceKind(Enum):
+    """In which way two rulesets differ (interface, verify)."""
+
+    BREAKS = "breaks"
+    OPENS = "opens"
+    HALF_TRACKED = "half-tracked"
+    REFUSAL = "refusal"
+    EFFECT = "effect"
+    REVERSED = "reversed"
+    STRAY = "stray"
+    ICMP_ERRORS = "icmp-errors"
+    TRACKED = "tracked"
+    UNTRACKED = "untracked"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One class of packets that fares otherwise, with one packet of it.
+
+    `path` and `role` say where the witness travels (in, out, forward, local; opening, later, reply, error, refusal, stray).
+    `forbidding`: the rule that forbids the change (a consumer, a NAT rule), if one does.
+    `loosens`: the plan class that a rewrite with this difference has; None means that no rewrite may have it;
+    EXACT: it is no change of outcome (tracked, untracked, logs).
+    """
+
+    kind: DifferenceKind
+    description: str
+    witness: Witness
+    old: Outcome
+    new: Outcome
+    loosens: FixClass | None
+    path: str = "in"
+    role: str = "opening"
+    protocol: str = ""  #: that of the witness
+    sports: tuple[tuple[int, int], ...] = ()  #: source and destination ports of the class, for this protocol
+    dports: tuple[tuple[int, int], ...] = ()
+    forbidding: Rule | None = None
+    assumption: str | None = None  #: the id of the assumption under which this difference does not occur
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A part of a comparison that could not be decided, and the rule that stands in the way."""
+
+    rule: Rule | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a change does: `result` is equivalent, different or undecided."""
+
+    old: Ruleset
+    new: Ruleset
+    differences: tuple[Difference, ...]
+    assumptions: tuple[tuple[str, str], ...] = ()  #: (id, text)
+    undecided: tuple[Undecided, ...] = ()
+
+    @property
+    def result(self) -> str:
+        if any(d.loosens is not FixClass.EXACT for d in self.differences):
+            return "different"
+        if self.undecided:
+            return "undecided"
+        return "different" if self.differences else "equivalent"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A set of connections that one decision is about, in the words of the rule that accepts them.
+
+    `words` is how people call it: `tcp/80,443 (web)`; `ports` are texts such as `80` or `8000-8010`.
+    """
+
+    direction: str  #: in, out or forward
+    protocol: str
+    ports: tuple[str, ...]
+    addresses: tuple[str, ...]
+    interfaces: tuple[str, ...]
+    rule: Rule | None
+    entries: int | None = None
+
+    @property
+    def words(self) -> str:
+        ports = ",".join(self.ports)
+        text = f"{self.protocol}/{ports}" if ports else self.protocol
+        if self.addresses:
+            text += " " + ("from " if self.direction == "in" else "") + ", ".join(self.addresses)
+        return text
+
+
+@dataclass(frozen=True)
+class Change:
+    """One edit of a rewrite and why it is needed, in the words of the report's WHY EACH LINE."""
+
+    edit: Edit
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A rule or flow that stays tracked, and why."""
+
+    rule: Rule | None
+    kind: RuleClass
+    reason: str
+    witness: Witness | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A flow that was asked for or looked at and may not leave: the rule that forbids it, and a packet that shows why."""
+
+    flow: Flow
+    rule: Rule | None
+    reason: str
+    witness: Witness | None
+    cure: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What an option of the command line would change."""
+
+    options: tuple[str, ...]
+    frees: tuple[Flow, ...]
+    kind: FixClass | None
+
+
+@dataclass(frozen=True)
+class CouldLeave:
+    """A flow that the default leaves tracked, and why it does."""
+
+    flow: Flow
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The answer of `suggest`.
+
+    outcome     rewrite, nothing-to-free or nothing-needs-tracking
+    text        the whole new ruleset; None unless outcome is rewrite
+    comparison  the proof: the rewrite was read again and compared with the original
+    """
+
+    source: SourceFile
+    ruleset: Ruleset
+    outcome: str
+    kind: FixClass | None
+    tracking: Tracking
+    flows: tuple[Flow, ...] = ()
+    could_leave: tuple[CouldLeave, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    changes: tuple[Change, ...] = ()
+    text: str | None = None
+    comparison: Comparison | None = None
+    assumptions: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def strays(self) -> tuple[Difference, ...]:
+        found = self.comparison.differences if self.comparison else ()
+        return tuple(d for d in found if d.kind is DifferenceKind.STRAY)
+
+    @property
+    def opens(self) -> tuple[Difference, ...]:
+        found = self.comparison.differences if self.comparison else ()
+        return tuple(d for d in found if d.kind in (DifferenceKind.OPENS, DifferenceKind.REVERSED))
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What `check` says of one file."""
+
+    source: SourceFile
+    ruleset: Ruleset | None
+    rules: int
+    exact: int
+    opaque: tuple[Rule, ...]
+    findings: tuple[Finding, ...]
+    tracking: Tracking | None

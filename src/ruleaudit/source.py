@@ -1,0 +1,147 @@
+"""Text with positions: a source file, spans in it, and edits of it.
+
+Everything else speaks of places in a ruleset as spans (offsets into the text); lines and columns exist only here.
+"""
+
+import os
+import stat
+import sys
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ruleaudit.diagnostics import SourceError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open range of character offsets into one source file."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.start <= self.end, self
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place as people count: line and column start at 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file's path and its whole text; bytes that are not UTF-8 survive as surrogate escapes."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        find = self.text.find
+        at = find("\n")
+        while at >= 0:
+            starts.append(at + 1)
+            at = find("\n", at + 1)
+        return starts
+
+    def position(self, offset: int) -> Position:
+        """Line and column of an offset."""
+        line = bisect_right(self._line_starts, offset)
+        return Position(line, offset - self._line_starts[line - 1] + 1)
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (from 1), without its line end."""
+        start = self._line_starts[number - 1]
+        end = self.text.find("\n", start)
+        return self.text[start : end if end >= 0 else None].rstrip("\r")
+
+    def slice(self, span: Span) -> str:
+        """The text under a span."""
+        return self.text[span.start : span.end]
+
+    @property
+    def as_bytes(self) -> bytes:
+        """The file's bytes, exactly as they were read."""
+        return self.text.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edit:
+    """Replace the text under `span` with `text`; an empty span inserts."""
+
+    span: Span
+    text: str
+
+
+def apply(text: str, edits: Iterable[Edit]) -> str:
+    """The text after all edits; insertions at one place keep their order, and edits may not overlap."""
+    pieces: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda e: (e.span.start, e.span.end)):
+        if edit.span.start < at:
+            raise ValueError(f"overlapping edits at offset {edit.span.start}")
+        pieces += (text[at : edit.span.start], edit.text)
+        at = edit.span.end
+    pieces.append(text[at:])
+    return "".join(pieces)
+
+
+def read(path: str, name: str | None = None) -> SourceFile:
+    """Read a file, or standard input for `-`; `name` is what reports call it.
+
+    Raises SourceError when it cannot be read, is a folder, is empty or holds binary data.
+    """
+    shown = name or ("<stdin>" if path == "-" else path)
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except IsADirectoryError:
+        raise SourceError(f"{shown}: is a directory; name the ruleset files in it") from None
+    except OSError as error:
+        raise SourceError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if not data.strip():
+        raise SourceError(
+            f"{shown}: line 1: the file is empty; an iptables-save file starts with a line such as *filter"
+        )
+    nul = data.find(b"\0")
+    if nul >= 0:
+        line = data.count(b"\n", 0, nul) + 1
+        raise SourceError(f"{shown}: line {line}: binary data (a NUL byte), not a ruleset")
+    return SourceFile(shown, data.decode("utf-8", "surrogateescape"))
+
+
+def write(path: str, text: str) -> None:
+    """Write a file atomically: the old contents stay until the new are complete on disk; permissions are kept.
+
+    Raises SourceError when it cannot be written; nothing is left behind then.
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as out:
+            out.write(text.encode("utf-8", "surrogateescape"))
+            out.flush()
+            os.fsync(out.fileno())
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
