@@ -1,0 +1,104 @@
+"""Which rule of the new ruleset is which rule of the old one.
+
+A rule of R' *is* a rule of R when it stands in the same chain with the same text, or with the same text but for its state
+and flag tests (design section 3.1). Each rule has one heir at most, so a limit that was copied is a limit of its own.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from ruleaudit.analysis.walk import Identities
+from ruleaudit.model.ruleset import Rule, Ruleset
+
+_STATE_TESTS = re.compile(
+    r'(?:! )?--(?:ctstate|state)(?: !)? "?[A-Za-z,]+"?|-m (?:conntrack|state)(?= |$)'
+    r"|(?:! )?--syn(?= |$)|(?:! )?--tcp-flags(?: !)? \S+ \S+|-m tcp(?= |$)"
+)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Shared numbers of the rules of both rulesets, and the rules that stand in one of them only."""
+
+    old: Identities
+    new: Identities
+    removed: tuple[Rule, ...]
+    added: tuple[Rule, ...]
+    other: bool  #: something else than rules differs (a policy, a chain's place)
+
+    @property
+    def ancestors(self) -> dict[Rule, Rule]:
+        """The old rule of each new rule that has one."""
+        by_number = {number: rule for rule, number in self.old.numbers.items()}
+        return {rule: by_number[number] for rule, number in self.new.numbers.items() if number in by_number}
+
+
+def align(old: Ruleset, new: Ruleset) -> Alignment:
+    """Number the rules of both rulesets; rules with the same number are the same rule."""
+    before = Identities.of(old).numbers
+    after: dict[Rule, int] = {}
+    fresh = len(before)
+    removed: list[Rule] = []
+    added: list[Rule] = []
+    other = False
+    for name in dict.fromkeys([*old.tables, *new.tables]):
+        ours = old.tables[name].chains if name in old.tables else {}
+        theirs = new.tables[name].chains if name in new.tables else {}
+        for chain in dict.fromkeys([*ours, *theirs]):
+            a, b = ours.get(chain), theirs.get(chain)
+            if a and b and (type(a.policy), a.hook, a.priority) != (type(b.policy), b.hook, b.priority):
+                other = True
+            present = a or b
+            if (a is None or b is None) and present and type(present.policy).__name__ == "Drop":
+                other = True
+            pairs, gone, come = _pair(a.rules if a else (), b.rules if b else ())
+            for x, y in pairs:
+                after[y] = before[x]
+                if x.text != y.text:
+                    removed.append(x)
+                    added.append(y)
+            removed += gone
+            for rule in come:
+                after[rule] = fresh
+                fresh += 1
+            added += come
+    return Alignment(Identities(before), Identities(after), tuple(removed), tuple(added), other)
+
+
+def _pair(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
+    """Pairs of the same rule, rules only in old, rules only in new."""
+    start = 0
+    while start < min(len(old), len(new)) and old[start].text == new[start].text:
+        start += 1
+    end = 0
+    while end < min(len(old), len(new)) - start and old[-1 - end].text == new[-1 - end].text:
+        end += 1
+    pairs = list(zip(old[:start], new[:start], strict=True))
+    if end:
+        pairs += zip(old[-end:], new[-end:], strict=True)
+    a, b = list(old[start : len(old) - end]), list(new[start : len(new) - end])
+    found, a, b = _common(a, b, [r.text for r in a], [r.text for r in b])
+    pairs += found
+    found, a, b = _common(a, b, [_stateless(r.text) for r in a], [_stateless(r.text) for r in b])
+    return pairs + found, a, b
+
+
+def _common(
+    a: list[Rule], b: list[Rule], words_a: list[str], words_b: list[str]
+) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
+    if not a or not b:
+        return [], a, b
+    pairs: list[tuple[Rule, Rule]] = []
+    used_a: set[int] = set()
+    used_b: set[int] = set()
+    for block in SequenceMatcher(None, words_a, words_b, autojunk=False).get_matching_blocks():
+        for k in range(block.size):
+            pairs.append((a[block.a + k], b[block.b + k]))
+            used_a.add(block.a + k)
+            used_b.add(block.b + k)
+    return pairs, [r for i, r in enumerate(a) if i not in used_a], [r for i, r in enumerate(b) if i not in used_b]
+
+
+def _stateless(text: str) -> str:
+    return " ".join(_STATE_TESTS.sub(" ", text).split())

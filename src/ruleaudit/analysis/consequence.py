@@ -1,0 +1,216 @@
+"""What hangs on each rule: the packets that would fare otherwise if they passed it by, or did not.
+
+One pass from the last rule back gives, for every place, the fate of a packet that stands there; one pass forward gives who
+gets there. Both together answer "what if this rule matched more, or less" for every rule at the price of a few set
+operations each, instead of a walk through the whole ruleset.
+"""
+
+from collections.abc import Collection, Generator, Iterator
+from dataclasses import dataclass
+
+from ruleaudit.analysis.pair import Side
+from ruleaudit.analysis.space import Frame, Space, View
+from ruleaudit.analysis.walk import ABSENT, ACCEPT, DROP, PATHS, Verdict, Walk, mentions_state
+from ruleaudit.model.condition import all_of
+from ruleaudit.model.fields import State
+from ruleaudit.model.ruleset import (
+    CONNTRACK_PRIORITY,
+    Accept,
+    Chain,
+    Continue,
+    Drop,
+    EffectKind,
+    Goto,
+    Jump,
+    Queue,
+    Reject,
+    Return,
+    Rule,
+    Ruleset,
+    Unknown,
+)
+from ruleaudit.packets.diagram import PacketSet, is_empty
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a packet that stands at some place: a partition by verdict, and who meets an effect on the way."""
+
+    ends: dict[Verdict, PacketSet]
+    touches: PacketSet
+
+    def accepted(self, none: PacketSet) -> PacketSet:
+        return self.ends.get(ACCEPT, none)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One rule in one place of a path.
+
+    reach       packets that get to the rule
+    matched     those that match; `without_state`: those that would without its state tests
+    differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or not
+    touches     packets that would meet an effect (a mark, a limit, a list) on one of the two ways
+    """
+
+    path: str
+    rule: Rule
+    reach: PacketSet
+    matched: PacketSet
+    without_state: PacketSet
+    differs: PacketSet
+    accept_differs: PacketSet
+    touches: PacketSet
+
+
+def is_plain(ruleset: Ruleset) -> bool:
+    """No rule sets a mark: only then is the fate of a packet a function of its place alone."""
+    return not any(e.kind is EffectKind.MARK for r in ruleset.rules() for e in r.effects)
+
+
+class Consequences:
+    """The visits of the rules of interest along every path."""
+
+    def __init__(self, space: Space, side: Side, interest: Collection[Rule]) -> None:
+        self.space, self.side, self.interest = space, side, frozenset(interest)
+
+    def visits(self, path: str, walk: Walk) -> Iterator[Visit]:
+        """Every visit along one path behind conntrack; `walk` has run there and knows the tag, the states, who is left."""
+        self.walk, self.path = walk, path
+        self.view: View = walk.view()
+        self.fates: dict[tuple[int, ...], tuple[PacketSet, PacketSet, PacketSet]] = {}
+        chains = list(self._base_chains(path))
+        fate = Fate({ACCEPT: self.space.all}, self.space.none)
+        for chain, frame in reversed(chains):
+            fate = self._fate_of_base(chain, frame, fate)
+        alive = walk.looked_up
+        for chain, frame in chains:
+            meets = alive & self._nat_only(chain)
+            if self.space.none == meets:
+                continue
+            self._accepted = self.space.none
+            rest = yield from self._forward(chain, frame, (), meets)
+            if isinstance(chain.policy, Accept):
+                self._accepted = self._accepted | rest
+            alive = (alive & ~meets) | self._accepted
+
+    def _base_chains(self, path: str) -> Iterator[tuple[Chain, Frame]]:
+        looked_up = False
+        for hook in PATHS[path]:
+            for chain in self.side.ruleset.base_chains(hook):
+                early = chain.priority < CONNTRACK_PRIORITY and hook.value in ("prerouting", "output") and not looked_up
+                if chain.rules or isinstance(chain.policy, Drop):
+                    if early:
+                        continue
+                    yield chain, Frame("any", False, ABSENT[hook])
+            looked_up = True
+
+    def _nat_only(self, chain: Chain) -> PacketSet:
+        if not chain.nat:
+            return self.space.all
+        return self.view.states[State.NEW] if self.side.active else self.space.none
+
+    # -- backwards -----------------------------------------------------------------------------------
+
+    def _fate_of_base(self, chain: Chain, frame: Frame, after: Fate) -> Fate:
+        policy = after if isinstance(chain.policy, Accept) else Fate({DROP: self.space.all}, self.space.none)
+        inside = self._backward(chain, frame, (), policy, after)
+        if not chain.nat:
+            return inside
+        meets = self._nat_only(chain)
+        return self._either(meets, inside, after)
+
+    def _backward(self, chain: Chain, frame: Frame, stack: tuple[int, ...], returned: Fate, accepted: Fate) -> Fate:
+        space, none = self.space, self.space.none
+        numbers = self.side.identities.numbers
+        table = self.side.ruleset.tables[chain.table]
+        following = returned
+        for rule in reversed(chain.rules):
+            number = numbers[rule]
+            hit = space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
+            match rule.verdict:
+                case Continue():
+                    target = following
+                case Accept():
+                    target = accepted
+                case Drop():
+                    target = Fate({DROP: space.all}, none)
+                case Reject(kind):
+                    target = Fate({("reject", kind): space.all}, none)
+                case Queue(queue):
+                    target = Fate({("queue", queue): space.all}, none)
+                case Return():
+                    target = returned
+                case Jump(name) | Goto(name):
+                    called = table.chains.get(name)
+                    back = returned if isinstance(rule.verdict, Goto) else following
+                    if called is None or len(stack) > 64:
+                        target = Fate({("unknown", name): space.all}, none)
+                    else:
+                        target = self._backward(called, frame, (*stack, number), back, accepted)
+                case Unknown(text):
+                    target = Fate({("unknown", text): space.all}, none)
+            effects = any(e.kind is not EffectKind.LOG for e in rule.effects)
+            remembers = any(m.memory or m.writes or m.consumer for m in rule.matches)
+            if rule in self.interest:
+                differs = none
+                for key in {*target.ends, *following.ends}:
+                    differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
+                touches = space.all if effects or remembers else target.touches | following.touches
+                accept = target.accepted(none) ^ following.accepted(none)
+                self.fates[(*stack, number)] = (differs, accept, touches)
+            new = self._either(hit, target, following) if target is not following else following
+            if effects or remembers:
+                new = Fate(new.ends, new.touches | (space.all if remembers else hit))
+            following = new
+        return following
+
+    def _either(self, hit: PacketSet, one: Fate, other: Fate) -> Fate:
+        none = self.space.none
+        miss = ~hit
+        ends: dict[Verdict, PacketSet] = {}
+        for key in {*one.ends, *other.ends}:
+            found = (hit & one.ends.get(key, none)) | (miss & other.ends.get(key, none))
+            if not is_empty(found):
+                ends[key] = found
+        return Fate(ends, (hit & one.touches) | (miss & other.touches))
+
+    # -- forwards ------------------------------------------------------------------------------------
+
+    def _forward(
+        self, chain: Chain, frame: Frame, stack: tuple[int, ...], alive: PacketSet
+    ) -> Generator[Visit, None, PacketSet]:
+        """The visits of one chain; returns the packets that fall off its end."""
+        space = self.space
+        numbers = self.side.identities.numbers
+        table = self.side.ruleset.tables[chain.table]
+        back = space.none
+        for rule in chain.rules:
+            if is_empty(alive):
+                break
+            number = numbers[rule]
+            hit = alive & space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
+            if rule in self.interest:
+                loose = all_of(m.condition for m in rule.matches if not mentions_state(m.condition))
+                key = f"{rule.text}\0stateless"
+                wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
+                differs, accept, touches = self.fates[(*stack, number)]
+                yield Visit(self.path, rule, alive, hit, wide, differs, accept, touches)
+            if is_empty(hit):
+                continue
+            match rule.verdict:
+                case Continue() | Unknown():
+                    continue
+                case Accept():
+                    self._accepted = self._accepted | hit
+                case Return():
+                    back = back | hit
+                case Jump(name) | Goto(name) if name in table.chains and len(stack) <= 64:
+                    returned = yield from self._forward(table.chains[name], frame, (*stack, number), hit)
+                    if isinstance(rule.verdict, Goto):
+                        back = back | returned
+                    else:
+                        alive = (alive & ~hit) | returned
+                        continue
+            alive = alive & ~hit
+        return alive | back

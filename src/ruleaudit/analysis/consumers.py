@@ -1,0 +1,181 @@
+"""Consumers of conntrack that connections of N can reach, and NAT whose translated replies lie in N (section 5, point 3)."""
+
+from collections.abc import Iterator
+
+from ruleaudit.analysis.connection import KINDS, Kind, role_shape
+from ruleaudit.analysis.differing import differing
+from ruleaudit.analysis.pair import Pair, Roles, Side
+from ruleaudit.analysis.space import Frame, Space
+from ruleaudit.analysis.untracking import reversed_service
+from ruleaudit.analysis.walk import Walk
+from ruleaudit.diagnostics import FixClass
+from ruleaudit.model.fields import TCP, AddressType, Field, Hook, State
+from ruleaudit.model.ruleset import Effect, EffectKind, Rule, Use
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.results import Difference, DifferenceKind, Undecided
+
+#: MASQUERADE stays in the class of the source port when it has to choose another (facts section 18, [a04])
+PORT_CLASSES = ((0, 0), (1, 511), (512, 1023), (1024, 65535))
+
+
+def check(pair: Pair) -> Iterator[Difference | Undecided]:
+    """Each rule whose effect in conntrack a connection of N would lose."""
+    for kind in KINDS:
+        connections = pair.untracked_connections(kind)
+        if not is_empty(connections):
+            yield from _reached(pair, kind, connections)
+    yield from _images(pair)
+
+
+def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Difference | Undecided]:
+    roles = pair.roles(kind, pair.old)
+    own = reversed_service(pair, kind)
+    told: set[Rule] = set()
+    for rule, what, role, packets in consumed(roles):
+        if rule in told:
+            continue
+        for found, assumption in (
+            (packets & connections & ~own, None),
+            (packets & connections & own, "listener-holds-port"),
+        ):
+            if is_empty(found):
+                continue
+            told.add(rule)
+            path = kind.back if role == "reply" else kind.there
+            state = State.NEW if role == "opening" else State.ESTABLISHED
+            yield differing(
+                pair,
+                found,
+                DifferenceKind.BREAKS,
+                FixClass.ASSUMING if assumption else None,
+                path,
+                Frame(role, role == "reply"),
+                (state, state),
+                f"line {rule.line} ({what}) works through conntrack and no longer sees these connections",
+                forbidding=rule,
+                assumption=assumption,
+            )
+
+
+def consumed(roles: Roles) -> Iterator[tuple[Rule, str, str, PacketSet]]:
+    """(rule, what it is, role, packets): what creates or changes the entry by an opening, what reads it by any role."""
+    for role, seen in roles.items():
+        for (rule, consumer), packets in seen.walk.consumed.items():
+            if consumer.use is Use.READS or role == "opening":
+                yield rule, consumer.what, role, packets & seen.packets
+
+
+def _images(pair: Pair) -> Iterator[Difference | Undecided]:
+    """No translated reply may look like a packet of N: it would be left untranslated."""
+    rules = [r for r in pair.old.ruleset.rules() if any(e.kind is EffectKind.NAT for e in r.effects)]
+    if not rules or is_empty(pair.region):
+        return
+    space = pair.space
+    tagged = {hook: _newly_tagged(pair, hook) for hook in (Hook.PREROUTING, Hook.OUTPUT)}
+    if all(is_empty(found) for found in tagged.values()):
+        return
+    whole = Side(pair.old.ruleset, pair.old.identities, pair.old.active)
+    told: set[Rule] = set()
+    for kind in KINDS:
+        packets = pair.domain(kind.there, False) & role_shape(space, "opening")
+        walk = pair.send(whole, kind.there, packets, State.NEW, role="opening")
+        for rule in rules:
+            openings = walk.matched.get(rule)
+            if openings is None or rule in told:
+                continue
+            openings = space.connection_part(openings)
+            for effect in rule.effects:
+                if effect.kind is not EffectKind.NAT:
+                    continue
+                for image, assumption in _image(space, effect, openings):
+                    for hook, newly in tagged.items():
+                        found = image & newly
+                        if is_empty(found) or rule in told:
+                            continue
+                        told.add(rule)
+                        path = "in" if hook is Hook.PREROUTING else "out"
+                        yield differing(
+                            pair,
+                            found,
+                            DifferenceKind.BREAKS,
+                            FixClass.ASSUMING if assumption else None,
+                            path,
+                            Frame("reply", True),
+                            (State.ESTABLISHED, State.ESTABLISHED),
+                            f"replies to connections that line {rule.line} ({_word(effect)}) translates look the same"
+                            " and would no longer be translated back",
+                            forbidding=rule,
+                            assumption=assumption,
+                        )
+
+
+def _word(effect: Effect) -> str:
+    return effect.text.split()[0] if effect.text else "NAT"
+
+
+def _newly_tagged(pair: Pair, hook: Hook) -> PacketSet:
+    """Packets from side B to side A that only the new ruleset leaves untracked at a hook."""
+    space = pair.space
+    tags: list[PacketSet] = []
+    packets = pair.region & pair.domain("in" if hook is Hook.PREROUTING else "out", True)
+    for side in (pair.old, pair.new):
+        walk = Walk(
+            space,
+            side.ruleset,
+            side.identities,
+            Frame("reply", True),
+            {State.ESTABLISHED: space.all},
+            original=space.none,
+            active=side.active,
+        )
+        walk.run((hook,), packets)
+        tags.append(walk.tag & packets)
+    if hook is Hook.PREROUTING:
+        through = pair.region & pair.domain("forward", True)
+        for index, side in enumerate((pair.old, pair.new)):
+            walk = Walk(
+                space,
+                side.ruleset,
+                side.identities,
+                Frame("reply", True),
+                {State.ESTABLISHED: space.all},
+                original=space.none,
+                active=side.active,
+            )
+            walk.run((hook,), through)
+            tags[index] = tags[index] | (walk.tag & through)
+    return tags[1] & ~tags[0]
+
+
+def _image(space: Space, effect: Effect, openings: PacketSet) -> Iterator[tuple[PacketSet, str | None]]:
+    """What the replies of translated connections look like on the wire, read from B to A."""
+    word = _word(effect)
+    forget = space.diagrams.cube
+    if word in ("SNAT", "MASQUERADE"):
+        side = [*space.bits[Field.SADDR], *space.bits[Field.SRC_TYPE]]
+        for low, high in PORT_CLASSES:
+            of_class = openings & space.values(Field.SPORT, ((low, high),))
+            if is_empty(of_class):
+                continue
+            image = of_class.exists(forget([*side, *space.bits[Field.SPORT]]))
+            image = image & space.values(Field.SPORT, effect.ports or ((low, high),))
+            image = image & (
+                space.values(Field.SADDR, effect.addresses)
+                if effect.addresses
+                else space.is_(Field.SRC_TYPE, AddressType.LOCAL)
+            )
+            tcp_low = space.is_(Field.PROTOCOL, TCP) & space.values(Field.SPORT, ((0, 1023),))
+            yield image & ~tcp_low, None
+            yield image & tcp_low, None if effect.ports else "masq-low-ports"
+        return
+    bits = [*space.bits[Field.DADDR], *space.bits[Field.DST_TYPE]]
+    if effect.ports:
+        bits += space.bits[Field.DPORT]
+    image = openings.exists(forget(bits))
+    if effect.ports:
+        image = image & space.values(Field.DPORT, effect.ports)
+    if effect.addresses:
+        image = image & space.values(Field.DADDR, effect.addresses)
+    elif word == "REDIRECT":
+        image = image & space.is_(Field.DST_TYPE, AddressType.LOCAL)
+    yield image, None

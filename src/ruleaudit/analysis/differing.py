@@ -1,0 +1,146 @@
+"""From a set of packets that fare otherwise to a Difference: words for the class, a witness, and who decides."""
+
+from collections.abc import Callable
+
+from ruleaudit.analysis.connection import PROTOCOL_NAMES
+from ruleaudit.analysis.pair import Pair, Side
+from ruleaudit.analysis.space import Frame, Space
+from ruleaudit.analysis.trace import Trace
+from ruleaudit.analysis.witness import Sample, follow, sample
+from ruleaudit.diagnostics import FixClass, Witness
+from ruleaudit.model.fields import PORT_PROTOCOLS, Field, State
+from ruleaudit.model.ruleset import Rule
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.results import Difference, DifferenceKind, Outcome, Undecided
+
+Expected = Callable[[Trace, Trace], bool]
+
+
+def differing(
+    pair: Pair,
+    found: PacketSet,
+    kind: DifferenceKind,
+    loosens: FixClass | None,
+    path: str,
+    frame: Frame,
+    states: tuple[State, State],
+    description: str,
+    *,
+    expected: Expected | None = None,
+    forbidding: Rule | None = None,
+    assumption: str | None = None,
+    immune: bool = False,
+) -> Difference | Undecided:
+    """Make a Difference of a non-empty set; `states` are the packet's states under the old and the new ruleset.
+
+    `expected` says what the two traces of a witness have to show; where the interpreter disagrees with the packet sets
+    nothing is claimed.
+    """
+    doubtful = _not_understood(pair, found)
+    if doubtful is not None:
+        return doubtful
+    chosen = sample(pair.space, found, path, frame, states[0])
+    old = follow(pair, pair.old, chosen, states[0], immune=immune)
+    new = follow(pair, pair.new, chosen, states[1], immune=immune)
+    if expected is not None and not expected(old, new):
+        return Undecided(
+            old.decided_by if isinstance(old.decided_by, Rule) else None,
+            f"two ways of evaluating {chosen.text!r} disagree ({old.verdict[0]} -> {new.verdict[0]}); please report this",
+        )
+    protocol = chosen.packet.values[Field.PROTOCOL]
+    same = found & pair.space.is_(Field.PROTOCOL, protocol)
+    text = f"{class_words(pair.space, found, path, frame)}: {description}"
+    return Difference(
+        kind,
+        text,
+        Witness(chosen.text, _fate(old, new)),
+        _outcome(old, new),
+        _outcome(new, old),
+        loosens,
+        path,
+        frame.role,
+        PROTOCOL_NAMES.get(protocol, ""),
+        tuple(pair.space.taken(same, Field.SPORT, frame.reverse)),
+        tuple(pair.space.taken(same, Field.DPORT, frame.reverse)),
+        forbidding,
+        assumption,
+    )
+
+
+def _outcome(trace: Trace, other: Trace) -> Outcome:
+    """A trace as the outcome of a report; an accept is that of the base chain in which the other ruleset refused."""
+    word, detail = trace.verdict
+    by = trace.decided_by
+    if word == "accept" and other.verdict[0] != "accept" and other.decisions:
+        by = next((who for chain, who in trace.decisions if chain == other.decisions[-1][0]), by)
+    verdict = f"reject {detail}" if word == "reject" else "undecided" if word == "unknown" else word
+    return Outcome(
+        verdict,
+        by if isinstance(by, Rule) else None,
+        by if by is not None and not isinstance(by, Rule) else None,
+        not trace.untracked,
+    )
+
+
+def _fate(old: Trace, new: Trace) -> str:
+    def one(trace: Trace) -> str:
+        by = trace.decided_by
+        where = f" by line {by.line}" if isinstance(by, Rule) else f" by the policy of {by.name}" if by else ""
+        word, detail = trace.verdict
+        return f"{word} {detail}".strip() + where + (", untracked" if trace.untracked else "")
+
+    return f"before: {one(old)}; after: {one(new)}"
+
+
+def _not_understood(pair: Pair, found: PacketSet) -> Undecided | None:
+    """The difference exists only for some answers of a test that is not understood: undecided, and which test."""
+    space = pair.space
+    numbers = [n for n, test in space.unknown_tests.items() if not test.understood]
+    if not numbers or not is_empty(found.forall(space.diagrams.cube(numbers))):
+        return None
+    for number in numbers:
+        test = space.unknown_tests[number]
+        if is_empty(found & space.diagrams.bit(number)) or is_empty(found & ~space.diagrams.bit(number)):
+            rule = rule_of(pair.old, test.identity) or rule_of(pair.new, test.identity)
+            return Undecided(rule, f"{test.name} is not understood; packets that reach it could not be compared")
+    return Undecided(None, "several tests that are not understood decide about these packets")
+
+
+def rule_of(side: Side, number: int | None) -> Rule | None:
+    """The rule with a number, if the side has it."""
+    return next((r for r, n in side.identities.numbers.items() if n == number), None)
+
+
+def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
+    """A class of packets in the user's words: protocols and the fewer of the two sides' ports."""
+    parts: list[str] = []
+    protocols = space.taken(found, Field.PROTOCOL)
+    if sum(high - low + 1 for low, high in protocols) > 6:
+        return {"in": "packets to this host", "out": "packets from this host"}.get(path, "packets through this host")
+    for protocol in (p for low, high in protocols for p in range(low, high + 1)):
+        name = PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
+        if protocol not in PORT_PROTOCOLS:
+            parts.append(name)
+            continue
+        here = found & space.is_(Field.PROTOCOL, protocol)
+        to, of = (space.taken(here, port, frame.reverse) for port in (Field.DPORT, Field.SPORT))
+        if _size(to) <= _size(of) and _size(to) < 60000:
+            parts.append(f"{name} to {ports_text(to)}")
+        elif _size(of) < 60000:
+            parts.append(f"{name} from {ports_text(of)}")
+        else:
+            parts.append(name)
+    return ", ".join(parts)
+
+
+def _size(intervals: list[tuple[int, int]]) -> int:
+    return sum(high - low + 1 for low, high in intervals)
+
+
+def ports_text(intervals: list[tuple[int, int]]) -> str:
+    """Intervals as people write ports; a long list is cut, and the cut is said."""
+    words = [str(low) if low == high else f"{low}-{high}" for low, high in intervals]
+    return ",".join(words) if len(words) <= 8 else ",".join(words[:8]) + f" and {len(words) - 8} more ranges"
+
+
+__all__ = ["Sample", "class_words", "differing", "ports_text", "rule_of"]

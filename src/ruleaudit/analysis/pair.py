@@ -1,0 +1,226 @@
+"""Two rulesets side by side in one space: their walks by kind of connection and role, inside the region that differs.
+
+Outside the region no packet meets a rule that differs, so there both agree by construction (engine notes, decision 3).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from ruleaudit.analysis.alignment import Alignment, align
+from ruleaudit.analysis.connection import Kind, path_domain, role_shape, tracked_as
+from ruleaudit.analysis.space import Frame, Space, View, interface_names
+from ruleaudit.analysis.walk import PATHS, Identities, Walk, conntrack_users
+from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
+from ruleaudit.model.fields import Field, State
+from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
+from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
+
+
+@dataclass(frozen=True)
+class Side:
+    """One ruleset of the two."""
+
+    ruleset: Ruleset
+    identities: Identities
+    active: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The packets of one role of a kind of connection, and what one ruleset does with them."""
+
+    packets: PacketSet
+    accepted: PacketSet
+    untracked: PacketSet
+    walk: Walk
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Opening, later and reply packets of a kind of connection under one ruleset."""
+
+    opening: Seen
+    later: Seen
+    reply: Seen
+
+    def items(self) -> tuple[tuple[str, Seen], ...]:
+        return (("opening", self.opening), ("later", self.later), ("reply", self.reply))
+
+
+def make_space(rulesets: Iterable[Ruleset], room: int) -> Space:
+    """A space with the interface names of all the rulesets, which are of one family."""
+    rulesets = tuple(rulesets)
+    names = interface_names(r.condition for ruleset in rulesets for r in ruleset.rules())
+    return Space(rulesets[0].family, names, Diagrams(room))
+
+
+def is_transparent(ruleset: Ruleset) -> bool:
+    """Some rule takes packets to foreign addresses to a local socket (TPROXY)."""
+    return any("TPROXY" in e.text for r in ruleset.rules() for e in r.effects if e.kind is EffectKind.CHANGE)
+
+
+def has_helper(ruleset: Ruleset) -> bool:
+    """Some rule assigns a conntrack helper, so that RELATED may be a data connection."""
+    return any("helper" in c.what.lower() for r in ruleset.rules() for c in _consumers(r))
+
+
+def has_nat(ruleset: Ruleset) -> bool:
+    """Some rule translates addresses or ports."""
+    return any(e.kind is EffectKind.NAT for r in ruleset.rules() for e in r.effects)
+
+
+def _consumers(rule: Rule) -> Iterable[Consumer]:
+    yield from rule.consumers
+    yield from (m.consumer for m in rule.matches if m.consumer is not None)
+
+
+class Pair:
+    """Everything that both walks have in common, and their results, computed when asked for."""
+
+    def __init__(self, space: Space, old: Ruleset, new: Ruleset, alignment: Alignment | None = None) -> None:
+        self.space = space
+        self.alignment = alignment or align(old, new)
+        self.old = Side(old, self.alignment.old, bool(conntrack_users(old)))
+        self.new = Side(new, self.alignment.new, bool(conntrack_users(new)))
+        self.transparent = is_transparent(old) or is_transparent(new)
+        self.helpers = has_helper(old) or has_helper(new)
+        self._roles: dict[tuple[str, int], Roles] = {}
+
+    @cached_property
+    def region(self) -> PacketSet:
+        """The connections of which some packet may meet a rule that differs."""
+        space, changed = self.space, self.alignment
+        if changed.other or self.old.active != self.new.active:
+            return space.all
+        out = space.none
+        for rule in {r.text: r for r in (*changed.removed, *changed.added)}.values():
+            out = out | self.reach(rule)
+            if out == space.all:
+                break
+        return out
+
+    def reach(self, rule: Rule) -> PacketSet:
+        """The connections of which some packet, in whatever direction, may match a rule; states and marks left open."""
+        out = self.space.none
+        for reverse in (False, True):
+            found = self.space.all
+            frame = Frame("any", reverse)
+            for match in rule.matches:
+                found = found & _may_hold(self.space, match.condition, frame)[0]
+            out = out | self.space.connection_part(found)
+        return out
+
+    def domain(self, path: str, reverse: bool) -> PacketSet:
+        """The packets that can be on a path."""
+        return self.space.domain & path_domain(self.space, path, reverse, self.transparent)
+
+    def roles(self, kind: Kind, side: Side) -> Roles:
+        """Walk the three roles of a kind of connection."""
+        key = (kind.name, id(side))
+        if key not in self._roles:
+            nothing = self.space.none
+            opening = self._walk(kind, side, "opening", nothing)
+            # a repeated SYN or a second datagram is a later packet too; what decides is the opening's own direction
+            reply = self._walk(kind, side, "reply", self._untracked_only(opening))
+            later = self._walk(kind, side, "later", self._untracked_only(reply) & ~self._untracked_only(opening))
+            self._roles[key] = Roles(opening, later, reply)
+        return self._roles[key]
+
+    def _untracked_only(self, seen: Seen) -> PacketSet:
+        """Connections whose packets of this role are untracked, with no tracked one beside them."""
+        part = self.space.connection_part
+        return part(seen.untracked) & ~part(seen.packets & ~seen.untracked)
+
+    def _walk(self, kind: Kind, side: Side, role: str, other_side_untracked: PacketSet) -> Seen:
+        reverse = role == "reply"
+        path = kind.back if reverse else kind.there
+        packets = self.region & self.domain(path, reverse) & role_shape(self.space, role)
+        if kind.name == "looped" and role == "later":
+            packets = self.space.none  # nobody answers these, so every one is NEW ([k32])
+        states = tracked_as(self.space, role, other_side_untracked)
+        walk = Walk(
+            self.space,
+            side.ruleset,
+            side.identities,
+            Frame(role, reverse),
+            states,
+            original=self.space.none if reverse else self.space.all,
+            active=side.active,
+        )
+        accepted = walk.run(PATHS[path], packets)
+        return Seen(packets, accepted, walk.tag & packets, walk)
+
+    def newly_untracked(self, kind: Kind) -> dict[str, PacketSet]:
+        """N, role by role: what the new ruleset leaves untracked and the old one did not."""
+        old, new = self.roles(kind, self.old), self.roles(kind, self.new)
+        return {role: seen.untracked & ~dict(old.items())[role].untracked for role, seen in new.items()}
+
+    def untracked_connections(self, kind: Kind) -> PacketSet:
+        """The connections with some packet in N."""
+        out = self.space.none
+        for found in self.newly_untracked(kind).values():
+            if not is_empty(found):
+                out = out | self.space.connection_part(found)
+        return out
+
+    def swap(self, connections: PacketSet) -> PacketSet:
+        """The same connections with originator and responder exchanged; what is unknown of them is forgotten."""
+        space = self.space
+        known = connections.exists(space.diagrams.cube(space.unknown_tests))
+        sides = ((Field.SADDR, Field.DADDR), (Field.SPORT, Field.DPORT), (Field.SRC_TYPE, Field.DST_TYPE))
+        return space.diagrams.exchange(
+            known, [(a, b) for one, other in sides for a, b in zip(space.bits[one], space.bits[other], strict=True)]
+        )
+
+    def send(
+        self,
+        side: Side,
+        path: str,
+        packets: PacketSet,
+        state: State,
+        *,
+        role: str,
+        reverse: bool = False,
+        immune: bool = False,
+        original: bool = True,
+    ) -> Walk:
+        """Send packets along a path in one given state; the walk's `outcomes` and `tag` tell what came of them."""
+        everything = self.space.all
+        walk = Walk(
+            self.space,
+            side.ruleset,
+            side.identities,
+            Frame(role, reverse),
+            {state: everything},
+            original=everything if original else self.space.none,
+            active=side.active,
+            immune=immune,
+        )
+        walk.run(PATHS[path], packets)
+        return walk
+
+
+def _may_hold(space: Space, condition: Condition, frame: Frame) -> tuple[PacketSet, PacketSet]:
+    """(packets that may match, packets that may fail to), with every test that is not about the header left open."""
+    match condition:
+        case States() | Direction() | Opaque() | Masked(Field.MARK) | Values(Field.MARK):
+            return space.all, space.all
+        case Not(item):
+            may, fail = _may_hold(space, item, frame)
+            return fail, may
+        case And(items):
+            may, fail = space.all, space.none
+            for item in items:
+                m, f = _may_hold(space, item, frame)
+                may, fail = may & m, fail | f
+            return may, fail
+        case Or(items):
+            may, fail = space.none, space.all
+            for item in items:
+                m, f = _may_hold(space, item, frame)
+                may, fail = may | m, fail & f
+            return may, fail
+        case _:
+            found = space.condition(condition, frame, View({}, [], space.all))
+            return found, ~found

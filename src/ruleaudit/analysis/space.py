@@ -1,0 +1,346 @@
+"""The space in which packets of one family are compared: which bits stand for which field, and conditions as sets.
+
+Packets are described in terms of their *connection*: side A is the originator, side B the responder. A packet that travels
+from B to A reads the same bits through a mirrored `Frame`, so that what is known of a connection's opening can be
+intersected with what happens to its replies without renaming anything.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ruleaudit.model.condition import (
+    Always,
+    And,
+    Condition,
+    Direction,
+    Interface,
+    Masked,
+    Never,
+    Not,
+    Opaque,
+    Or,
+    Scope,
+    States,
+    Values,
+    tests,
+)
+from ruleaudit.model.fields import MIRROR, AddressType, Family, Field, Fragment, State, TcpFlag
+from ruleaudit.packets.diagram import Diagrams, PacketSet
+
+#: ICMP requests that open a connection, and the type that answers each (facts section 19, [k08])
+ICMP_ANSWERS = {Family.IPV4: {8: 0, 13: 14, 15: 16, 17: 18}, Family.IPV6: {128: 129}}
+#: ICMP errors, which conntrack relates to the connection that they are about
+ICMP_ERRORS = {Family.IPV4: (3, 4, 5, 11, 12), Family.IPV6: (1, 2, 3, 4)}
+#: ICMPv6 types that conntrack leaves alone (facts section 18, [a08])
+UNTRACKED_ICMPV6 = ((130, 136), (143, 143), (151, 151))
+
+#: fields that belong to the connection; every other field is the packet's own
+CONNECTION_FIELDS = frozenset(
+    {
+        Field.SADDR,
+        Field.DADDR,
+        Field.SPORT,
+        Field.DPORT,
+        Field.PROTOCOL,
+        Field.SRC_TYPE,
+        Field.DST_TYPE,
+        Field.ICMP_TYPE,
+    }
+)
+
+ANY_OTHER = "(any other)"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a packet is looked at: in which direction it travels, and in which role (the name its own unknowns carry)."""
+
+    role: str
+    reverse: bool = False
+    absent: frozenset[Field] = frozenset()
+
+
+@dataclass
+class View:
+    """What of a packet depends on where it is: its state, its mark by now, and its direction."""
+
+    states: Mapping[State, PacketSet]
+    mark: list[PacketSet]
+    original: PacketSet
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTest:
+    """An opaque test that became a variable: who asks, and in which role."""
+
+    name: str
+    scope: Scope
+    identity: int | None
+    role: str
+    understood: bool
+
+
+@dataclass
+class Space:
+    """All bits of one family's packets; interface names are a finite alphabet plus `any other`."""
+
+    family: Family
+    names: Iterable[str]
+    diagrams: Diagrams = field(default_factory=Diagrams)
+
+    def __post_init__(self) -> None:
+        d = self.diagrams
+        self.alphabet = _alphabet(self.names)
+        width = max(1, (len(self.alphabet) - 1).bit_length())
+        size = self.family.address_bits
+        self.bits: dict[Field, range] = {}
+        for name, bits in (
+            (Field.SADDR, size),
+            (Field.DADDR, size),
+            (Field.IIF, width),
+            (Field.OIF, width),
+            (Field.PROTOCOL, 8),
+            (Field.DPORT, 16),
+            (Field.SPORT, 16),
+            (Field.ICMP_TYPE, 8),
+            (Field.ICMP_CODE, 8),
+            (Field.TCP_FLAGS, 8),
+            (Field.SRC_TYPE, 3),
+            (Field.DST_TYPE, 3),
+            (Field.FRAGMENT, 2),
+            (Field.PKTTYPE, 2),
+            (Field.MARK, 32),
+        ):
+            self.bits[name] = d.add(bits)
+        self.state_bits = d.add(2)
+        self.direction_bit = d.add(1)[0]
+        self.none, self.all = d.none, d.all
+        self.unknowns: dict[tuple[object, ...], int] = {}
+        self.unknown_tests: dict[int, UnknownTest] = {}
+        self._static: dict[tuple[object, ...], PacketSet] = {}
+        self._own_cube: tuple[int, PacketSet] | None = None
+        own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
+        self._own_bits = [*own, *self.state_bits, self.direction_bit]
+        self.domain = self._domain()
+
+    # -- sets of field values ----------------------------------------------------------------------
+
+    def values(self, name: Field, intervals: tuple[tuple[int, int], ...], reverse: bool = False) -> PacketSet:
+        """Packets whose field lies in one of the intervals."""
+        if reverse and name is Field.ICMP_TYPE:
+            answers = ICMP_ANSWERS[self.family]
+            kept = [(t, t) for t in range(256) if any(lo <= answers.get(t, t) <= hi for lo, hi in intervals)]
+            return self.diagrams.within(self.bits[name], kept)
+        return self.diagrams.within(self.bits[MIRROR.get(name, name) if reverse else name], intervals)
+
+    def is_(self, name: Field, value: int, reverse: bool = False) -> PacketSet:
+        """Packets whose field has this value."""
+        return self.values(name, ((value, value),), reverse)
+
+    def flags(self, mask: int, value: int) -> PacketSet:
+        """TCP packets with (flags & mask) == value."""
+        return self.diagrams.masked(self.diagrams.vector(self.bits[Field.TCP_FLAGS]), mask, value)
+
+    def interface(self, name: Field, pattern: str) -> PacketSet:
+        """Packets whose interface matches a name or a `prefix+`."""
+        out = self.none
+        for index, symbol in enumerate(self.alphabet):
+            if _covers(pattern, symbol):
+                out = out | self.diagrams.equal(self.bits[name], index)
+        return out
+
+    def in_state(self, state: State) -> PacketSet:
+        """Packets whose free state variable says `state` (a tracked state)."""
+        return self.diagrams.equal(self.state_bits, TRACKED_STATES.index(state))
+
+    def _domain(self) -> PacketSet:
+        """Every enumerated field has one of its values; addresses and their types agree."""
+        d, out = self.diagrams, self.all
+        for name in (Field.IIF, Field.OIF):
+            out = out & d.within(self.bits[name], ((0, len(self.alphabet) - 1),))
+        out = out & d.within(self.bits[Field.FRAGMENT], ((0, 2),)) & d.within(self.bits[Field.PKTTYPE], ((0, 2),))
+        v4 = self.family is Family.IPV4
+        multicast = ((224 << 24, (240 << 24) - 1),) if v4 else ((0xFF << 120, (1 << 128) - 1),)
+        loopback = ((127 << 24, (128 << 24) - 1),) if v4 else ((1, 1),)
+        broadcast = (((1 << 32) - 1, (1 << 32) - 1),) if v4 else ()
+        for address, kind in ((Field.SADDR, Field.SRC_TYPE), (Field.DADDR, Field.DST_TYPE)):
+            out = out & d.within(self.bits[kind], ((0, 4),))
+            out = out & d.within(self.bits[address], multicast).equiv(self.is_(kind, AddressType.MULTICAST))
+            out = out & d.within(self.bits[address], loopback).imp(self.is_(kind, AddressType.LOCAL))
+            if v4:
+                out = out & d.within(self.bits[address], broadcast).imp(self.is_(kind, AddressType.BROADCAST))
+            else:
+                out = out & ~self.is_(kind, AddressType.BROADCAST)
+        return out
+
+    # -- unknowns ----------------------------------------------------------------------------------
+
+    def unknown(self, key: tuple[object, ...], test: UnknownTest) -> PacketSet:
+        """The boolean variable of an opaque test."""
+        number = self.unknowns.get(key)
+        if number is None:
+            number = self.unknowns[key] = self.diagrams.add(1)[0]
+            self.unknown_tests[number] = test
+        return self.diagrams.bit(number)
+
+    def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
+        """Which variable an opaque test is (design section 3.1)."""
+        match test.scope:
+            case Scope.CONNECTION:
+                reads = tuple(MIRROR.get(f, f) if frame.reverse else f for f in test.reads)
+                return (test.scope, test.name, reads)
+            case Scope.ENTRY:
+                return (test.scope, test.name)
+            case Scope.PACKET:
+                return (test.scope, test.name, frame.role)
+            case Scope.MEMORY:
+                return (test.scope, test.name, frame.role, identity)
+
+    def _opaque(self, test: Opaque, frame: Frame, identity: int | None, understood: bool) -> PacketSet:
+        key = self.unknown_key(test, frame, identity)
+        return self.unknown(key, UnknownTest(test.name, test.scope, identity, frame.role, understood))
+
+    def connection_part(self, found: PacketSet) -> PacketSet:
+        """The connections of which some packet is in the set: what is the packet's own is forgotten."""
+        if self._own_cube is None or self._own_cube[0] != len(self.unknowns):
+            own = [n for n, t in self.unknown_tests.items() if t.scope in (Scope.PACKET, Scope.MEMORY)]
+            self._own_cube = (len(self.unknowns), self.diagrams.cube([*self._own_bits, *own]))
+        return found.exists(self._own_cube[1])
+
+    def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
+        """Forget every bit except those of the named fields."""
+        kept = {b for name in names for b in self.bits[name]}
+        every = [b for bits in self.bits.values() for b in bits] + [*self.state_bits, self.direction_bit]
+        every += self.unknown_tests
+        return found.exists(self.diagrams.cube([b for b in every if b not in kept]))
+
+    def taken(self, found: PacketSet, name: Field, reverse: bool = False) -> list[tuple[int, int]]:
+        """The values that a field takes among some packets, as intervals."""
+        name = MIRROR.get(name, name) if reverse else name
+        return self.diagrams.intervals(self.forget_all_but(found, (name,)), self.bits[name])
+
+    # -- conditions --------------------------------------------------------------------------------
+
+    def condition(
+        self, condition: Condition, frame: Frame, view: View, identity: int | None = None, understood: bool = True
+    ) -> PacketSet:
+        """The packets that satisfy a condition, seen through a frame, in the state and with the mark of a view."""
+        match condition:
+            case Always():
+                return self.all
+            case Never():
+                return self.none
+            case And(items):
+                out = self.all
+                for item in items:
+                    out = out & self.condition(item, frame, view, identity, understood)
+                return out
+            case Or(items):
+                out = self.none
+                for item in items:
+                    out = out | self.condition(item, frame, view, identity, understood)
+                return out
+            case Not(item):
+                return ~self.condition(item, frame, view, identity, understood)
+            case Values(Field.MARK, intervals):
+                return self._mark_within(view.mark, intervals)
+            case Values(name, intervals):
+                return self.values(name, intervals, frame.reverse)
+            case Masked(Field.MARK, mask, value):
+                return self.diagrams.masked(view.mark, mask, value)
+            case Masked(name, mask, value):
+                place = MIRROR.get(name, name) if frame.reverse else name
+                return self.diagrams.masked(self.diagrams.vector(self.bits[place]), mask, value)
+            case Interface(name, pattern):
+                return self.none if name in frame.absent else self.interface(name, pattern)
+            case States(states):
+                out = self.none
+                for state in states:
+                    out = out | view.states[state]
+                return out
+            case Direction(original):
+                return view.original if original else ~view.original
+            case Opaque():
+                return self._opaque(condition, frame, identity, understood)
+
+    def _mark_within(self, mark: list[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
+        out = self.none
+        for low, high in intervals:
+            out = out | _between(mark, low, high, self.all)
+        return out
+
+    def cached(
+        self, text: str, condition: Condition, frame: Frame, view: View, identity: int, understood: bool
+    ) -> PacketSet:
+        """`condition`, remembered under its text when nothing in it depends on the view."""
+        needs = _needs(condition)
+        if needs & DYNAMIC:
+            return self.condition(condition, frame, view, identity, understood)
+        key = (
+            text,
+            frame.reverse,
+            frame.absent if needs & BY_HOOK else None,
+            frame.role if needs & BY_ROLE else None,
+            identity if needs & BY_RULE else None,
+        )
+        found = self._static.get(key)
+        if found is None:
+            found = self._static[key] = self.condition(condition, frame, view, identity, understood)
+        return found
+
+
+#: the states of a packet that has not been left alone, in the order of their code in the state variable
+TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
+
+DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE = 1, 2, 4, 8
+_needs_memo: dict[int, tuple[Condition, int]] = {}
+
+
+def _needs(condition: Condition) -> int:
+    """What, besides the header, the value of a condition depends on."""
+    found = _needs_memo.get(id(condition))
+    if found is not None and found[0] is condition:
+        return found[1]
+    needs = 0
+    for test in tests(condition):
+        match test:
+            case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
+                needs |= DYNAMIC
+            case Interface():
+                needs |= BY_HOOK
+            case Opaque(scope=Scope.PACKET):
+                needs |= BY_ROLE
+            case Opaque(scope=Scope.MEMORY):
+                needs |= BY_ROLE | BY_RULE
+    if len(_needs_memo) > 1_000_000:
+        _needs_memo.clear()
+    _needs_memo[id(condition)] = (condition, needs)
+    return needs
+
+
+def _between(bits: list[PacketSet], low: int, high: int, everything: PacketSet) -> PacketSet:
+    at_least = at_most = everything
+    for place, bit in enumerate(reversed(bits)):
+        at_least = (bit & at_least) if low >> place & 1 else (bit | at_least)
+        at_most = (~bit | at_most) if high >> place & 1 else (~bit & at_most)
+    return at_least & at_most
+
+
+def _alphabet(names: Iterable[str]) -> tuple[str, ...]:
+    """Every literal name, every `prefix+` (standing for the names under it that are not listed), `lo`, and the rest."""
+    return (*sorted({"lo", *names} - {"+", ""}), ANY_OTHER)
+
+
+def _covers(pattern: str, symbol: str) -> bool:
+    if not pattern.endswith("+"):
+        return pattern == symbol
+    return pattern == "+" or (symbol != ANY_OTHER and symbol.startswith(pattern[:-1]))
+
+
+def interface_names(conditions: Iterable[Condition]) -> set[str]:
+    """The interface names and patterns that conditions mention."""
+    return {t.name for c in conditions for t in tests(c) if isinstance(t, Interface)}
+
+
+TCP_STATE_FLAGS = int(TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK | TcpFlag.URG)
+WHOLE = int(Fragment.WHOLE)

@@ -1,0 +1,410 @@
+"""Who needs connection tracking: the class of every rule that mentions conntrack, and the connections that need it.
+
+Each rule is judged by what would happen without its test, without the rule, or with a stateless test in its place
+(design section 4); the answer is a comparison of packet sets, never a reading of the text.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+
+from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.connection import KINDS, icmp_errors, possible_states, reply_shape, role_shape
+from ruleaudit.analysis.consequence import Consequences, is_plain
+from ruleaudit.analysis.consumers import consumed
+from ruleaudit.analysis.differing import class_words
+from ruleaudit.analysis.pair import Pair, Side, make_space
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.walk import ACCEPT, PATHS, EffectKey, Identities, Walk, mentions_state, uses_conntrack
+from ruleaudit.analysis.witness import sample
+from ruleaudit.diagnostics import Witness
+from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
+from ruleaudit.model.fields import TCP, Field, State, TcpFlag
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
+from ruleaudit.results import Judgement, RuleClass, Tracking
+
+#: chains that others are known to call or to fill: without a caller in this file they are not dead
+OUTSIDE_CHAINS = (
+    "DOCKER",
+    "ufw",
+    "KUBE-",
+    "f2b-",
+    "fail2ban-",
+    "cali-",
+    "LIBVIRT_",
+    "FLANNEL",
+    "CNI-",
+    "CILIUM_",
+    "NETAVARK",
+)
+
+
+def called_from_outside(chain: str) -> bool:
+    """A chain that is known to be called by rules which a file need not show."""
+    return chain.startswith(OUTSIDE_CHAINS)
+
+
+def judge(ruleset: Ruleset) -> Tracking:
+    """The class of every rule that mentions conntrack, in the order of the lines."""
+    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset))
+    if found is not None:
+        return found
+    reason = "the packets that reach it do not fit into memory: it counts as required"
+    rules = [r for r in ruleset.rules() if uses_conntrack(r)]
+    return Tracking(ruleset, tuple(Judgement(r, RuleClass.REQUIRED, reason) for r in rules))
+
+
+def judge_in(space: Space, ruleset: Ruleset) -> Tracking:
+    """`judge` in a given space."""
+    judgements = list(_Judge(space, ruleset).all())
+    return Tracking(ruleset, tuple(sorted(judgements, key=lambda j: j.rule.line)))
+
+
+class _Judge:
+    def __init__(self, space: Space, ruleset: Ruleset) -> None:
+        self.space, self.ruleset = space, ruleset
+        self.mentioning = [r for r in ruleset.rules() if uses_conntrack(r)]
+        numbers = Identities.of(ruleset)
+        nothing = Alignment(numbers, numbers, (), (), True)
+        self.whole = Pair(space, ruleset, ruleset, nothing)
+        self.called = _called_chains(ruleset)
+
+    def all(self) -> Iterator[Judgement]:
+        if not self.mentioning:
+            return
+        needed = self._consumed()
+        matched = self._matched()
+        hanging = self._hanging(matched - needed.keys())
+        for rule in self.mentioning:
+            if rule in needed:
+                what, witness = needed[rule]
+                yield Judgement(
+                    rule, RuleClass.REQUIRED, f"{what} works through the conntrack entry", witness, consumer=what
+                )
+            elif (rule.table, rule.chain) not in self.called:
+                yield self._unreferenced(rule)
+            elif rule not in matched:
+                yield Judgement(rule, RuleClass.DEAD, self._why_dead(rule))
+            elif _is_consumer(rule):
+                yield Judgement(rule, RuleClass.DEAD, "no connection reaches it", consumer=_is_consumer(rule))
+            else:
+                yield self._judge_by(hanging[rule], rule) if rule in hanging else self._judge(rule)
+
+    def _unreferenced(self, rule: Rule) -> Judgement:
+        if called_from_outside(rule.chain):
+            reason = f"chain {rule.chain} is called from outside this file"
+            return Judgement(rule, RuleClass.REQUIRED, reason)
+        reason = f"nothing in this file calls chain {rule.chain}; the rule still switches tracking on"
+        return Judgement(rule, RuleClass.DEAD, reason)
+
+    def _why_dead(self, rule: Rule) -> str:
+        wanted = {s for m in rule.matches for t in tests(m.condition) if isinstance(t, States) for s in t.states}
+        chain = self.ruleset.tables[rule.table].chains[rule.chain]
+        if wanted and chain.priority < -200:
+            return "before conntrack looks at a packet its state is INVALID or UNTRACKED, never what this rule asks for"
+        return "no packet reaches this rule with that state: earlier rules decide about all of them"
+
+    def _matched(self) -> set[Rule]:
+        """The rules that some packet in some state matches."""
+        found: set[Rule] = set()
+        for path in PATHS:
+            walk = self._free_walk(self.whole.old, path, self.whole.domain(path, False))
+            found |= {rule for rule, packets in walk.matched.items() if not is_empty(packets)}
+        return found
+
+    def _hanging(self, matched: Collection[Rule]) -> dict[Rule, "_Hanging"]:
+        """What hangs on each matched state test, for the rules where one pass can tell."""
+        tables = self.ruleset.tables
+        rules = {
+            r
+            for r in self.mentioning
+            if r in matched and not _is_consumer(r) and r.table != "raw" and tables[r.table].chains[r.chain]
+        }
+        if not rules or not is_plain(self.ruleset):
+            return {}
+        side = self.whole.old
+        consequences = Consequences(self.space, side, rules)
+        found: dict[Rule, _Hanging] = {}
+        spoiled: set[Rule] = set()
+        for path in PATHS:
+            walk = self._free_walk(side, path, self.whole.domain(path, False))
+            real = list(self._real(path))
+            for visit in consequences.visits(path, walk):
+                more = visit.without_state & ~visit.matched & visit.differs
+                less = visit.matched & visit.differs
+                touched = visit.touches & visit.without_state
+                if visit.rule.effects or not is_empty(touched):
+                    spoiled.add(visit.rule)
+                    continue
+                hanging = found.setdefault(visit.rule, _Hanging())
+                hanging.more |= not is_empty(more)
+                hanging.less |= not is_empty(less)
+                for words, packets, state in real:
+                    for gains, into in ((more, hanging.gained), (less, hanging.lost)):
+                        here = gains & visit.accept_differs & packets
+                        if not is_empty(here) and len(into) < 4:
+                            kind = class_words(self.space, here, path, Frame("any"))
+                            text = sample(self.space, here, path, Frame("any"), state).text
+                            into.append(Witness(text, f"{words} ({kind})"))
+        return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
+
+    def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State]]:
+        """The packets of real connections on a path: what they are called, and the state in which they come."""
+        space = self.space
+        part = space.connection_part
+        anything = False
+        for kind in KINDS:
+            if path not in (kind.there, kind.back):
+                continue
+            roles = self.whole.roles(kind, self.whole.old)
+            works = part(roles.opening.accepted)
+            anything = anything or not is_empty(works)
+            new, established = space.in_state(State.NEW), space.in_state(State.ESTABLISHED)
+            if path == kind.there:
+                yield _role_words(kind.name, "opening"), new & role_shape(space, "opening"), State.NEW
+                yield (
+                    _role_words(kind.name, "later"),
+                    established & works & role_shape(space, "later"),
+                    State.ESTABLISHED,
+                )
+            if path == kind.back:
+                answered = self.whole.swap(works)
+                shape = reply_shape(space)
+                yield _role_words(kind.name, "reply"), established & answered & shape, State.ESTABLISHED
+        if anything and path not in ("local", "looped"):
+            related = space.in_state(State.RELATED)
+            yield "ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED
+            if self.whole.helpers:
+                yield "data connections of helpers", related & ~icmp_errors(space), State.RELATED
+
+    def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
+        """The class of a rule from what hangs on it."""
+        if not hanging.more:
+            return Judgement(rule, RuleClass.REDUNDANT, "without the test every packet has the same verdict")
+        if not hanging.less:
+            return Judgement(rule, RuleClass.REDUNDANT, "without the rule every packet has the same verdict")
+        if not hanging.lost:
+            reason = "no connection hangs on it: without the rule only packets of no connection fare otherwise"
+            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+        if not hanging.gained:
+            reason = "without the test the same connections work; only packets of no connection fare otherwise"
+            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+        return self._judge(rule)
+
+    def _free_walk(self, side: Side, path: str, packets: PacketSet) -> Walk:
+        space = self.space
+        walk = Walk(
+            space,
+            side.ruleset,
+            side.identities,
+            Frame("any"),
+            {state: space.in_state(state) for state in TRACKED_STATES},
+            original=space.diagrams.bit(space.direction_bit),
+            active=side.active,
+        )
+        walk.run(PATHS[path], packets & possible_states(space, self.whole.helpers))
+        return walk
+
+    def _consumed(self) -> dict[Rule, tuple[str, tuple[Witness, ...]]]:
+        found: dict[Rule, tuple[str, tuple[Witness, ...]]] = {}
+        for kind in KINDS:
+            roles = self.whole.roles(kind, self.whole.old)
+            for rule, what, role, packets in consumed(roles):
+                if rule in found or is_empty(packets):
+                    continue
+                reverse = role == "reply"
+                path = kind.back if reverse else kind.there
+                frame = Frame(role, reverse)
+                words = class_words(self.space, packets, path, frame)
+                text = sample(self.space, packets, path, frame).text
+                found[rule] = (what, (Witness(text, f"{words}: {what} in line {rule.line}"),))
+        return found
+
+    def _judge(self, rule: Rule) -> Judgement:
+        whole_memory = any(m.memory or m.writes for m in rule.matches)
+        without_test = self._variant(rule, ALWAYS)
+        without_rule = self._variant(rule, None)
+        if not whole_memory and self._same_packets(without_test):
+            return Judgement(rule, RuleClass.REDUNDANT, "without the test every packet has the same verdict")
+        if self._same_packets(without_rule):
+            return Judgement(rule, RuleClass.REDUNDANT, "without the rule every packet has the same verdict")
+        lost = list(self._connection_changes(without_rule))
+        if not lost:
+            reason = "no connection hangs on it: without the rule only packets of no connection fare otherwise"
+            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+        gained = list(self._connection_changes(without_test))
+        if not gained:
+            reason = "without the test the same connections work; only packets of no connection fare otherwise"
+            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+        stateless = self._stateless(rule)
+        if stateless is not None and not list(self._connection_changes(self._variant(rule, stateless))):
+            reason = "TCP flags say the same: only packets of no connection fare otherwise"
+            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+        words = "; ".join(dict.fromkeys(w.description for w in lost[:3]))
+        opens = "; ".join(dict.fromkeys(w.description for w in gained[:2]))
+        reason = f"without the rule: {words}. Without its test: {opens}"
+        return Judgement(rule, RuleClass.REQUIRED, reason, tuple(lost[:3]))
+
+    def _stateless(self, rule: Rule) -> Condition | None:
+        wanted = {s for m in rule.matches for t in tests(m.condition) if isinstance(t, States) for s in t.states}
+        syn = int(TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK)
+        if not any(Values(Field.PROTOCOL, ((TCP, TCP),)) in tuple(tests(m.condition)) for m in rule.matches):
+            return None
+        if wanted <= {State.NEW}:
+            return Masked(Field.TCP_FLAGS, syn, int(TcpFlag.SYN))
+        if wanted <= {State.ESTABLISHED, State.RELATED}:
+            return Masked(Field.TCP_FLAGS, int(TcpFlag.SYN | TcpFlag.ACK), int(TcpFlag.ACK))
+        return None
+
+    def _variant(self, rule: Rule, test: Condition | None) -> Pair:
+        """R against R with one rule's state tests replaced, or with the rule taken out (None)."""
+        if test is None:
+            changed = replace(
+                rule, matches=(replace(rule.matches[0], condition=NEVER),), effects=(), text=f"{rule.text}\0-"
+            )
+        else:
+            matches = tuple(
+                replace(m, condition=test, consumer=None) if mentions_state(m.condition) else m for m in rule.matches
+            )
+            changed = replace(rule, matches=matches, text=f"{rule.text}\0{test!r}")
+        table = self.ruleset.tables[rule.table]
+        chain = table.chains[rule.chain]
+        rules = tuple(changed if r is rule else r for r in chain.rules)
+        chains: dict[str, Chain] = {**table.chains, chain.name: replace(chain, rules=rules)}
+        tables = {**self.ruleset.tables, table.name: replace(table, chains=chains)}
+        numbers = self.whole.old.identities.numbers
+        heirs = Identities(_Heirs(numbers, changed, numbers[rule]))
+        alignment = Alignment(self.whole.old.identities, heirs, (rule,), (), False)
+        pair = Pair(self.space, self.ruleset, replace(self.ruleset, tables=tables), alignment)
+        # the rule is judged by itself: tracking stays on for the others
+        pair.new = replace(pair.new, active=pair.old.active)
+        return pair
+
+    def _same_packets(self, pair: Pair) -> bool:
+        """Every (header, state) has the same outcome and effects, logs apart."""
+        for path in PATHS:
+            packets = pair.region & pair.domain(path, False) & possible_states(self.space, pair.helpers)
+            before, after = (self._free_walk(side, path, packets) for side in (pair.old, pair.new))
+            if _outcomes_differ(before, after) or _effects_differ(before, after, self.space.all):
+                return False
+            if any(
+                a is not b and not is_empty(packets & (a ^ b)) for a, b in zip(before.mark, after.mark, strict=True)
+            ):
+                return False
+        return True
+
+    def _connection_changes(self, pair: Pair) -> Iterator[Witness]:
+        """The packets of real connections that fare otherwise, and the ICMP errors about them."""
+        space = self.space
+        part = space.connection_part
+        alive = {path: False for path in PATHS}
+        for kind in KINDS:
+            old, new = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
+            works = part(old.opening.accepted) | part(new.opening.accepted)
+            whole = self.whole.roles(kind, self.whole.old)
+            if not is_empty(whole.opening.accepted):
+                alive[kind.there] = alive[kind.back] = True
+            for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
+                changed = works & (before.accepted ^ after.accepted)
+                for a, b in zip(before.walk.mark, after.walk.mark, strict=True):
+                    if a is not b:
+                        changed = changed | (works & before.accepted & (a ^ b))
+                changed = changed | _effect_changes(before.walk, after.walk, works & before.packets)
+                if not is_empty(changed):
+                    reverse = role == "reply"
+                    path, frame = kind.back if reverse else kind.there, Frame(role, reverse)
+                    words = f"{_role_words(kind.name, role)} ({class_words(space, changed, path, frame)})"
+                    fate = "refused" if not is_empty(changed & before.accepted) else "accepted"
+                    yield Witness(sample(space, changed, path, frame).text, f"{words} would be {fate}")
+        for path in PATHS:
+            if not alive[path] or path in ("local", "looped"):
+                continue
+            packets = pair.domain(path, False) & pair.region
+            if not pair.helpers:
+                packets = packets & icmp_errors(space)
+            walks = [pair.send(side, path, packets, State.RELATED, role="error") for side in (pair.old, pair.new)]
+            if _outcomes_differ(*walks):
+                changed = walks[0].outcomes.get(ACCEPT, space.none) ^ walks[1].outcomes.get(ACCEPT, space.none)
+                if not is_empty(changed):
+                    text = sample(space, changed, path, Frame("error"), State.RELATED).text
+                    yield Witness(text, "ICMP errors about connections (path MTU) would fare otherwise")
+
+
+@dataclass
+class _Hanging:
+    """What would change if a rule matched whatever the state (more, gained), or nothing at all (less, lost)."""
+
+    more: bool = False
+    less: bool = False
+    gained: list[Witness] = field(default_factory=list)
+    lost: list[Witness] = field(default_factory=list)
+
+
+class _Heirs(dict[Rule, int]):
+    """The numbers of a ruleset in which one rule was replaced."""
+
+    def __init__(self, numbers: object, heir: Rule, number: int) -> None:
+        self._numbers = numbers
+        super().__init__({heir: number})
+
+    def __missing__(self, rule: Rule) -> int:
+        return self._numbers[rule]  # type: ignore[index, no-any-return]
+
+
+def _is_consumer(rule: Rule) -> str | None:
+    every = [*rule.consumers, *(m.consumer for m in rule.matches if m.consumer is not None)]
+    return every[0].what if every else None
+
+
+def _called_chains(ruleset: Ruleset) -> set[tuple[str, str]]:
+    """(table, chain) of every chain that a packet can get to."""
+    found: set[tuple[str, str]] = set()
+    for table in ruleset.tables.values():
+        todo = [c.name for c in table.chains.values() if c.hook is not None]
+        while todo:
+            name = todo.pop()
+            if (table.name, name) in found or name not in table.chains:
+                continue
+            found.add((table.name, name))
+            todo += [r.verdict.chain for r in table.chains[name].rules if hasattr(r.verdict, "chain")]
+    return found
+
+
+def _outcomes_differ(before: Walk, after: Walk) -> bool:
+    keys = {*before.outcomes, *after.outcomes}
+    none = before.none
+    return any(not is_empty(before.outcomes.get(k, none) ^ after.outcomes.get(k, none)) for k in keys)
+
+
+def _effect_changes(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
+    none = before.none
+    out = none
+    for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
+        for key in {*ours, *theirs}:
+            if not _is_log(key):
+                out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
+    return out
+
+
+def _effects_differ(before: Walk, after: Walk, within: PacketSet) -> bool:
+    return not is_empty(_effect_changes(before, after, within))
+
+
+def _is_log(key: EffectKey) -> bool:
+    return key[0] in ("log", EffectKind.LOG)
+
+
+def _role_words(kind: str, role: str) -> str:
+    start = {
+        "in": "that come in",
+        "out": "that this host starts",
+        "forward": "that are forwarded",
+        "local": "on lo",
+        "looped": "to multicast",
+    }[kind]
+    what = {
+        "opening": "the opening of connections",
+        "later": "later packets of connections",
+        "reply": "replies to connections",
+    }
+    return f"{what[role]} {start}"

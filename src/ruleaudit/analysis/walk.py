@@ -1,0 +1,352 @@
+"""Who reaches what: a set of packets sent through the base chains of a path, in the order in which the kernel runs them.
+
+Everything is computed as a function of the packet *on entry*: the mark is a vector of sets, the UNTRACKED tag is a set.
+So the outcome of every packet is exact, also behind rules that rewrite the mark, and two walks can be compared.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.model.condition import Condition, Direction, Opaque, Scope, States, tests
+from ruleaudit.model.fields import Family, Field, Hook, State
+from ruleaudit.model.ruleset import (
+    CONNTRACK_PRIORITY,
+    Accept,
+    Chain,
+    Consumer,
+    Continue,
+    Drop,
+    Effect,
+    EffectKind,
+    Goto,
+    Jump,
+    Queue,
+    Reject,
+    Return,
+    Rule,
+    Ruleset,
+    Table,
+    Unknown,
+)
+from ruleaudit.packets.diagram import PacketSet, is_empty
+
+#: the hooks that a packet passes, by the path that it takes (design section 2)
+PATHS: dict[str, tuple[Hook, ...]] = {
+    "in": (Hook.PREROUTING, Hook.INPUT),
+    "out": (Hook.OUTPUT, Hook.POSTROUTING),
+    "forward": (Hook.PREROUTING, Hook.FORWARD, Hook.POSTROUTING),
+    "local": (Hook.OUTPUT, Hook.POSTROUTING, Hook.PREROUTING, Hook.INPUT),
+    "looped": (Hook.OUTPUT, Hook.POSTROUTING, Hook.PREROUTING, Hook.INPUT),
+}
+
+ABSENT = {
+    Hook.PREROUTING: frozenset({Field.OIF}),
+    Hook.INPUT: frozenset({Field.OIF}),
+    Hook.FORWARD: frozenset[Field](),
+    Hook.OUTPUT: frozenset({Field.IIF}),
+    Hook.POSTROUTING: frozenset({Field.IIF}),
+}
+
+#: what happened to a packet: accept, drop, reject and its kind, queue and its number, unknown and the target's text
+Verdict = tuple[str, str]
+ACCEPT: Verdict = ("accept", "")
+DROP: Verdict = ("drop", "")
+
+#: effects are compared by kind and parameters, those with memory by the rule too
+EffectKey = tuple[EffectKind | str, str, int]
+
+CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK)
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Which rule of one ruleset is which rule of the other: rules with the same number are the same rule."""
+
+    numbers: Mapping[Rule, int]
+
+    @staticmethod
+    def of(ruleset: Ruleset) -> "Identities":
+        return Identities({rule: number for number, rule in enumerate(ruleset.rules())})
+
+
+def conntrack_users(ruleset: Ruleset) -> list[Rule]:
+    """The rules that switch tracking on, dead ones included (facts section 2)."""
+    return [r for r in ruleset.rules() if uses_conntrack(r)]
+
+
+def uses_conntrack(rule: Rule) -> bool:
+    """The rule makes the kernel register conntrack: a state or entry test, a consumer, NAT, CT other than --notrack."""
+    if rule.consumers or any(e.kind in CREATING for e in rule.effects):
+        return True
+    return any(m.consumer is not None or mentions_state(m.condition) for m in rule.matches)
+
+
+def mentions_state(condition: Condition) -> bool:
+    """A condition that reads conntrack's state, direction or entry."""
+    return any(
+        isinstance(t, States | Direction) or (isinstance(t, Opaque) and t.scope is Scope.ENTRY)
+        for t in tests(condition)
+    )
+
+
+@dataclass
+class Walk:
+    """One set of packets on its way; the results are in the fields below when `run` has returned.
+
+    states  how the packets that are not left alone are classified by conntrack: a partition
+    immune  notrack rules have no effect on these packets (the answers of iptables' REJECT, [a06])
+    """
+
+    space: Space
+    ruleset: Ruleset
+    identities: Identities
+    frame: Frame
+    states: Mapping[State, PacketSet]
+    original: PacketSet
+    active: bool = True
+    immune: bool = False
+    record_reach: bool = False
+
+    outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
+    decided: list[tuple[Rule | Chain, Verdict, PacketSet]] = field(default_factory=list)
+    effects: dict[EffectKey, PacketSet] = field(default_factory=dict)
+    evaluated: dict[EffectKey, PacketSet] = field(default_factory=dict)
+    consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
+    matched: dict[Rule, PacketSet] = field(default_factory=dict)
+    reached: dict[Rule, PacketSet] = field(default_factory=dict)
+    looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
+    unfollowed: list[Rule] = field(default_factory=list)
+    _version: int = 0  #: grows whenever the tag or the mark of some packet changes
+
+    def __post_init__(self) -> None:
+        self.none = self.space.none
+        self.looked_up = self.none
+        self.tag: PacketSet = self.none
+        self.template = self.none
+        self.mark = self.space.diagrams.vector(self.space.bits[Field.MARK])
+        self._stack: list[str] = []
+
+    # -- along the path ----------------------------------------------------------------------------
+
+    def run(self, path: Iterable[Hook], packets: PacketSet) -> PacketSet:
+        """Send packets through every base chain of the hooks; returns those that no chain drops."""
+        alive = packets
+        for hook in path:
+            if hook in (Hook.PREROUTING, Hook.OUTPUT) and not self._is_tagged_copy(hook):
+                alive = self._base_chains(hook, alive, before=True)
+                self._look_up()
+                self.looked_up = alive
+                alive = self._base_chains(hook, alive, before=False)
+            else:
+                alive = self._base_chains(hook, alive, before=None)
+        self._add(self.outcomes, ACCEPT, alive)
+        return alive
+
+    def _is_tagged_copy(self, hook: Hook) -> bool:
+        return hook is Hook.PREROUTING and self._looked_up
+
+    _looked_up: bool = False
+
+    def skip_look_up(self) -> None:
+        """The packets enter behind conntrack: their states hold from the first rule on."""
+        self._looked_up = True
+
+    def _look_up(self) -> None:
+        """Conntrack, at -200: what carries no tag gets its state; some ICMPv6 is left alone by nature."""
+        self._looked_up = True
+        if self.space.family is Family.IPV6 and self.active:
+            natural = self.space.is_(Field.PROTOCOL, 58) & self.space.diagrams.within(
+                self.space.bits[Field.ICMP_TYPE], UNTRACKED_ICMPV6
+            )
+            self.tag = self.tag | natural
+
+    def view(self) -> View:
+        """States, mark and direction as the next rule sees them."""
+        free = ~self.tag
+        if not self._looked_up:
+            states = dict.fromkeys(State, self.none)
+            states[State.INVALID] = free
+        else:
+            states = {s: self.states.get(s, self.none) & free for s in State}
+        states[State.UNTRACKED] = self.tag
+        return View(states, self.mark, self.original)
+
+    def _base_chains(self, hook: Hook, alive: PacketSet, before: bool | None) -> PacketSet:
+        for chain in self.ruleset.base_chains(hook):
+            early = chain.priority < CONNTRACK_PRIORITY
+            if before is not None and early is not before:
+                continue
+            if chain.nat:
+                meets = self.view().states[State.NEW] if self.active else self.none
+                alive = (alive & ~meets) | self._base_chain(chain, hook, alive & meets)
+            else:
+                alive = self._base_chain(chain, hook, alive)
+        return alive
+
+    def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
+        if not chain.rules and isinstance(chain.policy, Accept):
+            return packets
+        self._frame = Frame(self.frame.role, self.frame.reverse, self.frame.absent | ABSENT[hook])
+        self._accepted = self.none
+        table = self.ruleset.tables[chain.table]
+        rest = self._chain(table, chain, packets)
+        if isinstance(chain.policy, Drop):
+            self._decide(chain, DROP, rest)
+        else:
+            self._decide(chain, ACCEPT, rest)
+        return self._accepted
+
+    # -- one chain ---------------------------------------------------------------------------------
+
+    def _chain(self, table: Table, chain: Chain, alive: PacketSet) -> PacketSet:
+        """Walk one chain; returns the packets that fall off its end or return from it."""
+        back = self.none
+        self._stack.append(chain.name)
+        view, version = self.view(), self._version
+        cached, numbers = self.space.cached, self.identities.numbers
+        for rule in chain.rules:
+            if is_empty(alive):
+                break
+            if version != self._version:
+                view, version = self.view(), self._version
+            if self.record_reach:
+                self._add(self.reached, rule, alive)
+            number = numbers[rule]
+            hit = alive & cached(rule.text, rule.condition, self._frame, view, number, rule.understood)
+            if any(m.memory or m.consumer or m.writes for m in rule.matches):
+                self._evaluate(rule, number, alive, view)
+            if is_empty(hit):
+                continue
+            self._add(self.matched, rule, hit)
+            for consumer in rule.consumers:
+                self._add(self.consumed, (rule, consumer), hit)
+            for effect in rule.effects:
+                self._effect(effect, number, hit)
+            match rule.verdict:
+                case Continue():
+                    pass
+                case Accept():
+                    self._decide(rule, ACCEPT, hit)
+                    alive = alive & ~hit
+                case Drop():
+                    self._decide(rule, DROP, hit)
+                    alive = alive & ~hit
+                case Reject(kind):
+                    self._decide(rule, ("reject", kind), hit)
+                    alive = alive & ~hit
+                case Queue(queue):
+                    self._decide(rule, ("queue", queue), hit)
+                    alive = alive & ~hit
+                case Return():
+                    back = back | hit
+                    alive = alive & ~hit
+                case Jump(name) | Goto(name):
+                    called = self._called(table, rule, name, hit)
+                    alive = alive & ~hit
+                    if isinstance(rule.verdict, Goto):
+                        back = back | called
+                    else:
+                        alive = alive | called
+                case Unknown(text):
+                    ends = self.space.unknown(
+                        ("target", text, number, self.frame.role),
+                        UnknownTest(f"-j {text}", Scope.MEMORY, number, self.frame.role, False),
+                    )
+                    self._decide(rule, ("unknown", text), hit & ends)
+                    alive = alive & ~(hit & ends)
+        self._stack.pop()
+        return alive | back
+
+    def _called(self, table: Table, rule: Rule, name: str, hit: PacketSet) -> PacketSet:
+        target = table.chains.get(name)
+        if target is None or name in self._stack:
+            self.unfollowed.append(rule)
+            ends = self.space.unknown(
+                ("chain", name, self.frame.role),
+                UnknownTest(f"chain {name}", Scope.MEMORY, None, self.frame.role, False),
+            )
+            self._decide(rule, ("unknown", name), hit & ends)
+            return hit & ~ends
+        return self._chain(table, target, hit)
+
+    def _decide(self, by: Rule | Chain, verdict: Verdict, packets: PacketSet) -> None:
+        if is_empty(packets):
+            return
+        if verdict == ACCEPT:
+            self._accepted = self._accepted | packets
+        else:
+            self._add(self.outcomes, verdict, packets)
+        self.decided.append((by, verdict, packets))
+
+    # -- effects -----------------------------------------------------------------------------------
+
+    def _effect(self, effect: Effect, number: int, hit: PacketSet) -> None:
+        match effect.kind:
+            case EffectKind.NOTRACK:
+                if not self._looked_up and not self.immune:
+                    self.tag = self.tag | (hit & ~self.template)
+                    self._version += 1
+            case EffectKind.TRACK:
+                if not self._looked_up:
+                    self.template = self.template | (hit & ~self.tag)
+                    self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+            case EffectKind.MARK:
+                self._set_mark(effect, hit)
+            case EffectKind.WRITE:
+                self._add(self.effects, (effect.kind, effect.text, number), hit)
+            case EffectKind.NAT | EffectKind.ENTRY:
+                # what hangs on the entry happens to no packet that has none
+                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+            case _:
+                self._add(self.effects, (effect.kind, effect.text, 0), hit)
+
+    def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
+        self._version += 1
+        mark = list(self.mark)
+        for place in range(32):
+            index = 31 - place
+            if effect.mask is None:
+                free = self.space.unknown(
+                    ("mark", effect.text, place),
+                    UnknownTest(effect.text, Scope.ENTRY, None, self.frame.role, True),
+                )
+                with_entry = hit & ~self.tag
+                mark[index] = (with_entry & free) | (~with_entry & mark[index])
+                continue
+            masked, toggled = effect.mask >> place & 1, effect.value >> place & 1
+            if masked:
+                mark[index] = (mark[index] | hit) if toggled else (mark[index] & ~hit)
+            elif toggled:
+                mark[index] = mark[index] ^ hit
+        self.mark = mark
+
+    def _evaluate(self, rule: Rule, number: int, alive: PacketSet, view: View) -> None:
+        """Record who is seen by each match that remembers, or that reads the entry."""
+        seen = alive
+        for place, match in enumerate(rule.matches):
+            if match.consumer is not None:
+                self._add(self.consumed, (rule, match.consumer), seen)
+            if match.memory:
+                group = "log" if _only_logs(rule) else "memory"
+                self._add(self.evaluated, (group, f"{match.name} {place}", number), seen)
+            here = self.space.condition(match.condition, self._frame, view, number, match.understood)
+            seen = seen & here
+            if match.writes is not None:
+                self._add(self.effects, (EffectKind.WRITE, match.writes, number), seen)
+
+    def _add(self, into: dict, key: object, packets: PacketSet) -> None:  # type: ignore[type-arg]
+        known = into.get(key)
+        if known is not None:
+            into[key] = known | packets
+        elif not is_empty(packets):
+            into[key] = packets
+
+
+def _only_logs(rule: Rule) -> bool:
+    return (
+        isinstance(rule.verdict, Continue)
+        and bool(rule.effects)
+        and all(e.kind is EffectKind.LOG for e in rule.effects)
+        and all(m.writes is None for m in rule.matches)
+    )

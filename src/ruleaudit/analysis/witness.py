@@ -1,0 +1,190 @@
+"""One concrete packet out of a packet set, in the packet language of the command line.
+
+Values that people recognise are preferred (documentation addresses, a client port, eth0); the reference interpreter then
+has to find the same verdicts as the packet sets did, or the witness is not given out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from ruleaudit.analysis.connection import PROTOCOL_NAMES
+from ruleaudit.analysis.pair import Pair, Side
+from ruleaudit.analysis.space import ANY_OTHER, ICMP_ANSWERS, Frame, Space
+from ruleaudit.analysis.trace import Packet, Trace, trace
+from ruleaudit.model.condition import Opaque
+from ruleaudit.model.fields import MIRROR, PORT_PROTOCOLS, TCP, AddressType, Family, Field, State, TcpFlag
+from ruleaudit.model.ruleset import Rule
+from ruleaudit.packets.diagram import PacketSet, is_empty
+
+_REMOTE = {Family.IPV4: ("198.51.100.7", "203.0.113.9", "10.9.0.7"), Family.IPV6: ("2001:db8::7", "2001:db8:9::9")}
+_LOCAL = {Family.IPV4: ("10.9.0.2", "192.0.2.2"), Family.IPV6: ("fd09::2", "2001:db8:1::2")}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A packet, how it is written, and the answers of the opaque tests under which it was found."""
+
+    packet: Packet
+    path: str
+    text: str
+    bits: dict[int, bool]
+    frame: Frame
+    space: Space
+
+    def answers(self, side: Side) -> "_Answers":
+        return _Answers(self, side)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    sample: Sample
+    side: Side
+
+    def __call__(self, test: Opaque, rule: Rule) -> bool:
+        space, frame = self.sample.space, self.sample.frame
+        number = space.unknowns.get(space.unknown_key(test, frame, self.side.identities.numbers[rule]))
+        return number is not None and self.sample.bits.get(number, False)
+
+
+def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State | None = None) -> Sample:
+    """One packet of a non-empty set."""
+    for wish in _wishes(space, path, frame.reverse):
+        narrowed = found & wish
+        if not is_empty(narrowed):
+            found = narrowed
+    bits = space.diagrams.support(found)
+
+    def number(name: Field) -> int:
+        value = 0
+        for bit in space.bits[name]:
+            value = value << 1 | bits.get(bit, False)
+        return value
+
+    values: dict[Field, int] = {}
+    for name in Field:
+        if name not in (Field.IIF, Field.OIF):
+            values[name] = number(MIRROR.get(name, name) if frame.reverse else name)
+    if frame.reverse and values[Field.PROTOCOL] == space.family.icmp:
+        answers = ICMP_ANSWERS[space.family]
+        values[Field.ICMP_TYPE] = answers.get(values[Field.ICMP_TYPE], values[Field.ICMP_TYPE])
+    packet = Packet(
+        space.family,
+        values,
+        _interface(space, number(Field.IIF)) if path != "out" else "",
+        _interface(space, number(Field.OIF)) if path != "in" else "",
+        not frame.reverse,
+    )
+    return Sample(packet, path, describe(packet, path, state), bits, frame, space)
+
+
+def follow(pair: Pair, side: Side, sample: Sample, state: State, *, immune: bool = False) -> Trace:
+    """The way of a sample through one side, by the reference interpreter."""
+    return trace(
+        side.ruleset, sample.path, sample.packet, state, sample.answers(side), active=side.active, immune=immune
+    )
+
+
+def describe(packet: Packet, path: str, state: State | None = None) -> str:
+    """A packet in the packet language."""
+    values = packet.values
+    protocol = values[Field.PROTOCOL]
+    word = PROTOCOL_NAMES.get(protocol, str(protocol))
+    if (protocol == 1) != (packet.family is Family.IPV4) and protocol in (1, 58):
+        word = str(protocol)
+    ports = protocol in PORT_PROTOCOLS
+
+    def end(address: Field, port: Field) -> str:
+        value = values[address]
+        text = str(IPv4Address(value) if packet.family is Family.IPV4 else IPv6Address(value))
+        if not ports:
+            return text
+        return f"{text}:{values[port]}" if packet.family is Family.IPV4 else f"[{text}]:{values[port]}"
+
+    path_word = "out" if path in ("local", "looped") else path
+    words = [path_word, word, end(Field.SADDR, Field.SPORT), ">", end(Field.DADDR, Field.DPORT)]
+    if protocol == TCP:
+        flags = "".join(
+            letter
+            for letter, flag in zip("FSRPAU", (1, 2, 4, 8, 16, 32), strict=True)
+            if values[Field.TCP_FLAGS] & flag
+        )
+        words += ["flags", flags or "none"]
+    elif protocol in (1, 58):
+        words += ["type", f"{values[Field.ICMP_TYPE]}/{values[Field.ICMP_CODE]}"]
+    if packet.iif:
+        words += ["iif", packet.iif]
+    if packet.oif:
+        words += ["oif", packet.oif]
+    if values[Field.MARK]:
+        words += ["mark", hex(values[Field.MARK])]
+    if state is not None:
+        words += ["state", state.value]
+    return " ".join(words)
+
+
+def _interface(space: Space, index: int) -> str:
+    symbol = space.alphabet[min(index, len(space.alphabet) - 1)]
+    if symbol != ANY_OTHER and not symbol.endswith("+"):
+        return symbol
+    prefix = "" if symbol == ANY_OTHER else symbol[:-1]
+    taken = space.alphabet
+    for name in (f"{prefix}0", *(f"{prefix}{n}" for n in range(1, 100))) if prefix else _spare_names():
+        if name not in taken and not any(
+            p.endswith("+") and len(p) > len(symbol) - (not prefix) and name.startswith(p[:-1])
+            for p in taken
+            if p != symbol
+        ):
+            return name
+    return f"{prefix}x"
+
+
+def _spare_names() -> Iterator[str]:
+    yield from ("eth0", "eth1", "ens3", "wan0", "net0")
+    yield from (f"if{n}" for n in range(100))
+
+
+def _wishes(space: Space, path: str, reverse: bool) -> Iterator[PacketSet]:
+    """Preferences, the strongest first."""
+    local_source = path in ("out", "local", "looped")
+    local_target = path in ("in", "local")
+
+    def spelled(name: Field, texts: tuple[str, ...]) -> Iterator[PacketSet]:
+        cls = IPv4Address if space.family is Family.IPV4 else IPv6Address
+        for text in texts:
+            yield space.is_(name, int(cls(text)), reverse)
+
+    yield space.is_(Field.MARK, 0)
+    unicast = AddressType.LOCAL if local_target else AddressType.UNICAST
+    yield space.is_(Field.DST_TYPE, unicast, reverse)
+    yield space.is_(Field.SRC_TYPE, AddressType.LOCAL if local_source else AddressType.UNICAST, reverse)
+    for protocol in (TCP, 17):
+        yield space.is_(Field.PROTOCOL, protocol)
+    yield space.is_(Field.PKTTYPE, 0)
+    yield space.is_(Field.ICMP_CODE, 0)
+    for flags in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.SYN | TcpFlag.ACK):
+        yield space.flags(0xFF, int(flags))
+    for flag in (TcpFlag.ECE, TcpFlag.CWR, TcpFlag.URG, TcpFlag.PSH, TcpFlag.FIN, TcpFlag.RST):
+        yield space.flags(int(flag), 0)
+    yield from spelled(Field.SADDR, _LOCAL[space.family] if local_source else _REMOTE[space.family])
+    yield from spelled(
+        Field.DADDR,
+        _LOCAL[space.family]
+        if local_target
+        else _REMOTE[space.family][::-1]
+        if path == "forward"
+        else _REMOTE[space.family],
+    )
+    for port in (Field.DPORT, Field.SPORT):
+        for value in (443, 80, 53, 4242):
+            wish = space.is_(port, value, reverse)
+            if value == 4242 or port is (Field.SPORT if reverse else Field.DPORT):
+                yield wish
+    for name, bits in ((Field.IIF, space.bits[Field.IIF]), (Field.OIF, space.bits[Field.OIF])):
+        for index, symbol in enumerate(space.alphabet):
+            if symbol != "lo":
+                yield space.diagrams.equal(bits, index)
+                if name and index > 8:
+                    break
+    for number in space.unknown_tests:
+        yield ~space.diagrams.bit(number)

@@ -1,0 +1,1 @@
+"""Packet-set algebra: exact sets of bit vectors. Knows nothing of firewalls."""

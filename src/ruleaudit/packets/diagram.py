@@ -1,0 +1,143 @@
+"""Exact sets of bit vectors as binary decision diagrams: the one adapter to oxidd.
+
+A set is canonical: two sets are equal if and only if they are the same diagram. A node table has a fixed size; when it is
+full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from oxidd.bcdd import BCDDFunction, BCDDManager
+from oxidd.util import DDMemoryError
+
+PacketSet = BCDDFunction
+Interval = tuple[int, int]
+Answer = TypeVar("Answer")
+
+OutOfRoom = DDMemoryError
+
+#: inner nodes of the first and of the last attempt
+FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 26
+
+
+class Diagrams:
+    """A growing row of boolean variables and the sets over them; variables added first are decided first."""
+
+    def __init__(self, room: int = FIRST_ROOM) -> None:
+        self._manager = BCDDManager(room, max(room >> 2, 1 << 18), 1)
+        self.none: PacketSet = self._manager.false()
+        self.all: PacketSet = self._manager.true()
+        self._literals: list[tuple[PacketSet, PacketSet]] = []
+
+    def add(self, bits: int) -> range:
+        """Add variables; returns their numbers."""
+        numbers = self._manager.add_vars(bits)
+        for number in numbers:
+            positive = self._manager.var(number)
+            self._literals.append((positive, ~positive))
+        return numbers
+
+    def bit(self, number: int) -> PacketSet:
+        """All vectors in which this bit is set."""
+        return self._literals[number][0]
+
+    def vector(self, bits: Sequence[int]) -> list[PacketSet]:
+        """The bits of a number, most significant first."""
+        return [self._literals[b][0] for b in bits]
+
+    def equal(self, bits: Sequence[int], value: int) -> PacketSet:
+        """The number in these bits (most significant first) is `value`."""
+        out = self.all
+        for place, number in enumerate(reversed(bits)):
+            out = out & self._literals[number][0 if value >> place & 1 else 1]
+        return out
+
+    def masked(self, bits: Sequence[PacketSet], mask: int, value: int) -> PacketSet:
+        """(number & mask) == value, for a number whose bits are themselves sets (most significant first)."""
+        if value & ~mask:
+            return self.none
+        out = self.all
+        for place, bit in enumerate(reversed(bits)):
+            if mask >> place & 1:
+                out = out & (bit if value >> place & 1 else ~bit)
+        return out
+
+    def within(self, bits: Sequence[int], intervals: Sequence[Interval]) -> PacketSet:
+        """The number in these bits lies in one of the sorted, disjoint intervals."""
+
+        def build(depth: int, low: int, start: int, end: int) -> PacketSet:
+            high = low + (1 << len(bits) - depth) - 1
+            while start < end and intervals[start][1] < low:
+                start += 1
+            while start < end and intervals[end - 1][0] > high:
+                end -= 1
+            if start >= end:
+                return self.none
+            if intervals[start][0] <= low and high <= intervals[start][1]:
+                return self.all
+            middle = low + (1 << len(bits) - depth - 1)
+            one, zero = self._literals[bits[depth]]
+            below = build(depth + 1, low, start, end)
+            above = build(depth + 1, middle, start, end)
+            return (one & above) | (zero & below)
+
+        return build(0, 0, 0, len(intervals))
+
+    def intervals(self, found: PacketSet, bits: Sequence[int]) -> list[Interval]:
+        """The numbers that these bits take in a set which depends on no other bit: sorted, merged intervals."""
+        out: list[Interval] = []
+
+        def split(part: PacketSet, depth: int, low: int) -> None:
+            if not part.satisfiable():
+                return
+            if part == self.all:
+                high = low + (1 << len(bits) - depth) - 1
+                if out and out[-1][1] == low - 1:
+                    out[-1] = (out[-1][0], high)
+                else:
+                    out.append((low, high))
+                return
+            one, zero = self._literals[bits[depth]]
+            alone = self.cube([bits[depth]])
+            split((part & zero).exists(alone), depth + 1, low)
+            split((part & one).exists(alone), depth + 1, low + (1 << len(bits) - depth - 1))
+
+        split(found, 0, 0)
+        return out
+
+    def exchange(self, found: PacketSet, pairs: Iterable[tuple[int, int]]) -> PacketSet:
+        """The set with the bits of each pair exchanged."""
+        swaps: list[tuple[int, PacketSet]] = []
+        for a, b in pairs:
+            swaps += ((a, self.bit(b)), (b, self.bit(a)))
+        return found.substitute(BCDDFunction.make_substitution(swaps))
+
+    def cube(self, numbers: Iterable[int]) -> PacketSet:
+        """The conjunction of variables, as `forget` takes it."""
+        out = self.all
+        for number in sorted(numbers, reverse=True):
+            out = self._literals[number][0] & out
+        return out
+
+    def support(self, found: PacketSet) -> dict[int, bool]:
+        """One vector of a non-empty set: the bits that matter, by number. Raises ValueError on the empty set."""
+        picked = found.pick_cube()
+        if picked is None:
+            raise ValueError("an empty set has no member")
+        return {number: value for number, value in enumerate(picked) if value is not None}
+
+
+def is_empty(found: PacketSet) -> bool:
+    """The set has no member."""
+    return not found.satisfiable()
+
+
+def with_room(question: Callable[[int], Answer]) -> Answer | None:
+    """Ask a question with growing room for diagrams; None when it does not fit at all: undecided, never a guess."""
+    room = FIRST_ROOM
+    while room <= LAST_ROOM:
+        try:
+            return question(room)
+        except OutOfRoom:
+            room <<= 3
+    return None
