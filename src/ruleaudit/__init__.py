@@ -1,0 +1,151 @@
+"""ruleaudit: a linter for firewall rulesets, and a NOTRACK rewriter that proves what it prints.
+
+    ruleset = ruleaudit.read("rules.v4")
+    answer = ruleaudit.suggest("rules.v4")
+    print(answer.outcome, answer.text)
+
+Everything returned is an immutable value of `ruleaudit.results`; `SourceError` is raised for what cannot be read, and
+`UsageError` for an option that makes no sense. What is wrong inside a ruleset is a finding, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from ruleaudit.model.from_iptables import Lowered
+    from ruleaudit.model.ruleset import Ruleset
+    from ruleaudit.results import Comparison, FileReport, Suggestion, Tracking
+    from ruleaudit.source import SourceFile
+    from ruleaudit.syntax.iptables import Document
+
+__version__ = "0.1.0"
+__all__ = [
+    "RuleauditError",
+    "SourceError",
+    "UsageError",
+    "check",
+    "explain",
+    "load",
+    "lower",
+    "read",
+    "suggest",
+    "verify",
+]
+
+#: what a file may be said to be (`--from`)
+LANGUAGES = ("iptables-save", "ip6tables-save", "nft", "nft-json")
+
+
+def load(path: str, name: str | None = None) -> SourceFile:
+    """A file's text; `-` is standard input. Raises SourceError."""
+    from ruleaudit import source
+
+    return source.read(path, name)
+
+
+def lower(source: SourceFile, language: str | None = None) -> tuple[Document, Lowered]:
+    """The tree and the model of an iptables-save file. Raises SourceError for what is no ruleset at all."""
+    from ruleaudit.model.fields import Family
+    from ruleaudit.model.from_iptables import lower as to_model
+    from ruleaudit.syntax import iptables
+    from ruleaudit.syntax import language as languages
+
+    kind = language or languages.sniff(source)
+    if kind == "template":
+        line = next(n for n, t in enumerate(source.text.splitlines(), 1) if "{{" in t or "{%" in t)
+        raise SourceError(f"{source.path}: line {line}: a template; render it first, then check the result")
+    if kind in ("nft", "nft-json"):
+        raise SourceError(f"{source.path}: line 1: nft rulesets are not read yet; give the output of iptables-save")
+    if kind == "shell":
+        raise SourceError(
+            f"{source.path}: line 1: a shell script; run it in a network namespace and give the output of iptables-save"
+        )
+    if kind == "unknown":
+        raise SourceError(
+            f"{source.path}: line 1: not a firewall ruleset; expected a line such as *filter or -A INPUT ..."
+        )
+    document = iptables.read(source)
+    family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
+    return document, to_model(document, family)
+
+
+def read(path: str, *, language: str | None = None) -> Ruleset:
+    """The model of one file; what is wrong in it is found by `check`. Raises SourceError."""
+    return lower(load(path), language)[1].ruleset
+
+
+def check(paths: Iterable[str], *, language: str | None = None) -> tuple[FileReport, ...]:
+    """Every finding about some files. Raises SourceError for a file that cannot be read."""
+    from ruleaudit.rules import check_source
+
+    return tuple(check_source(load(path), language) for path in paths)
+
+
+def explain(path: str, *, language: str | None = None) -> Tracking:
+    """Who needs connection tracking in a file, and why. Raises SourceError."""
+    from ruleaudit.analysis.tracking import judge
+
+    return judge(read(path, language=language))
+
+
+def suggest(
+    path: str | SourceFile,
+    *,
+    ports: Sequence[str] = (),
+    everything: bool = False,
+    exclude: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    language: str | None = None,
+) -> Suggestion:
+    """The rewritten ruleset of a file, proved, or why there is none.
+
+    `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
+    Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
+    """
+    from ruleaudit.diagnostics import Severity
+    from ruleaudit.model.ruleset import Ruleset as Model
+    from ruleaudit.rewrite.suggest import Options
+    from ruleaudit.rewrite.suggest import suggest as rewrite
+    from ruleaudit.source import SourceFile as File
+
+    source = path if isinstance(path, File) else load(path)
+    document, lowered = lower(source, language)
+    _no_errors(source, lowered)
+    family = "ip6tables-save" if lowered.ruleset.family.value == "ip6" else "iptables-save"
+
+    def again(text: str) -> Model | None:
+        _, new = lower(File(source.path, text), family)
+        return None if any(f.severity is Severity.ERROR for f in new.findings) else new.ruleset
+
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow))
+    return rewrite(document, lowered.ruleset, again, options)
+
+
+def verify(old: str | SourceFile, new: str | SourceFile, *, language: str | None = None) -> Comparison:
+    """What a change from one ruleset to another does. Raises SourceError for a file that cannot be read or holds errors."""
+    from ruleaudit.analysis.compare import compare
+    from ruleaudit.source import SourceFile as File
+
+    sides = []
+    for one in (old, new):
+        source = one if isinstance(one, File) else load(one)
+        lowered = lower(source, language)[1]
+        _no_errors(source, lowered)
+        sides.append(lowered.ruleset)
+    if sides[0].family is not sides[1].family:
+        raise UsageError(f"{sides[0].source.path} is IPv4 and {sides[1].source.path} is IPv6, or the reverse")
+    return compare(sides[0], sides[1])
+
+
+def _no_errors(source: SourceFile, lowered: Lowered) -> None:
+    from ruleaudit.diagnostics import Severity
+
+    errors = [f for f in lowered.findings if f.severity is Severity.ERROR]
+    if errors:
+        place = source.position(errors[0].span.start)
+        more = f" (and {len(errors) - 1} more: ruleaudit check {source.path})" if len(errors) > 1 else ""
+        raise SourceError(f"{source.path}:{place.line}:{place.column}: {errors[0].message}{more}")

@@ -1,0 +1,235 @@
+"""The flows of a ruleset: the connections that it lets in, grouped by the rule that accepts them, and what may leave.
+
+Design section 6, points 1, 2 and 5: a flow is described in the words of its rule; what fills connection tables leaves by
+default, everything else only when it is asked for, and the reason is said.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
+from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.model.condition import Condition, Interface, Masked, Not, Opaque, Scope, Values
+from ruleaudit.model.fields import PORT_PROTOCOLS, Field, Hook
+from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.results import Flow
+
+Interval = tuple[int, int]
+
+#: ports that a default plan leaves alone, and why (single ports or ranges)
+LEFT_ALONE: dict[tuple[str, Interval], str] = {
+    ("tcp", (22, 22)): "ssh: low volume, worth protecting",
+    ("tcp", (21, 21)): "ftp: its data connections need conntrack's helper",
+    ("udp", (67, 68)): "DHCP: answers go to broadcast addresses",
+    ("udp", (546, 547)): "DHCPv6: answers go to multicast addresses",
+    ("udp", (5353, 5353)): "mDNS: multicast",
+    ("udp", (33434, 33534)): "traceroute: a handful of packets",
+}
+#: the usual range of source ports of connections that a host opens itself (ip_local_port_range)
+EPHEMERAL: Interval = (32768, 60999)
+_INSIDE = ("br", "docker", "virbr", "lxc", "lxd", "vmbr", "lan", "veth", "vnet", "cni", "podman", "incus")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A flow with what a rewrite needs of it: its connections, and the words that narrow it.
+
+    source, target: the address options of its rule (`-s 10.0.0.0/8`, `-m set --match-set wl src`), `` when open to all.
+    """
+
+    flow: Flow
+    kind: Kind
+    protocol: str
+    ports: tuple[Interval, ...]
+    source: tuple[tuple[str, ...], ...]
+    target: tuple[tuple[str, ...], ...]
+    interface: str
+    rule: Rule | None
+    connections: PacketSet
+    reason: str  #: why the default leaves it tracked; empty if it leaves
+
+    def covers(self, protocol: str, port: int) -> bool:
+        return self.protocol == protocol and any(low <= port <= high for low, high in self.ports)
+
+
+def candidates(pair: Pair) -> Iterator[Candidate]:
+    """Every flow that some rule names by port, in the order of the rules."""
+    for kind, hook in ((KINDS[0], Hook.INPUT), (KINDS[2], Hook.FORWARD)):
+        yield from _of_kind(pair, kind, hook)
+
+
+def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
+    space = pair.space
+    seen = pair.roles(kind, pair.old).opening
+    tracked = seen.accepted & ~seen.untracked
+    filtering = [c for c in pair.old.ruleset.base_chains(hook) if not c.nat]
+    hooked = {(c.table, n) for c in filtering for n in _callees(pair.old.ruleset, c.table, c.name)}
+    for by, verdict, packets in seen.walk.decided:
+        if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
+            continue
+        openings = space.connection_part(packets & tracked)
+        if is_empty(openings):
+            continue
+        for protocol in PORT_PROTOCOLS[:2]:
+            mine = openings & space.is_(Field.PROTOCOL, protocol)
+            if is_empty(mine):
+                continue
+            ports = tuple(space.taken(mine, Field.DPORT))
+            if sum(high - low + 1 for low, high in ports) > 30000:
+                continue
+            yield _candidate(pair, kind, by, PROTOCOL_NAMES[protocol], ports, mine, packets)
+
+
+def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
+    found: set[str] = set()
+    todo = [chain]
+    while todo:
+        name = todo.pop()
+        if name in found or name not in ruleset.tables[table].chains:
+            continue
+        found.add(name)
+        todo += [r.verdict.chain for r in ruleset.tables[table].chains[name].rules if hasattr(r.verdict, "chain")]
+    return found
+
+
+def named(pair: Pair, kind: Kind, protocol: str, port: int, rule: Rule | None, connections: PacketSet) -> Candidate:
+    """A flow that only an option names: accepted by a policy, or by a rule without ports."""
+    flow = Flow(kind.name, protocol, (str(port),), (), (), rule)
+    return Candidate(flow, kind, protocol, ((port, port),), (), (), "", rule, connections, "")
+
+
+def _candidate(
+    pair: Pair,
+    kind: Kind,
+    rule: Rule,
+    protocol: str,
+    ports: tuple[Interval, ...],
+    openings: PacketSet,
+    packets: PacketSet,
+) -> Candidate:
+    source, target, interface = _words(rule)
+    interfaces = tuple(dict.fromkeys(_interfaces(rule)))
+    addresses = tuple(" ".join(words) for words in (source if kind.name == "in" else (*source, *target)))
+    texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
+    flow = Flow(kind.name, protocol, texts, addresses, interfaces, rule)
+    reason = _left_alone(pair, kind, protocol, ports, source, interfaces, openings)
+    return Candidate(flow, kind, protocol, ports, source, target, interface, rule, openings, reason)
+
+
+def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...], str]:
+    """The rule's own address tests as option words, by side, and its input interface."""
+    words = rule.text.split()
+    source: list[tuple[str, ...]] = []
+    target: list[tuple[str, ...]] = []
+    interface = ""
+    index = 0
+    while index < len(words):
+        negated = words[index] == "!"
+        here = index + negated
+        word = words[here] if here < len(words) else ""
+        old_style = here + 1 < len(words) and words[here + 1] == "!"
+        value = here + 1 + old_style
+        sign = ("!",) if negated or old_style else ()
+        if word in ("-s", "--source", "--src", "-d", "--destination", "--dst") and value < len(words):
+            side = source if word in ("-s", "--source", "--src") else target
+            side.append((*sign, "-s" if side is source else "-d", words[value]))
+            index = value
+        elif word in ("--src-range", "--dst-range") and value < len(words):
+            side = source if word == "--src-range" else target
+            side.append(("-m", "iprange", *sign, word, words[value]))
+            index = value
+        elif word == "--match-set" and value + 1 < len(words) and words[value + 1] in ("src", "dst"):
+            side = source if words[value + 1] == "src" else target
+            side.append(("-m", "set", *sign, word, words[value], words[value + 1]))
+            index = value + 1
+        elif word in ("-i", "--in-interface") and value < len(words):
+            interface = " ".join((*sign, "-i", words[value]))
+            index = value
+        index += 1
+    return tuple(source), tuple(target), interface
+
+
+def mirrored(words: tuple[str, ...]) -> str:
+    """The same address test for packets of the opposite direction."""
+    other = {
+        "-s": "-d",
+        "-d": "-s",
+        "src": "dst",
+        "dst": "src",
+        "--src-range": "--dst-range",
+        "--dst-range": "--src-range",
+    }
+    return " ".join(other.get(word, word) for word in words)
+
+
+def _interfaces(rule: Rule) -> Iterator[str]:
+    for match in rule.matches:
+        for item in _conjuncts(match.condition):
+            if isinstance(item, Interface) and item.field is Field.IIF:
+                yield item.name
+            elif isinstance(item, Not) and isinstance(item.item, Interface) and item.item.field is Field.IIF:
+                yield f"! {item.item.name}"
+
+
+def _conjuncts(condition: Condition) -> Iterable[Condition]:
+    return condition.items if type(condition).__name__ == "And" else (condition,)  # type: ignore[union-attr]
+
+
+def _left_alone(
+    pair: Pair,
+    kind: Kind,
+    protocol: str,
+    ports: Sequence[Interval],
+    source: tuple[tuple[str, ...], ...],
+    interfaces: tuple[str, ...],
+    openings: PacketSet,
+) -> str:
+    """Why a default plan leaves a flow tracked; empty if it may leave."""
+    space = pair.space
+    for (name, (low, high)), why in LEFT_ALONE.items():
+        if name == protocol and any(a <= high and low <= b for a, b in ports):
+            return why
+    for low, high in ports:
+        if low != high and low <= EPHEMERAL[1] and EPHEMERAL[0] <= high:
+            return "the range meets the ports that this host uses for its own connections"
+    if kind.name == "in" and (source or _restricted(space, openings)):
+        return "restricted to some sources: low volume"
+    inside = [n for n in interfaces if n.startswith(_INSIDE) or n in masqueraded_sides(pair.old.ruleset)]
+    if inside:
+        return f"on an inside interface ({inside[0]})"
+    if kind.name == "forward" and not _targeted(openings, space):
+        return "forwarded to any host"
+    return ""
+
+
+def _restricted(space: Space, openings: PacketSet) -> bool:
+    """Only a small part of all source addresses gets in: less than half of them."""
+    taken = space.taken(openings, Field.SADDR)
+    return sum(high - low + 1 for low, high in taken) * 2 < 1 << space.family.address_bits
+
+
+def _targeted(openings: PacketSet, space: Space) -> bool:
+    taken = space.taken(openings, Field.DADDR)
+    return sum(high - low + 1 for low, high in taken) <= 1 << (space.family.address_bits // 2)
+
+
+def masqueraded_sides(ruleset: Ruleset) -> set[str]:
+    """Input interfaces that are the inside of a masquerading router: named in FORWARD rules towards a masqueraded side."""
+    outside = {
+        item.name
+        for rule in ruleset.rules()
+        if any(e.kind is EffectKind.NAT and e.text.startswith(("MASQUERADE", "SNAT")) for e in rule.effects)
+        for match in rule.matches
+        for item in _conjuncts(match.condition)
+        if isinstance(item, Interface) and item.field is Field.OIF
+    }
+    if not outside:
+        return set()
+    named_in = {n for rule in ruleset.rules() for n in _interfaces(rule) if not n.startswith("!")}
+    return named_in - outside - {"lo"}
+
+
+__all__ = ["Candidate", "Masked", "Opaque", "Scope", "Values", "candidates", "mirrored", "named"]
