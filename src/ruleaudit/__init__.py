@@ -78,18 +78,21 @@ def read(path: str, *, language: str | None = None) -> Ruleset:
     return lower(load(path), language)[1].ruleset
 
 
-def check(paths: Iterable[str], *, language: str | None = None) -> tuple[FileReport, ...]:
+def check(paths: Iterable[str | SourceFile], *, language: str | None = None) -> tuple[FileReport, ...]:
     """Every finding about some files. Raises SourceError for a file that cannot be read."""
     from ruleaudit.rules import check_source
 
-    return tuple(check_source(load(path), language) for path in paths)
+    return tuple(check_source(load(path) if isinstance(path, str) else path, language) for path in paths)
 
 
-def explain(path: str, *, language: str | None = None) -> Tracking:
-    """Who needs connection tracking in a file, and why. Raises SourceError."""
+def explain(path: str | SourceFile, *, language: str | None = None) -> Tracking:
+    """Who needs connection tracking in a file, and why. Raises SourceError for a file that cannot be read or holds errors."""
     from ruleaudit.analysis.tracking import judge
 
-    return judge(read(path, language=language))
+    source = load(path) if isinstance(path, str) else path
+    lowered = lower(source, language)[1]
+    _no_errors(source, lowered)
+    return judge(lowered.ruleset)
 
 
 def suggest(

@@ -45,7 +45,7 @@ def compare(old: Ruleset, new: Ruleset) -> Comparison:
 def compare_in(
     space: Space, old: Ruleset, new: Ruleset, alignment: Alignment | None = None, *, only_worst: bool = False
 ) -> Comparison:
-    """`compare` in a given space; `only_worst` stops at the first difference that no rewrite may have."""
+    """`compare` in a given space; `only_worst` stops behind the first check that finds what no rewrite may have."""
     pair = Pair(space, old, new, alignment)
     differences: list[Difference] = []
     undecided: list[Undecided] = []
@@ -55,8 +55,8 @@ def compare_in(
                 undecided.append(found)
             else:
                 differences.append(found)
-                if only_worst and found.loosens is None:
-                    return Comparison(old, new, tuple(differences), undecided=tuple(undecided))
+        if only_worst and any(d.loosens is None for d in differences):
+            break
     differences.sort(key=lambda d: _ORDER.get(d.loosens, 5))
     used = {d.assumption for d in differences if d.assumption}
     if any(d.kind.value == "untracked" for d in differences):

@@ -26,6 +26,7 @@ def differing(
     states: tuple[State, State],
     description: str,
     *,
+    witness_in: PacketSet | None = None,
     expected: Expected | None = None,
     forbidding: Rule | None = None,
     assumption: str | None = None,
@@ -33,13 +34,14 @@ def differing(
 ) -> Difference | Undecided:
     """Make a Difference of a non-empty set; `states` are the packet's states under the old and the new ruleset.
 
+    They hold for the packets of `witness_in` where the whole set is in several states.
     `expected` says what the two traces of a witness have to show; where the interpreter disagrees with the packet sets
     nothing is claimed.
     """
     doubtful = _not_understood(pair, found)
     if doubtful is not None:
         return doubtful
-    chosen = sample(pair.space, found, path, frame, states[0])
+    chosen = sample(pair.space, found if witness_in is None else witness_in, path, frame, states[0])
     old = follow(pair, pair.old, chosen, states[0], immune=immune)
     new = follow(pair, pair.new, chosen, states[1], immune=immune)
     if expected is not None and not expected(old, new):

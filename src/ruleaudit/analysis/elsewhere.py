@@ -122,6 +122,6 @@ def _changes(
             yield same & packets & ~other & ~theirs, DifferenceKind.REFUSAL, None, "refused in another way"
     changed = none
     for a, b in zip(before.mark, after.mark, strict=True):
-        if a is not b:
+        if a != b:
             changed = changed | (same & ours & theirs & (a ^ b))
     yield changed, DifferenceKind.EFFECT, None, "accepted with another mark"

@@ -287,9 +287,7 @@ class _Judge:
             before, after = (self._free_walk(side, path, packets) for side in (pair.old, pair.new))
             if _outcomes_differ(before, after) or _effects_differ(before, after, self.space.all):
                 return False
-            if any(
-                a is not b and not is_empty(packets & (a ^ b)) for a, b in zip(before.mark, after.mark, strict=True)
-            ):
+            if any(a != b and not is_empty(packets & (a ^ b)) for a, b in zip(before.mark, after.mark, strict=True)):
                 return False
         return True
 
@@ -307,7 +305,7 @@ class _Judge:
             for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
                 changed = works & (before.accepted ^ after.accepted)
                 for a, b in zip(before.walk.mark, after.walk.mark, strict=True):
-                    if a is not b:
+                    if a != b:
                         changed = changed | (works & before.accepted & (a ^ b))
                 changed = changed | _effect_changes(before.walk, after.walk, works & before.packets)
                 if not is_empty(changed):

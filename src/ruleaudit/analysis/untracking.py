@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from ruleaudit.analysis.connection import KINDS, Kind, strays
-from ruleaudit.analysis.differing import differing
+from ruleaudit.analysis.differing import Expected, differing
 from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import Frame, TRACKED_STATES
+from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.walk import ACCEPT, EffectKey
 from ruleaudit.diagnostics import FixClass
-from ruleaudit.model.fields import State
+from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
@@ -49,8 +50,9 @@ def reversed_service(pair: Pair, kind: Kind) -> PacketSet:
     services = pair.roles(KINDS[0], pair.new)
     inbound = pair.newly_untracked(KINDS[0])
     space = pair.space
-    replies = space.connection_part(inbound["reply"]) & space.connection_part(services.opening.accepted)
-    return pair.swap(replies)
+    accepted = space.connection_part(services.opening.accepted) & space.connection_part(inbound["reply"])
+    ports = space.forget_all_but(accepted, (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL))
+    return pair.swap(ports)
 
 
 def _frame(role: str) -> Frame:
@@ -59,13 +61,6 @@ def _frame(role: str) -> Frame:
 
 def _path(kind: Kind, role: str) -> str:
     return kind.back if role == "reply" else kind.there
-
-
-def role_state(seen: Seen, packets: PacketSet) -> State:
-    """A state in which some of the packets are under a ruleset (before it leaves them untracked)."""
-    return next(
-        (s for s in TRACKED_STATES if not is_empty(packets & seen.walk.states.get(s, seen.walk.none))), State.NEW
-    )
 
 
 def _tracked_again(pair: Pair, kind: Kind) -> Iterator[Difference | Undecided]:
@@ -77,7 +72,7 @@ def _tracked_again(pair: Pair, kind: Kind) -> Iterator[Difference | Undecided]:
     for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
         found = before.untracked & ~after.untracked & after.packets & ~half
         if not is_empty(found):
-            state = role_state(after, found)
+            part, states = in_one_state(before, after, found)
             yield differing(
                 pair,
                 found,
@@ -85,8 +80,9 @@ def _tracked_again(pair: Pair, kind: Kind) -> Iterator[Difference | Undecided]:
                 None,
                 _path(kind, role),
                 _frame(role),
-                (state, state),
+                states,
                 "untracked before, tracked now",
+                witness_in=part,
             )
             return
 
@@ -150,92 +146,79 @@ def _outcomes(
     pair: Pair, kind: Kind, role: str, before: Seen, after: Seen, connections: PacketSet, works: PacketSet
 ) -> Iterator[Difference | Undecided]:
     """Breaks, opens, lets through, and refusals of another kind."""
-    path, frame = _path(kind, role), _frame(role)
     own = reversed_service(pair, kind)
+    who = _ROLE_WORDS[role]
 
-    def state(found: PacketSet) -> tuple[State, State]:
-        return role_state(before, found), role_state(after, found)
+    def tell(
+        found: PacketSet,
+        difference: DifferenceKind,
+        loosens: FixClass | None,
+        text: str,
+        expected: Expected | None = None,
+        assumption: str | None = None,
+    ) -> Iterator[Difference | Undecided]:
+        if is_empty(found):
+            return
+        part, states = in_one_state(before, after, found)
+        frame, path = _frame(role), _path(kind, role)
+        yield differing(
+            pair, found, difference, loosens, path, frame, states, text, witness_in=part, expected=expected,
+            assumption=assumption,
+        )  # fmt: skip
 
     lost = works & connections & before.accepted & ~after.accepted
-    for found, assumption in ((lost & ~own, None), (lost & own, "listener-holds-port")):
-        if not is_empty(found):
-            yield differing(
-                pair,
-                found,
-                DifferenceKind.BREAKS,
-                FixClass.ASSUMING if assumption else None,
-                path,
-                frame,
-                state(found),
-                f"{_ROLE_WORDS[role]} were accepted and are not any more",
-                expected=lambda a, b: a.verdict == ACCEPT and b.verdict != ACCEPT,
-                assumption=assumption,
-            )
+    text = f"{who} were accepted and are not any more"
+    yield from tell(lost & ~own, DifferenceKind.BREAKS, None, text, _loses)
+    yield from tell(lost & own, DifferenceKind.BREAKS, FixClass.ASSUMING, text, _loses, "listener-holds-port")
     kept = works & connections & before.accepted & after.accepted
     changed = pair.space.none
     for a, b in zip(before.walk.mark, after.walk.mark, strict=True):
-        if a is not b:
+        if a != b:
             changed = changed | (kept & (a ^ b))
-    if not is_empty(changed):
-        yield differing(
-            pair,
-            changed,
-            DifferenceKind.BREAKS,
-            None,
-            path,
-            frame,
-            state(changed),
-            f"{_ROLE_WORDS[role]} carry another mark",
-        )
+    yield from tell(changed, DifferenceKind.BREAKS, None, f"{who} carry another mark")
     gained = connections & after.accepted & before.packets & ~before.accepted
-    for found, assumption in ((gained & ~own, None), (gained & own, "listener-holds-port")):
-        if not is_empty(found):
-            kind_of = DifferenceKind.REVERSED if assumption else DifferenceKind.OPENS
-            verb = "open" if role == "opening" else "let through"
-            yield differing(
-                pair,
-                found,
-                kind_of,
-                FixClass.REVERSED if assumption else FixClass.RELAXING,
-                path,
-                frame,
-                state(found),
-                f"{_ROLE_WORDS[role]} were refused and are accepted now ({verb})",
-                expected=lambda a, b: a.verdict != ACCEPT and b.verdict == ACCEPT,
-                assumption=assumption,
-            )
+    text = f"{who} were refused and are accepted now ({'open' if role == 'opening' else 'let through'})"
+    yield from tell(gained & ~own, DifferenceKind.OPENS, FixClass.RELAXING, text, _gains)
+    yield from tell(gained & own, DifferenceKind.REVERSED, FixClass.REVERSED, text, _gains, "listener-holds-port")
     real = connections if role == "opening" else connections & works
     for verdict, packets in before.walk.outcomes.items():
-        if verdict == ACCEPT:
-            continue
-        same = after.walk.outcomes.get(verdict, pair.space.none)
-        found = real & packets & ~same & ~after.accepted
-        if not is_empty(found):
-            yield differing(
-                pair,
-                found,
-                DifferenceKind.REFUSAL,
-                None,
-                path,
-                frame,
-                state(found),
-                f"{_ROLE_WORDS[role]} are refused in another way",
-                expected=lambda a, b: a.verdict != b.verdict,
-            )
+        if verdict != ACCEPT:
+            same = after.walk.outcomes.get(verdict, pair.space.none)
+            found = real & packets & ~same & ~after.accepted
+            text = f"{who} are refused in another way"
+            yield from tell(found, DifferenceKind.REFUSAL, None, text, lambda a, b: a.verdict != b.verdict)
+
+
+def _loses(old: Trace, new: Trace) -> bool:
+    return old.verdict == ACCEPT and new.verdict != ACCEPT
+
+
+def _gains(old: Trace, new: Trace) -> bool:
+    return old.verdict != ACCEPT and new.verdict == ACCEPT
+
+
+def in_one_state(before: Seen, after: Seen, found: PacketSet) -> tuple[PacketSet, tuple[State, State]]:
+    """Some of the packets that are in one state under the old ruleset and in one under the new (before it untracks them)."""
+    none = before.walk.none
+    for old in TRACKED_STATES:
+        for new in TRACKED_STATES:
+            part = found & before.walk.states.get(old, none) & after.walk.states.get(new, none)
+            if not is_empty(part):
+                return part, (old, new)
+    return found, (State.NEW, State.NEW)
 
 
 def _effects(
     pair: Pair, kind: Kind, role: str, before: Seen, after: Seen, connections: PacketSet
 ) -> Iterator[Difference | Undecided]:
     """Marks, packet changes, list writes, limits and logs that are met by other packets than before."""
-    path, frame = _path(kind, role), _frame(role)
     done: set[object] = set()
     for key, found in changed_effects(before, after, connections):
         group, text, _ = key
         if is_empty(found) or group in done:
             continue
         done.add(group)
-        state = role_state(before, found)
+        part, states = in_one_state(before, after, found)
         loosens: FixClass | None = FixClass.RELAXING
         if group in ("log", EffectKind.LOG):
             loosens = FixClass.EXACT
@@ -246,10 +229,11 @@ def _effects(
             found,
             DifferenceKind.BREAKS if loosens is None else DifferenceKind.EFFECT,
             loosens,
-            path,
-            frame,
-            (state, state),
+            _path(kind, role),
+            _frame(role),
+            states,
             f"{_ROLE_WORDS[role]} meet `{text}` otherwise than before",
+            witness_in=part,
         )
 
 
@@ -290,5 +274,5 @@ def _strays(pair: Pair) -> Iterator[Difference | Undecided]:
                 Frame("stray"),
                 (first, first),
                 "packets of no connection were refused and are accepted now",
-                expected=lambda a, b: a.verdict != ACCEPT and b.verdict == ACCEPT,
+                expected=_gains,
             )

@@ -12,7 +12,7 @@ from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT
 from ruleaudit.model.condition import Condition, Interface, Masked, Not, Opaque, Scope, Values
-from ruleaudit.model.fields import PORT_PROTOCOLS, Field, Hook
+from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow
@@ -195,6 +195,9 @@ def _left_alone(
     for low, high in ports:
         if low != high and low <= EPHEMERAL[1] and EPHEMERAL[0] <= high:
             return "the range meets the ports that this host uses for its own connections"
+    many = space.is_(Field.DST_TYPE, AddressType.MULTICAST) | space.is_(Field.DST_TYPE, AddressType.BROADCAST)
+    if is_empty(openings & ~many):
+        return "to multicast or broadcast addresses: the answers are connections of their own"
     if kind.name == "in" and (source or _restricted(space, openings)):
         return "restricted to some sources: low volume"
     inside = [n for n in interfaces if n.startswith(_INSIDE) or n in masqueraded_sides(pair.old.ruleset)]

@@ -76,21 +76,19 @@ class Planner:
             return proved, []
         stuck = [b for b in bundles if b.stuck is not None]
         refused = [refusal(b) for b in stuck]
-        rest = [b.flow for b in bundles if b.stuck is None]
-        if not stuck:
-            # nobody in particular is to blame: find out one by one
-            good: list[Candidate] = []
-            for flow in flows:
-                one, alone = self._try([flow]) if len(flows) > 1 else (None, bundles)
-                if one is not None:
-                    good.append(flow)
-                else:
-                    refused.append(refusal(alone[0]))
-            rest = good if len(good) < len(flows) else []
-        if not rest or len(rest) == len(flows):
-            return None, refused
-        again, more = self.prove(rest)
-        return again, refused + more
+        if stuck:
+            again, more = self.prove([b.flow for b in bundles if b.stuck is None])
+            return again, refused + more
+        # nobody in particular is to blame: take them one by one, as far as they go together
+        best: Proved | None = None
+        good: list[Candidate] = []
+        for flow in flows if len(flows) > 1 else ():
+            proved, bundles = self._try([*good, flow])
+            if proved is not None:
+                best, good = proved, [*good, flow]
+            else:
+                refused.append(refusal(bundles[-1]))
+        return best, refused or [refusal(bundles[0])]
 
     def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[_Bundle]]:
         bundles = [_Bundle(flow) for flow in flows]
@@ -104,13 +102,15 @@ class Planner:
             if new is None:
                 return None, bundles
             alignment = align(self.ruleset, new)
-            comparison = compare_in(self.space, self.ruleset, new, alignment)
+            comparison = compare_in(self.space, self.ruleset, new, alignment, only_worst=True)
             mends.ancestors = alignment.ancestors
             wrong = [d for d in comparison.differences if d.loosens not in self.allowed]
             if not wrong and not comparison.undecided:
+                if not any(d.kind is DifferenceKind.UNTRACKED for d in comparison.differences):
+                    return None, bundles  # right, and of no use
                 kind = max((d.loosens or FixClass.RELAXING for d in comparison.differences), key=STRICTNESS.index)
                 return Proved(editor, text, comparison, kind), bundles
-            if not mends.mend(wrong):
+            if not wrong or not mends.mend(wrong):
                 return None, bundles
         return None, bundles
 
@@ -210,8 +210,11 @@ class _Mends:
     def mend(self, wrong: Sequence[Difference]) -> bool:
         """Move the plan on; False when some difference has no cure (its flow is marked as stuck)."""
         self.moved = []
+        answers = [d for d in wrong if d.role in ("error", "refusal")]
+        # what is said about the flows comes last: narrowing a flow takes most of it away
+        now = [d for d in wrong if d not in answers] or answers
         cured = True
-        for difference in sorted(wrong, key=lambda d: d.role != "opening"):
+        for difference in sorted(now, key=lambda d: d.role != "opening"):
             if not self._one(difference):
                 cured = False
                 for bundle in self._concerned(difference):
@@ -361,15 +364,11 @@ def refusal(bundle: _Bundle) -> Refused:
 
 
 def _meets(flow: Candidate, difference: Difference) -> bool:
-    """The packets of a difference have a port of the flow, on the side where their ports are fewer."""
-
-    def size(intervals: tuple[tuple[int, int], ...]) -> int:
-        return sum(high - low + 1 for low, high in intervals)
-
-    if flow.protocol != difference.protocol:
-        return False
-    ports = min(difference.dports, difference.sports, key=size)
-    return any(low <= b and a <= high for low, high in ports for a, b in flow.ports)
+    """The packets of a difference have a port of the flow, on the side where the service is."""
+    leaving = difference.path in ("out", "local", "looped")
+    back = leaving or (difference.path == "forward" and difference.role == "reply")
+    ports = difference.sports if back else difference.dports
+    return flow.protocol == difference.protocol and any(low <= b and a <= high for low, high in ports for a, b in flow.ports)
 
 
 # -- the words of rules --------------------------------------------------------------------------------
