@@ -1,0 +1,1 @@
+"""The languages that ruleaudit reads, as lark grammars; loaded with importlib.resources."""

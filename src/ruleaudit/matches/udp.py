@@ -1,0 +1,23 @@
+"""udp: ports of the UDP header (iptables-extensions(8), udp); fails for every later fragment (xt_tcpudp.c)."""
+
+from ruleaudit.matches.extension import Context, Example, MatchExtension, Meaning, Options
+from ruleaudit.matches.tcp import DPORT, NOT_LATER, SPORT, port_test
+from ruleaudit.model.condition import Not, Values, all_of
+from ruleaudit.model.fields import UDP, Field
+
+OPTIONS = (SPORT, DPORT)
+
+
+def read(given: Options, context: Context) -> Meaning:
+    """Both ports, each with its own negation."""
+    return Meaning(all_of([NOT_LATER, *(port_test(o.name, o.value, o.negated, UDP) for o in given)]))
+
+
+EXAMPLES = (
+    Example("-p udp -m udp --dport 53", all_of([NOT_LATER, Values(Field.DPORT, ((53, 53),))])),
+    Example("-p udp ! --sport 1024:65535", all_of([NOT_LATER, Not(Values(Field.SPORT, ((1024, 65535),)))])),
+    Example("-p tcp -m udp --dport 53", refused="needs -p udp"),
+    Example("-p udp -m udp --dport x53", refused='unknown port or service "x53"'),
+)
+
+EXTENSION = MatchExtension("udp", OPTIONS, read, EXAMPLES, protocols=(UDP,), loaded_by=(UDP,))

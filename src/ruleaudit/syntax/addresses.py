@@ -1,0 +1,92 @@
+"""Addresses as iptables writes them: with prefix length or mask, shortened, as lists and ranges; IPv4 and IPv6."""
+
+import re
+import socket
+
+from ruleaudit.syntax.refusal import Refused
+
+_HOST_NAME = re.compile(
+    r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
+)
+
+
+class HostName(Exception):
+    """The word is a name that only the machine which loads the file can resolve."""
+
+
+def address(word: str, bits: int) -> int:
+    """One numeric address; HostName for a name, Refused for anything else.
+
+    >>> address("10.0.0.1", 32)
+    167772161
+    """
+    value = numeric(word, bits)
+    if value is not None:
+        return value
+    family = "IPv4" if bits == 32 else "IPv6"
+    other = numeric(word, 160 - bits)
+    if other is not None and ("." in word or ":" in word):
+        raise Refused(f'"{word}" is not an {family} address', word)
+    if _HOST_NAME.fullmatch(word) and not re.fullmatch(r"[0-9.]+", word):
+        raise HostName(word)
+    raise Refused(f'"{word}" is not an {family} address', word)
+
+
+def numeric(word: str, bits: int) -> int | None:
+    """The address as a number, or None; a short IPv4 address is filled up with zeros (`10.1` is 10.1.0.0)."""
+    if bits == 128:
+        try:
+            return int.from_bytes(socket.inet_pton(socket.AF_INET6, word), "big") if word.isascii() else None
+        except (OSError, ValueError):
+            return None
+    parts = word.split(".")
+    if len(parts) > 4:
+        return None
+    value = 0
+    for part in parts:
+        if not (part.isascii() and part.isdigit()) or len(part) > 3:
+            return None
+        octet = int(part, 8) if part[0] == "0" and len(part) > 1 and part.strip("01234567") == "" else int(part)
+        if octet > 255:
+            return None
+        value = value << 8 | octet
+    return value << 8 * (4 - len(parts))
+
+
+def network(word: str, bits: int) -> tuple[int, int]:
+    """`address[/prefix or /mask]` as (address & mask, mask).
+
+    >>> network("10.1/16", 32) == (0x0A010000, 0xFFFF0000)
+    True
+    """
+    host, slash, mask_word = word.partition("/")
+    full = (1 << bits) - 1
+    if not slash:
+        return address(host, bits), full
+    if mask_word.isascii() and mask_word.isdigit() and len(mask_word) < 4:
+        prefix = int(mask_word)
+        if prefix > bits:
+            raise Refused(f'bad prefix length "{mask_word}": at most {bits}', mask_word)
+        mask = full ^ (full >> prefix)
+    else:
+        if bits == 32 and mask_word.count(".") != 3:
+            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
+        numeric_mask = numeric(mask_word, bits)
+        if numeric_mask is None:
+            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
+        mask = numeric_mask
+    return address(host, bits) & mask, mask
+
+
+def address_range(word: str, bits: int) -> tuple[int, int]:
+    """`first[-last]`, numeric only."""
+    first, dash, last = word.partition("-")
+    low = numeric(first, bits)
+    high = numeric(last, bits) if dash else low
+    for part, value in ((first, low), (last, high)):
+        if value is None:
+            raise Refused(f'"{part}" is not an IPv{4 if bits == 32 else 6} address', part or word)
+    assert low is not None and high is not None
+    if low > high:
+        raise Refused(f'bad address range "{word}": it ends before it begins', word)
+    return low, high

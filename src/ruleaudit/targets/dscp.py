@@ -1,0 +1,22 @@
+"""DSCP: sets the differentiated services field (iptables-extensions(8), DSCP)."""
+
+from ruleaudit.matches.extension import OptionSpec
+from ruleaudit.model.ruleset import Effect, EffectKind
+from ruleaudit.targets.extension import CONTINUE, Action, Example, TargetExtension, effect
+
+OPTIONS = (
+    OptionSpec("--set-dscp", pattern="[0-9]+|0x[0-9a-fA-F]+"),
+    OptionSpec("--set-dscp-class"),
+)
+
+EXAMPLES = (
+    Example(
+        "-j DSCP --set-dscp 0x10",
+        Action(CONTINUE, (Effect(EffectKind.CHANGE, "DSCP --set-dscp 0x10"),)),
+        chain="FORWARD",
+        table="mangle",
+    ),
+    Example("-j DSCP --set-dscp EF", refused='bad value "EF"', chain="FORWARD", table="mangle"),
+)
+
+EXTENSION = TargetExtension("DSCP", OPTIONS, effect("DSCP", EffectKind.CHANGE), EXAMPLES, tables=("mangle",))

@@ -1,0 +1,80 @@
+"""Plans are a short cut: with and without them, a rule means the same."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ruleaudit.model.fields import Family
+from ruleaudit.model.from_iptables_rule import RuleReader
+
+OPTIONS = st.sampled_from(
+    [
+        "-s 10.0.0.1",
+        "-s 10.0.0.2/8",
+        "! -s 10.1.0.0/16",
+        "-s example.org",
+        "-s 300.1.1.1",
+        "-i eth0",
+        "-i lo",
+        "-i abcdefghijklmnopq",
+        "-p tcp",
+        "-p udp",
+        "-p 6",
+        "--protocol icmp",
+        "! -p tcp",
+        "-m tcp",
+        "--dport 80",
+        "--dport 90:80",
+        "--dport ssh",
+        "--sport=53",
+        "--tcp-flags SYN,ACK SYN",
+        "--tcp-flags SYN BAD",
+        "! --syn",
+        "-m multiport --dports 80,443",
+        "-m multiport --dports 1,x",
+        "-m conntrack --ctstate NEW",
+        "-m conntrack --ctstate NEWW",
+        "-m state --state NEW,RELATED",
+        '-m comment --comment "a b"',
+        "-m comment --comment x",
+        "-m limit --limit 5/min",
+        "-m limit --limit bad",
+        "-m nosuch --opt 1",
+        "-m mark --mark 1/0xff",
+        "-m set --match-set web src",
+        "-m set --match-set web bad",
+        "-j ACCEPT",
+        "-j web",
+        "-g web",
+        "-j LOG --log-prefix x",
+        '-j LOG --log-prefix "x y"',
+        "-j REJECT --reject-with tcp-reset",
+        "-j REJECT --reject-with bad",
+        "-jDROP",
+        "-d ! 10.0.0.1",
+        "-j NOSUCH --x 1",
+        "--icmp-type 8",
+        "-f",
+        "-4",
+        "-c 1 2",
+        "extra",
+    ]
+)
+RULES = st.lists(OPTIONS, max_size=5).map(lambda options: " ".join(["-A INPUT", *options]))
+
+
+@given(st.lists(RULES, min_size=1, max_size=6), st.sampled_from(["filter", "raw"]))
+@settings(max_examples=400, deadline=None)
+def test_a_plan_reads_as_the_option_loop_does(texts: list[str], table: str) -> None:
+    reader = RuleReader(Family.IPV4)
+    for text in [*texts, *texts]:
+        assert reader.read(table, text, 100) == RuleReader(Family.IPV4).read_slowly(table, text, 100)
+
+
+def test_a_second_rule_of_a_kind_goes_by_plan() -> None:
+    reader = RuleReader(Family.IPV4)
+    reader.read("filter", "-A INPUT -s 10.0.0.1 -p tcp -m tcp --dport 80 -j ACCEPT", 0)
+    assert len(reader._plans) == 1
+    reader.read("filter", "-A INPUT -s 10.0.0.2 -p tcp -m tcp --dport 443 -j ACCEPT", 0)
+    assert len(reader._plans) == 1
+    reader.read("filter", "-A INPUT -s 10.0.0.2 -p udp -m udp --dport 443 -j ACCEPT", 0)
+    assert len(reader._plans) == 2
