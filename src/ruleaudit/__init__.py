@@ -86,7 +86,7 @@ def check(paths: Iterable[str | SourceFile], *, language: str | None = None) -> 
 
 
 def explain(path: str | SourceFile, *, language: str | None = None) -> Tracking:
-    """Who needs connection tracking in a file, and why. Raises SourceError for a file that cannot be read or holds errors."""
+    """Who needs connection tracking, and why. Raises SourceError for a file that is unreadable or holds errors."""
     from ruleaudit.analysis.tracking import judge
 
     source = load(path) if isinstance(path, str) else path
@@ -129,7 +129,7 @@ def suggest(
 
 
 def verify(old: str | SourceFile, new: str | SourceFile, *, language: str | None = None) -> Comparison:
-    """What a change from one ruleset to another does. Raises SourceError for a file that cannot be read or holds errors."""
+    """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
     from ruleaudit.analysis.compare import compare
     from ruleaudit.source import SourceFile as File
 

@@ -5,14 +5,14 @@ gets there. Both together answer "what if this rule matched more, or less" for e
 operations each, instead of a walk through the whole ruleset.
 """
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
-from ruleaudit.analysis.walk import ABSENT, ACCEPT, DROP, PATHS, Verdict, Walk, mentions_state
-from ruleaudit.model.condition import all_of
-from ruleaudit.model.fields import State
+from ruleaudit.analysis.walk import ABSENT, ACCEPT, DROP, PATHS, Block, Verdict, Walk, blocks, mentions_state
+from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
+from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,
     Accept,
@@ -49,6 +49,7 @@ class Visit:
 
     reach       packets that get to the rule
     matched     those that match; `without_state`: those that would without its state tests
+    others      packets that match the stateless test in the state tests' place, if one was given
     differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or not
     touches     packets that would meet an effect (a mark, a limit, a list) on one of the two ways
     """
@@ -58,21 +59,26 @@ class Visit:
     reach: PacketSet
     matched: PacketSet
     without_state: PacketSet
+    others: PacketSet
     differs: PacketSet
     accept_differs: PacketSet
     touches: PacketSet
 
 
 def is_plain(ruleset: Ruleset) -> bool:
-    """No rule sets a mark: only then is the fate of a packet a function of its place alone."""
-    return not any(e.kind is EffectKind.MARK for r in ruleset.rules() for e in r.effects)
+    """No rule tests a mark that another one sets: only then is the fate of a packet a function of its place alone."""
+    if not any(e.kind is EffectKind.MARK for r in ruleset.rules() for e in r.effects):
+        return True
+    return not any(
+        isinstance(t, Masked | Values) and t.field is Field.MARK for r in ruleset.rules() for t in tests(r.condition)
+    )
 
 
 class Consequences:
     """The visits of the rules of interest along every path."""
 
-    def __init__(self, space: Space, side: Side, interest: Collection[Rule]) -> None:
-        self.space, self.side, self.interest = space, side, frozenset(interest)
+    def __init__(self, space: Space, side: Side, interest: Collection[Rule], instead: Mapping[Rule, Condition]) -> None:
+        self.space, self.side, self.interest, self.instead = space, side, frozenset(interest), instead
 
     def visits(self, path: str, walk: Walk) -> Iterator[Visit]:
         """Every visit along one path behind conntrack; `walk` has run there and knows the tag, the states, who is left."""
@@ -110,6 +116,9 @@ class Consequences:
             return self.space.all
         return self.view.states[State.NEW] if self.side.active else self.space.none
 
+    def _instead(self, rule: Rule, frame: Frame) -> PacketSet:
+        return self.space.condition(self.instead[rule], frame, self.view)
+
     # -- backwards -----------------------------------------------------------------------------------
 
     def _fate_of_base(self, chain: Chain, frame: Frame, after: Fate) -> Fate:
@@ -125,7 +134,11 @@ class Consequences:
         numbers = self.side.identities.numbers
         table = self.side.ruleset.tables[chain.table]
         following = returned
-        for rule in reversed(chain.rules):
+        for rule in reversed(blocks(chain)):
+            if isinstance(rule, Block):
+                refused = Fate({rule.verdict: space.all}, none)
+                following = self._either(space.block(rule, frame, self.view), refused, following)
+                continue
             number = numbers[rule]
             hit = space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
             match rule.verdict:
@@ -185,9 +198,12 @@ class Consequences:
         numbers = self.side.identities.numbers
         table = self.side.ruleset.tables[chain.table]
         back = space.none
-        for rule in chain.rules:
+        for rule in blocks(chain):
             if is_empty(alive):
                 break
+            if isinstance(rule, Block):
+                alive = alive & ~space.block(rule, frame, self.view)
+                continue
             number = numbers[rule]
             hit = alive & space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
             if rule in self.interest:
@@ -195,7 +211,8 @@ class Consequences:
                 key = f"{rule.text}\0stateless"
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
                 differs, accept, touches = self.fates[(*stack, number)]
-                yield Visit(self.path, rule, alive, hit, wide, differs, accept, touches)
+                others = wide & self._instead(rule, frame) if rule in self.instead else hit
+                yield Visit(self.path, rule, alive, hit, wide, others, differs, accept, touches)
             if is_empty(hit):
                 continue
             match rule.verdict:

@@ -68,14 +68,15 @@ def _compare(
         narrowed = found & (space.in_state(state) & ~before.tag if state is not State.UNTRACKED else before.tag)
         done.add(kind)
         yield differing(pair, narrowed, kind, loosens, path, Frame("any"), (state, state), text)
+    told: set[FixClass | None] = set()
     for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
         for key in dict.fromkeys([*ours, *theirs]):
             group, words, _ = key
             found = same_tag & (ours.get(key, none) ^ theirs.get(key, none))
-            if is_empty(found) or DifferenceKind.EFFECT in done:
-                continue
             loosens = FixClass.EXACT if group in ("log", EffectKind.LOG) else None
-            done.add(DifferenceKind.EFFECT)
+            if is_empty(found) or loosens in told:
+                continue
+            told.add(loosens)
             state = next((s for s in TRACKED_STATES if not is_empty(found & space.in_state(s))), State.NEW)
             yield differing(
                 pair,

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import Kind, path_domain, role_shape, tracked_as
-from ruleaudit.analysis.space import Frame, Space, View, interface_names
+from ruleaudit.analysis.space import Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, conntrack_users
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import Field, State
@@ -51,8 +51,8 @@ class Roles:
 def make_space(rulesets: Iterable[Ruleset], room: int) -> Space:
     """A space with the interface names of all the rulesets, which are of one family."""
     rulesets = tuple(rulesets)
-    names = interface_names(r.condition for ruleset in rulesets for r in ruleset.rules())
-    return Space(rulesets[0].family, names, Diagrams(room))
+    conditions = [r.condition for ruleset in rulesets for r in ruleset.rules()]
+    return Space(rulesets[0].family, interface_names(conditions), tested_mark_bits(conditions), Diagrams(room))
 
 
 def is_transparent(ruleset: Ruleset) -> bool:
@@ -126,6 +126,21 @@ class Pair:
             later = self._walk(kind, side, "later", self._untracked_only(reply) & ~self._untracked_only(opening))
             self._roles[key] = Roles(opening, later, reply)
         return self._roles[key]
+
+    def answered(self, kind: Kind, side: Side) -> PacketSet:
+        """The connections of a kind that work, with their originator as side B: what a reply, read from A to B, belongs to."""
+        space = self.space
+        walk = Walk(
+            space,
+            side.ruleset,
+            side.identities,
+            Frame("opening", True, request=True),
+            {State.NEW: space.all},
+            original=space.all,
+            active=side.active,
+        )
+        packets = self.region & self.domain(kind.there, True) & role_shape(space, "opening")
+        return space.connection_part(walk.run(PATHS[kind.there], packets))
 
     def _untracked_only(self, seen: Seen) -> PacketSet:
         """Connections whose packets of this role are untracked, with no tracked one beside them."""

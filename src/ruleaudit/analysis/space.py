@@ -5,8 +5,9 @@ from B to A reads the same bits through a mirrored `Frame`, so that what is know
 intersected with what happens to its replies without renaming anything.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ruleaudit.model.condition import (
     Always,
@@ -24,7 +25,7 @@ from ruleaudit.model.condition import (
     Values,
     tests,
 )
-from ruleaudit.model.fields import MIRROR, AddressType, Family, Field, Fragment, State, TcpFlag
+from ruleaudit.model.fields import MIRROR, AddressType, Family, Field, State
 from ruleaudit.packets.diagram import Diagrams, PacketSet
 
 #: ICMP requests that open a connection, and the type that answers each (facts section 19, [k08])
@@ -58,6 +59,7 @@ class Frame:
     role: str
     reverse: bool = False
     absent: frozenset[Field] = frozenset()
+    request: bool = False  #: with `reverse`: a request of side B, not an answer (ICMP types read as they are)
 
 
 @dataclass
@@ -86,6 +88,7 @@ class Space:
 
     family: Family
     names: Iterable[str]
+    mark_bits: int = 0xFFFFFFFF  #: the bits of the mark that some rule tests; the others decide nothing
     diagrams: Diagrams = field(default_factory=Diagrams)
 
     def __post_init__(self) -> None:
@@ -183,6 +186,13 @@ class Space:
             self.unknown_tests[number] = test
         return self.diagrams.bit(number)
 
+    def no_unknown(self) -> PacketSet:
+        """The packets for which no opaque test holds."""
+        out = self.all
+        for number in reversed(self.unknown_tests):
+            out = ~self.diagrams.bit(number) & out
+        return out
+
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
         """Which variable an opaque test is (design section 3.1)."""
         match test.scope:
@@ -245,6 +255,8 @@ class Space:
             case Values(Field.MARK, intervals):
                 return self._mark_within(view.mark, intervals)
             case Values(name, intervals):
+                if name is Field.ICMP_TYPE and frame.request:
+                    return self.values(name, intervals)
                 return self.values(name, intervals, frame.reverse)
             case Masked(Field.MARK, mask, value):
                 return self.diagrams.masked(view.mark, mask, value)
@@ -263,6 +275,17 @@ class Space:
             case Opaque():
                 return self._opaque(condition, frame, identity, understood)
 
+    def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
+        """The packets that some rule of a block matches."""
+        key = (block.texts, frame.reverse, frame.request, frame.absent)
+        found = self._static.get(key)
+        if found is None:
+            parts = [self.condition(rule.condition, frame, view) for rule in block.rules]
+            while len(parts) > 1:
+                parts = [a | b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
+            found = self._static[key] = parts[0]
+        return found
+
     def _mark_within(self, mark: list[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
         out = self.none
         for low, high in intervals:
@@ -278,7 +301,7 @@ class Space:
             return self.condition(condition, frame, view, identity, understood)
         key = (
             text,
-            frame.reverse,
+            (frame.reverse, frame.request),
             frame.absent if needs & BY_HOOK else None,
             frame.role if needs & BY_ROLE else None,
             identity if needs & BY_RULE else None,
@@ -287,6 +310,25 @@ class Space:
         if found is None:
             found = self._static[key] = self.condition(condition, frame, view, identity, understood)
         return found
+
+
+class _Conditional(Protocol):
+    @property
+    def condition(self) -> Condition: ...
+
+
+class Refusals(Protocol):
+    """Rules taken together: their texts as a key, and the rules."""
+
+    @property
+    def texts(self) -> Hashable: ...
+    @property
+    def rules(self) -> Sequence[_Conditional]: ...
+
+
+def is_static(condition: Condition) -> bool:
+    """Nothing but the header, and what is known of a connection, decides."""
+    return not _needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
 
 
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
@@ -342,5 +384,14 @@ def interface_names(conditions: Iterable[Condition]) -> set[str]:
     return {t.name for c in conditions for t in tests(c) if isinstance(t, Interface)}
 
 
-TCP_STATE_FLAGS = int(TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK | TcpFlag.URG)
-WHOLE = int(Fragment.WHOLE)
+def tested_mark_bits(conditions: Iterable[Condition]) -> int:
+    """The bits of the packet mark that conditions look at."""
+    out = 0
+    for condition in conditions:
+        for test in tests(condition):
+            match test:
+                case Masked(Field.MARK, mask, _):
+                    out |= mask
+                case Values(Field.MARK):
+                    out = 0xFFFFFFFF
+    return out

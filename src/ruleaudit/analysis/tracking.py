@@ -4,7 +4,7 @@ Each rule is judged by what would happen without its test, without the rule, or 
 (design section 4); the answer is a comparison of packet sets, never a reading of the text.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ruleaudit.analysis.alignment import Alignment
@@ -123,7 +123,8 @@ class _Judge:
         if not rules or not is_plain(self.ruleset):
             return {}
         side = self.whole.old
-        consequences = Consequences(self.space, side, rules)
+        instead = {rule: test for rule in rules if (test := self._stateless(rule)) is not None}
+        consequences = Consequences(self.space, side, rules, instead)
         found: dict[Rule, _Hanging] = {}
         spoiled: set[Rule] = set()
         for path in PATHS:
@@ -136,10 +137,12 @@ class _Judge:
                 if visit.rule.effects or not is_empty(touched):
                     spoiled.add(visit.rule)
                     continue
-                hanging = found.setdefault(visit.rule, _Hanging())
+                hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
+                otherwise = (visit.matched ^ visit.others) & visit.accept_differs
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
                 for words, packets, state in real:
+                    hanging.stateless = hanging.stateless and is_empty(otherwise & packets)
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
                         here = gains & visit.accept_differs & packets
                         if not is_empty(here) and len(into) < 4:
@@ -168,7 +171,7 @@ class _Judge:
                     State.ESTABLISHED,
                 )
             if path == kind.back:
-                answered = self.whole.swap(works)
+                answered = self.whole.answered(kind, self.whole.old)
                 shape = reply_shape(space)
                 yield _role_words(kind.name, "reply"), established & answered & shape, State.ESTABLISHED
         if anything and path not in ("local", "looped"):
@@ -189,7 +192,9 @@ class _Judge:
         if not hanging.gained:
             reason = "without the test the same connections work; only packets of no connection fare otherwise"
             return Judgement(rule, RuleClass.REPLACEABLE, reason)
-        return self._judge(rule)
+        if hanging.stateless:
+            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO)
+        return _required(rule, hanging.lost, hanging.gained)
 
     def _free_walk(self, side: Side, path: str, packets: PacketSet) -> Walk:
         space = self.space
@@ -238,12 +243,8 @@ class _Judge:
             return Judgement(rule, RuleClass.REPLACEABLE, reason)
         stateless = self._stateless(rule)
         if stateless is not None and not list(self._connection_changes(self._variant(rule, stateless))):
-            reason = "TCP flags say the same: only packets of no connection fare otherwise"
-            return Judgement(rule, RuleClass.REPLACEABLE, reason)
-        words = "; ".join(dict.fromkeys(w.description for w in lost[:3]))
-        opens = "; ".join(dict.fromkeys(w.description for w in gained[:2]))
-        reason = f"without the rule: {words}. Without its test: {opens}"
-        return Judgement(rule, RuleClass.REQUIRED, reason, tuple(lost[:3]))
+            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO)
+        return _required(rule, lost, gained)
 
     def _stateless(self, rule: Rule) -> Condition | None:
         wanted = {s for m in rule.matches for t in tests(m.condition) if isinstance(t, States) for s in t.states}
@@ -312,8 +313,7 @@ class _Judge:
                     reverse = role == "reply"
                     path, frame = kind.back if reverse else kind.there, Frame(role, reverse)
                     words = f"{_role_words(kind.name, role)} ({class_words(space, changed, path, frame)})"
-                    fate = "refused" if not is_empty(changed & before.accepted) else "accepted"
-                    yield Witness(sample(space, changed, path, frame).text, f"{words} would be {fate}")
+                    yield Witness(sample(space, changed, path, frame).text, words)
         for path in PATHS:
             if not alive[path] or path in ("local", "looped"):
                 continue
@@ -325,17 +325,31 @@ class _Judge:
                 changed = walks[0].outcomes.get(ACCEPT, space.none) ^ walks[1].outcomes.get(ACCEPT, space.none)
                 if not is_empty(changed):
                     text = sample(space, changed, path, Frame("error"), State.RELATED).text
-                    yield Witness(text, "ICMP errors about connections (path MTU) would fare otherwise")
+                    yield Witness(text, "ICMP errors about connections (path MTU)")
 
 
 @dataclass
 class _Hanging:
     """What would change if a rule matched whatever the state (more, gained), or nothing at all (less, lost)."""
 
+    stateless: bool  #: TCP flags in the test's place let the same connections work
     more: bool = False
     less: bool = False
     gained: list[Witness] = field(default_factory=list)
     lost: list[Witness] = field(default_factory=list)
+
+
+_FLAGS_DO = "TCP flags say the same: only packets of no connection fare otherwise"
+
+
+def _required(rule: Rule, lost: Sequence[Witness], gained: Sequence[Witness]) -> Judgement:
+    """Some connections work only because of this test: which, and what would open without it."""
+
+    def words(witnesses: Sequence[Witness]) -> str:
+        return "; ".join(dict.fromkeys(w.description for w in witnesses))
+
+    reason = f"without the rule these are refused: {words(lost[:3])}; without its test these are accepted: {words(gained[:2])}"
+    return Judgement(rule, RuleClass.REQUIRED, reason, tuple(lost[:3]))
 
 
 class _Heirs(dict[Rule, int]):

@@ -14,6 +14,9 @@ from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
 
+#: effects that a packet carries along: no connection may lose or gain one
+CARRIED = (EffectKind.MARK, EffectKind.CHANGE)
+
 _ROLE_WORDS = {
     "opening": "the packets that open a connection",
     "later": "the later packets of a connection",
@@ -215,6 +218,8 @@ def _effects(
     done: set[object] = set()
     for key, found in changed_effects(before, after, connections):
         group, text, _ = key
+        if group in CARRIED:
+            found = found & before.accepted & after.accepted
         if is_empty(found) or group in done:
             continue
         done.add(group)
@@ -222,7 +227,7 @@ def _effects(
         loosens: FixClass | None = FixClass.RELAXING
         if group in ("log", EffectKind.LOG):
             loosens = FixClass.EXACT
-        elif group is EffectKind.CHANGE:
+        elif group in CARRIED:
             loosens = None
         yield differing(
             pair,

@@ -5,9 +5,10 @@ So the outcome of every packet is exact, also behind rules that rewrite the mark
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
-from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
 from ruleaudit.model.condition import Condition, Direction, Opaque, Scope, States, tests
 from ruleaudit.model.fields import Family, Field, Hook, State
 from ruleaudit.model.ruleset import (
@@ -55,6 +56,76 @@ DROP: Verdict = ("drop", "")
 
 #: effects are compared by kind and parameters, those with memory by the rule too
 EffectKey = tuple[EffectKind | str, str, int]
+
+
+class Block:
+    """Neighbouring rules that refuse in the same way and do nothing else: one set, whatever their number (blocklists)."""
+
+    __slots__ = ("rules", "texts", "verdict")
+
+    def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
+        self.rules, self.verdict = rules, verdict
+        self.texts = Texts(tuple(r.text for r in rules))
+
+
+class Texts:
+    """The texts of a block as a key: the hash is computed once."""
+
+    __slots__ = ("_hash", "texts")
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self.texts, self._hash = texts, hash(texts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Texts) and self._hash == other._hash and self.texts == other.texts
+
+
+@lru_cache(maxsize=4096)
+def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
+    """The rules of a chain, with runs of plain refusals taken together."""
+    out: list[Rule | Block] = []
+    run: list[Rule] = []
+    ending: Verdict | None = None
+
+    def close() -> None:
+        if len(run) > 1 and ending is not None:
+            out.append(Block(tuple(run), ending))
+        else:
+            out.extend(run)
+        run.clear()
+
+    for rule in chain.rules:
+        verdict = _refuses(rule)
+        if verdict is None or verdict != ending:
+            close()
+        ending = verdict
+        if verdict is None:
+            out.append(rule)
+        else:
+            run.append(rule)
+    close()
+    return tuple(out)
+
+
+def _refuses(rule: Rule) -> Verdict | None:
+    """The verdict of a rule that drops or rejects by the header alone, None for every other rule."""
+    match rule.verdict:
+        case Drop():
+            verdict = DROP
+        case Reject(kind):
+            verdict = ("reject", kind)
+        case _:
+            return None
+    if rule.effects or not rule.understood or rule.consumers:
+        return None
+    for match in rule.matches:
+        if match.memory or match.consumer or match.writes or not is_static(match.condition):
+            return None
+    return verdict
+
 
 CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK)
 
@@ -106,15 +177,13 @@ class Walk:
     original: PacketSet
     active: bool = True
     immune: bool = False
-    record_reach: bool = False
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
-    decided: list[tuple[Rule | Chain, Verdict, PacketSet]] = field(default_factory=list)
+    decided: list[tuple[Rule | Block | Chain, Verdict, PacketSet]] = field(default_factory=list)
     effects: dict[EffectKey, PacketSet] = field(default_factory=dict)
     evaluated: dict[EffectKey, PacketSet] = field(default_factory=dict)
     consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
     matched: dict[Rule, PacketSet] = field(default_factory=dict)
-    reached: dict[Rule, PacketSet] = field(default_factory=dict)
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
     _version: int = 0  #: grows whenever the tag or the mark of some packet changes
@@ -187,7 +256,7 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        self._frame = Frame(self.frame.role, self.frame.reverse, self.frame.absent | ABSENT[hook])
+        self._frame = replace(self.frame, absent=self.frame.absent | ABSENT[hook])
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]
         rest = self._chain(table, chain, packets)
@@ -205,13 +274,16 @@ class Walk:
         self._stack.append(chain.name)
         view, version = self.view(), self._version
         cached, numbers = self.space.cached, self.identities.numbers
-        for rule in chain.rules:
+        for rule in blocks(chain):
             if is_empty(alive):
                 break
+            if isinstance(rule, Block):
+                hit = alive & self.space.block(rule, self._frame, view)
+                self._decide(rule, rule.verdict, hit)
+                alive = alive & ~hit
+                continue
             if version != self._version:
                 view, version = self.view(), self._version
-            if self.record_reach:
-                self._add(self.reached, rule, alive)
             number = numbers[rule]
             hit = alive & cached(rule.text, rule.condition, self._frame, view, number, rule.understood)
             if any(m.memory or m.consumer or m.writes for m in rule.matches):
@@ -270,7 +342,7 @@ class Walk:
             return hit & ~ends
         return self._chain(table, target, hit)
 
-    def _decide(self, by: Rule | Chain, verdict: Verdict, packets: PacketSet) -> None:
+    def _decide(self, by: Rule | Block | Chain, verdict: Verdict, packets: PacketSet) -> None:
         if is_empty(packets):
             return
         if verdict == ACCEPT:
@@ -302,10 +374,15 @@ class Walk:
                 self._add(self.effects, (effect.kind, effect.text, 0), hit)
 
     def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
+        self._add(self.effects, (EffectKind.MARK, effect.text, 0), hit)
+        if not self.space.mark_bits:
+            return
         self._version += 1
         mark = list(self.mark)
         for place in range(32):
             index = 31 - place
+            if not self.space.mark_bits >> place & 1:
+                continue
             if effect.mask is None:
                 free = self.space.unknown(
                     ("mark", effect.text, place),

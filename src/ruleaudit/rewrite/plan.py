@@ -55,6 +55,7 @@ class Proved:
     text: str
     comparison: Comparison
     kind: FixClass
+    flows: tuple[Candidate, ...]
 
 
 @dataclass
@@ -79,16 +80,21 @@ class Planner:
         if stuck:
             again, more = self.prove([b.flow for b in bundles if b.stuck is None])
             return again, refused + more
-        # nobody in particular is to blame: take them one by one, as far as they go together
-        best: Proved | None = None
-        good: list[Candidate] = []
-        for flow in flows if len(flows) > 1 else ():
-            proved, bundles = self._try([*good, flow])
-            if proved is not None:
-                best, good = proved, [*good, flow]
-            else:
-                refused.append(refusal(bundles[-1]))
-        return best, refused or [refusal(bundles[0])]
+        if len(flows) == 1:
+            return None, [refusal(bundles[0])]
+        # nobody in particular is to blame: halve, and see whether the halves go together
+        middle = len(flows) // 2
+        first, refused = self.prove(flows[:middle])
+        second, more = self.prove(flows[middle:])
+        refused = refused + more
+        if first is None or second is None:
+            return first or second, refused
+        together, _ = self._try([*first.flows, *second.flows])
+        if together is None:
+            refused += [
+                Refused(f.flow, f.rule, "it can be freed, but not together with the others", None) for f in second.flows
+            ]
+        return together or first, refused
 
     def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[_Bundle]]:
         bundles = [_Bundle(flow) for flow in flows]
@@ -109,7 +115,7 @@ class Planner:
                 if not any(d.kind is DifferenceKind.UNTRACKED for d in comparison.differences):
                     return None, bundles  # right, and of no use
                 kind = max((d.loosens or FixClass.RELAXING for d in comparison.differences), key=STRICTNESS.index)
-                return Proved(editor, text, comparison, kind), bundles
+                return Proved(editor, text, comparison, kind, tuple(flows)), bundles
             if not wrong or not mends.mend(wrong):
                 return None, bundles
         return None, bundles
@@ -368,7 +374,9 @@ def _meets(flow: Candidate, difference: Difference) -> bool:
     leaving = difference.path in ("out", "local", "looped")
     back = leaving or (difference.path == "forward" and difference.role == "reply")
     ports = difference.sports if back else difference.dports
-    return flow.protocol == difference.protocol and any(low <= b and a <= high for low, high in ports for a, b in flow.ports)
+    return flow.protocol == difference.protocol and any(
+        low <= b and a <= high for low, high in ports for a, b in flow.ports
+    )
 
 
 # -- the words of rules --------------------------------------------------------------------------------

@@ -99,12 +99,11 @@ class _Suggester:
         )
         if proved is None:
             return base
-        gone = {id(r.flow) for r in refused}
         return replace(
             base,
             outcome="rewrite",
             kind=proved.kind,
-            flows=tuple(c.flow for c in chosen if id(c.flow) not in gone),
+            flows=tuple(c.flow for c in proved.flows),
             changes=tuple(proved.editor.changes),
             text=proved.text,
             comparison=proved.comparison,

@@ -1,0 +1,7 @@
+"""`python -m ruleaudit`."""
+
+import sys
+
+from ruleaudit.cli import main
+
+sys.exit(main())

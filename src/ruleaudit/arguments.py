@@ -1,0 +1,158 @@
+"""The arguments of the command line: commands, options and what they may hold."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ruleaudit import LANGUAGES, __version__
+from ruleaudit.diagnostics import UsageError
+from ruleaudit.report import FORMATS
+
+_DESCRIPTION = (
+    "Tells which firewall rules need connection tracking, and rewrites a ruleset so that the rest does without."
+)
+_EXITS = "exit status: 0 done, 1 findings or differences (see each command), 2 could not do it"
+_LOOSE = ("reversed", "relaxing")
+#: what `verify --allow` takes: kinds of differences (strays is a synonym of stray), and classes of rewrites
+ALLOWED = (
+    "strays",
+    "breaks",
+    "opens",
+    "half-tracked",
+    "refusal",
+    "effect",
+    "reversed",
+    "stray",
+    "icmp-errors",
+    "tracked",
+    "untracked",
+    "exact",
+    "same-connections",
+    "assuming",
+    "relaxing",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors of usage are ours to report."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}\nMore: {self.prog} --help")
+
+
+def _formatter() -> Any:
+    """Coloured help on a terminal; the plain one, which loads in no time, elsewhere."""
+    if sys.stdout.isatty():
+        from rich_argparse import RawDescriptionRichHelpFormatter
+
+        return RawDescriptionRichHelpFormatter
+    return argparse.RawDescriptionHelpFormatter
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """`80,443` as ("80", "443")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _choices(*names: str) -> Any:
+    def parse(text: str) -> tuple[str, ...]:
+        found = _list(text)
+        for name in found:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(names)}")
+        return found
+
+    return parse
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the user asks for. Raises UsageError; --help and --version raise SystemExit."""
+    asks_for_help = any(a in ("-h", "--help") for a in arguments)
+    formatter = _formatter() if asks_for_help else argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        "ruleaudit", description=_DESCRIPTION, epilog=_EXITS, formatter_class=formatter, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"ruleaudit {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, exits: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=help,
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=f"exit status: {exits}",
+            formatter_class=formatter,
+            allow_abbrev=False,
+        )
+        if name in FORMATS:
+            _common(made, name)
+        return made
+
+    check = command("check", "lint rulesets", "0 nothing at or above --fail-on, 1 findings, 2 a file could not be read")
+    check.add_argument("files", nargs="*", metavar="FILE", help="default: the rulesets below the current folder")
+    check.add_argument("--fail-on", choices=("error", "warning", "note"), default="warning", help="default: warning")
+    check.add_argument("--exit-zero", action="store_true", help="exit with 0 whatever is found")
+
+    suggest = command(
+        "suggest",
+        "print the ruleset rewritten so that less is tracked, proved",
+        "0 done, with or without a rewrite, 1 there is one (with --exit-code), 2 could not do it",
+    )
+    suggest.add_argument("files", nargs="+", metavar="FILE", help="the IPv6 twin is a FILE of its own")
+    suggest.add_argument("--diff", action="store_true", help="print a unified diff and nothing else")
+    suggest.add_argument("--all", action="store_true", help="whatever may leave, not only public services")
+    suggest.add_argument("--port", type=_list, action="extend", default=[], metavar="LIST", help="these: 80,8000-8010")
+    suggest.add_argument(
+        "--except", type=_list, action="extend", default=[], dest="exclude", metavar="LIST", help="not these ports"
+    )
+    suggest.add_argument(
+        "--allow",
+        type=_choices(*_LOOSE),
+        action="extend",
+        default=[],
+        metavar="LIST",
+        help="classes of rewrites beyond the default: reversed, relaxing",
+    )
+    suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
+
+    explain = command("explain", "show who needs connection tracking, and why", "0 done, 2 could not do it")
+    explain.add_argument("file", metavar="FILE[:LINE]")
+
+    verify = command(
+        "verify",
+        "show what a change of rules does",
+        "0 equivalent or only what --allow names, 1 different, 2 undecided or could not do it",
+    )
+    verify.add_argument("old", metavar="OLD")
+    verify.add_argument("new", metavar="NEW")
+    verify.add_argument(
+        "--allow",
+        type=_choices(*ALLOWED),
+        action="extend",
+        default=[],
+        metavar="LIST",
+        help=f"kinds or classes of differences: {', '.join(ALLOWED)}",
+    )
+
+    show = command("show", "show what was understood of a ruleset", "0 done, 2 could not do it")
+    show.add_argument("file", metavar="FILE")
+    show.add_argument("--as", choices=("source", "json"), default="json", dest="form", help="default: json")
+
+    command("rules", "list the lint rules", "0 done")
+    rule = command("rule", "show the documentation of a lint rule", "0 done, 2 there is no such rule")
+    rule.add_argument("code", metavar="CODE", help="a code or a name: RA201, one-way-notrack")
+    return parser.parse_args(arguments)
+
+
+def _common(parser: argparse.ArgumentParser, command: str) -> None:
+    group = parser.add_argument_group("input and output")
+    group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
+    group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
+    formats = FORMATS[command]
+    group.add_argument("--format", choices=formats, default=formats[0], help=f"default: {formats[0]}")
+    what = "write the new ruleset to FILE, if there is one" if command == "suggest" else "write the report to FILE"
+    group.add_argument("-o", dest="output", metavar="FILE", help=what)
+    group.add_argument("-q", dest="quiet", action="store_true", help="no summary and notes on standard error")
+    group.add_argument("-v", dest="verbose", action="store_true", help="say more: notes, every witness, tracebacks")
+    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")

@@ -1,0 +1,364 @@
+"""The command line: arguments in, exit code out. It wires the stages and decides nothing.
+
+Results go to standard output, summaries and notes to standard error. The exit code is the same in every format:
+0 done, 1 findings or differences, 2 could not do it.
+"""
+
+import gc
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import ruleaudit
+from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
+from ruleaudit.report.style import Style, wants_colour
+from ruleaudit.results import Comparison, Difference, FileReport, RuleClass, Suggestion, Tracking
+from ruleaudit.source import SourceFile, write
+
+DONE, FOUND, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+_HINT = (
+    "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
+    " the command and the traceback that -v shows."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command wants to say: `result` for standard output; `remarks` (not with -q) and `errors` for the other."""
+
+    code: int
+    result: str
+    remarks: str = ""
+    errors: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point: a short-lived process has no garbage worth collecting."""
+    gc.disable()
+    try:
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        # whoever reads has enough; nothing may be written when Python closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments ask for, and say it."""
+    from ruleaudit.arguments import parse
+
+    try:
+        asked = parse(arguments)
+    except UsageError as error:
+        _emit(sys.stderr, f"ruleaudit: {error}\n")
+        return FAILED
+    as_json = getattr(asked, "format", "") == "json"
+    try:
+        answer = _COMMANDS[asked.command](asked)
+        if not getattr(asked, "quiet", False):
+            _emit(sys.stderr, answer.remarks)
+        _emit(sys.stderr, answer.errors)
+        if getattr(asked, "output", None) and asked.command != "suggest":
+            write(asked.output, answer.result)
+        else:
+            _emit(sys.stdout, answer.result)
+        return answer.code
+    except UsageError as error:
+        _emit(sys.stderr, f"ruleaudit: {error}\n")
+        return FAILED
+    except RuleauditError as error:
+        return _failed(str(error), as_json)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if getattr(asked, "verbose", False):
+            import traceback
+
+            traceback.print_exc()
+        name = type(error).__name__
+        return _failed(f"internal error: {name}: {error}".rstrip(": "), as_json, _HINT)
+
+
+def _failed(message: str, as_json: bool, hint: str = "") -> int:
+    _emit(sys.stderr, f"ruleaudit: {message}\n" + (f"{hint}\n" if hint else ""))
+    if as_json:
+        _emit(sys.stdout, _failure(message))
+    return FAILED
+
+
+def _failure(message: str) -> str:
+    from ruleaudit.report.schema import failure
+
+    return failure(message)
+
+
+def _emit(stream: TextIO, text: str) -> None:
+    """Write text; bytes of the input that are not UTF-8 come out as they came in."""
+    binary = getattr(stream, "buffer", None)
+    if binary is None:
+        stream.write(text)
+    else:
+        stream.flush()
+        binary.write(text.encode("utf-8", "surrogateescape"))
+    stream.flush()
+
+
+def _style(asked: Namespace) -> Style:
+    if asked.output and asked.command != "suggest":
+        return Style(asked.color == "always")
+    return Style(wants_colour(asked.color, os.environ, sys.stdout))
+
+
+def _load(path: str, asked: Namespace) -> SourceFile:
+    return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
+
+
+# -- check --------------------------------------------------------------------------------------------
+
+
+def _check(asked: Namespace) -> Answer:
+    paths: list[str] = asked.files
+    remarks = ""
+    if not paths:
+        from ruleaudit.discovery import rulesets
+
+        paths = list(rulesets())
+        if not paths:
+            raise SourceError("no ruleset below this folder (rules.v4, iptables.rules, *.nft...); name the files")
+        remarks = f"checking {', '.join(paths)}\n"
+    reports: list[FileReport] = []
+    failed: list[tuple[str, str]] = []
+    for path in paths:
+        try:
+            reports += ruleaudit.check([_load(path, asked)], language=asked.language)
+        except SourceError as error:
+            failed.append((path, str(error)))
+    result, summary = _checked(asked, reports, failed)
+    errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
+    return Answer(_check_code(asked, reports, failed), result, remarks + summary, errors)
+
+
+def _checked(asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]]) -> tuple[str, str]:
+    from ruleaudit.report import check_summary
+
+    summary = check_summary.render(reports, notes=asked.verbose)
+    match asked.format:
+        case "json":
+            from ruleaudit.report import check_json
+
+            return check_json.render(reports, failed), summary
+        case "concise":
+            from ruleaudit.report import check_concise
+
+            return check_concise.render(reports, notes=asked.verbose, style=_style(asked)), summary
+        case _:
+            from ruleaudit.report import check_full
+
+            return check_full.render(reports, notes=asked.verbose, style=_style(asked)), summary
+
+
+def _check_code(asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]]) -> int:
+    if failed or any(map(_is_cut_off, reports)):
+        return FAILED
+    severities = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+    failing = severities[: [s.value for s in severities].index(asked.fail_on) + 1]
+    found = any(finding.severity in failing for report in reports for finding in report.findings)
+    return FOUND if found and not asked.exit_zero else DONE
+
+
+def _is_cut_off(report: FileReport) -> bool:
+    """The file ends inside a table: it is not a whole ruleset, and no loader would take it."""
+    if report.ruleset is None or not any(f.code == "RA001" for f in report.findings):
+        return False
+    structure = [
+        line[:1] for line in report.source.text.split("\n") if line.startswith("*") or line.strip() == "COMMIT"
+    ]
+    return structure[-1:] == ["*"]
+
+
+# -- suggest ------------------------------------------------------------------------------------------
+
+
+def _suggest(asked: Namespace) -> Answer:
+    paths: list[str] = asked.files
+    if asked.output and len(paths) > 1:
+        raise UsageError("-o takes the new ruleset of one FILE")
+    if len(paths) == 1:
+        return _suggested(asked, _suggestion(asked, paths[0]))
+    code, results, remarks, errors = DONE, [], "", ""
+    for path in paths:
+        try:
+            answer = _suggested(asked, _suggestion(asked, path))
+        except SourceError as error:
+            answer = Answer(FAILED, _failure(str(error)) if asked.format == "json" else "")
+            errors += f"ruleaudit: {error}\n"
+        code = max(code, answer.code)
+        results.append(answer.result)
+        remarks += answer.remarks
+    if asked.format == "json":
+        from ruleaudit.report.schema import together
+
+        return Answer(code, together(results), remarks, errors)
+    return Answer(code, ("" if asked.diff else "\n").join(filter(None, results)), remarks, errors)
+
+
+def _suggestion(asked: Namespace, path: str) -> Suggestion:
+    return ruleaudit.suggest(
+        _load(path, asked),
+        ports=asked.port,
+        everything=asked.all,
+        exclude=asked.exclude,
+        allow=asked.allow,
+        language=asked.language,
+    )
+
+
+def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
+    from ruleaudit.report import suggest_text
+
+    code = FOUND if asked.exit_code and suggestion.text is not None else DONE
+    remarks = suggest_text.summary(suggestion)
+    if asked.output and suggestion.text is not None:
+        write(asked.output, suggestion.text)
+        remarks += f"{asked.output}: written\n"
+    elif asked.output:
+        remarks += f"{asked.output}: not written, there is no rewrite\n"
+    if asked.format == "json":
+        from ruleaudit.report import suggest_json
+
+        return Answer(code, suggest_json.render(suggestion), remarks)
+    if asked.diff:
+        from ruleaudit.report.diff import unified
+
+        return Answer(code, "" if suggestion.text is None else unified(suggestion.source, suggestion.text), remarks)
+    return Answer(code, suggest_text.render(suggestion, _repeated(asked), style=_style(asked)), remarks)
+
+
+def _repeated(asked: Namespace) -> list[str]:
+    """The options that decided what leaves, to be typed again."""
+    options = ["--all"] if asked.all else []
+    for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
+        if values:
+            options += [name, ",".join(values)]
+    return options
+
+
+# -- explain, verify, show ----------------------------------------------------------------------------
+
+
+def _explain(asked: Namespace) -> Answer:
+    path, number = _with_line(asked.file)
+    tracking = ruleaudit.explain(_load(path, asked), language=asked.language)
+    if number is not None:
+        chosen = tuple(j for j in tracking.judgements if j.rule.line == number)
+        if not chosen:
+            raise SourceError(f"{path}:{number}: no rule in this line mentions connection tracking")
+        tracking = Tracking(tracking.ruleset, chosen)
+    required = sum(j.kind is RuleClass.REQUIRED for j in tracking.judgements)
+    remarks = f"{tracking.ruleset.source.path}: {required} of {len(tracking.judgements)} rules required.\n"
+    if asked.format == "json":
+        from ruleaudit.report import explain_json
+
+        return Answer(DONE, explain_json.render(tracking), remarks)
+    from ruleaudit.report import explain_text
+
+    if number is not None:
+        return Answer(DONE, explain_text.rows(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+    return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+
+
+def _with_line(text: str) -> tuple[str, int | None]:
+    """`rules.v4:10` as path and line, unless a file has that very name."""
+    path, colon, number = text.rpartition(":")
+    if colon and path and number.isascii() and number.isdigit() and not Path(text).exists():
+        return path, int(number)
+    return text, None
+
+
+def _verify(asked: Namespace) -> Answer:
+    from ruleaudit.report import verify_text
+
+    if asked.old == asked.new == "-":
+        raise UsageError("only one of OLD and NEW can be standard input")
+    old, new = (_load(path, asked) for path in (asked.old, asked.new))
+    comparison = ruleaudit.verify(old, new, language=asked.language)
+    allowed = [d for d in comparison.differences if _is_allowed(d, asked.allow)]
+    if asked.format == "json":
+        from ruleaudit.report import verify_json
+
+        result = verify_json.render(comparison, allowed)
+    else:
+        result = verify_text.render(comparison, allowed, style=_style(asked))
+    return Answer(_verify_code(comparison, allowed), result, verify_text.summary(comparison))
+
+
+def _is_allowed(difference: Difference, names: Sequence[str]) -> bool:
+    """Whether --allow covers a difference: by its kind, by its class, or as one that changes no outcome."""
+    if not names:
+        return False
+    kind = difference.kind.value
+    if kind in names or (kind == "stray" and "strays" in names) or difference.loosens is FixClass.EXACT:
+        return True
+    classes = [c.value for c in FixClass]
+    loosest = max((classes.index(name) for name in names if name in classes), default=-1)
+    return difference.loosens is not None and classes.index(difference.loosens.value) <= loosest
+
+
+def _verify_code(comparison: Comparison, allowed: Sequence[Difference]) -> int:
+    if any(d not in allowed for d in comparison.differences):
+        # a change of what is tracked alone does not settle what could not be decided
+        return FAILED if comparison.result == "undecided" else FOUND
+    return FAILED if comparison.undecided else DONE
+
+
+def _show(asked: Namespace) -> Answer:
+    from ruleaudit.report import show_json
+    from ruleaudit.report.wording import count
+
+    document, lowered = ruleaudit.lower(_load(asked.file, asked), asked.language)
+    found = [f for f in lowered.findings if f.severity is Severity.ERROR]
+    path = document.source.path
+    remarks = f"{path}: {count(len(found), 'error')}; see: ruleaudit check {path}\n" if found else ""
+    if asked.form == "json":
+        return Answer(DONE, show_json.render(lowered.ruleset), remarks)
+    if asked.format == "json":
+        return Answer(DONE, show_json.render_source(path, str(document)), remarks)
+    return Answer(DONE, str(document), remarks)
+
+
+# -- rules --------------------------------------------------------------------------------------------
+
+
+def _rules(asked: Namespace) -> Answer:
+    from ruleaudit.report import rule_text
+    from ruleaudit.rules import RULES
+
+    return Answer(DONE, rule_text.listing(RULES))
+
+
+def _rule(asked: Namespace) -> Answer:
+    from ruleaudit.report import rule_text
+    from ruleaudit.rules import find
+
+    found = find(asked.code)
+    if found is None:
+        raise UsageError(f"there is no rule {asked.code!r}; see: ruleaudit rules")
+    return Answer(DONE, rule_text.page(found))
+
+
+_COMMANDS: dict[str, Callable[[Namespace], Answer]] = {
+    "check": _check,
+    "suggest": _suggest,
+    "explain": _explain,
+    "verify": _verify,
+    "show": _show,
+    "rules": _rules,
+    "rule": _rule,
+}

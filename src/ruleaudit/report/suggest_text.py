@@ -1,0 +1,278 @@
+"""`suggest` as text: the answer first, relief, the change, why, what is given up, how to apply it and go back."""
+
+from collections.abc import Iterator, Sequence
+from shlex import quote
+
+from ruleaudit.diagnostics import FixClass
+from ruleaudit.model.fields import Family
+from ruleaudit.model.ruleset import Rule
+from ruleaudit.report import applying
+from ruleaudit.report.diff import unified
+from ruleaudit.report.style import PLAIN, Style
+from ruleaudit.report.wording import count, flow_words, in_words, lines, printable, shortened, verdict, wrapped
+from ruleaudit.results import (
+    Difference,
+    DifferenceKind,
+    Judgement,
+    Kept,
+    Refused,
+    Suggestion,
+)
+
+_RULE_WIDTH = 92
+_OTHERS = (
+    "If this host tracks connections all the same, other rules ask for it: see iptables-save, ip6tables-save,"
+    " nft list ruleset, and the programs that load rules of their own (Docker, kube-proxy)."
+)
+_FRAGMENTS = (
+    "What it means for fragments: without tracking, packets are no longer reassembled before the rules, and later"
+    " fragments have no ports. Under a policy of DROP, fragmented IPv6 to this host and all fragmented traffic through"
+    " it need a rule of their own (-f; -m ipv6header --soft --header frag)."
+)
+_OPENING = (FixClass.REVERSED, FixClass.RELAXING)
+
+
+def render(suggestion: Suggestion, options: Sequence[str] = (), *, style: Style = PLAIN) -> str:
+    """The whole answer; `options` are those that it was asked for with, to be repeated in the commands to type."""
+    match suggestion.outcome:
+        case "rewrite":
+            sections = _rewrite(suggestion, options, style)
+        case "nothing-needs-tracking":
+            sections = _nothing_needs_tracking(suggestion, style)
+        case _:
+            sections = _nothing_to_free(suggestion, style)
+    return "\n".join("".join(line + "\n" for line in section) for section in map(list, sections) if section)
+
+
+def summary(suggestion: Suggestion) -> str:
+    """Lines for standard error: what was read, and the remarks of the analysis."""
+    rules = list(suggestion.ruleset.rules())
+    vague = [r.line for r in rules if not r.understood]
+    understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
+    notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
+    return f"{notes}{printable(suggestion.source.path)}: {count(len(rules), 'rule')} read{understood}.\n"
+
+
+# -- the three answers --------------------------------------------------------------------------------
+
+
+def _rewrite(suggestion: Suggestion, options: Sequence[str], style: Style) -> Iterator[Iterator[str]]:
+    yield _yes(suggestion, style)
+    yield _right_now(style)
+    yield _change(suggestion, style)
+    yield _why(suggestion, style)
+    yield _given_up(suggestion, style)
+    yield _assumed(suggestion, style)
+    yield _refused(suggestion, style)
+    yield _could_leave(suggestion, style)
+    yield _elsewhere(suggestion, style)
+    yield applying.apply(suggestion, "".join(f" {quote(option)}" for option in options), style)
+    yield applying.afterwards(suggestion, style)
+
+
+def _nothing_to_free(suggestion: Suggestion, style: Style) -> Iterator[Iterator[str]]:
+    yield _no(suggestion, style)
+    yield _refused(suggestion, style)
+    yield _could_leave(suggestion, style)
+    yield _elsewhere(suggestion, style)
+
+
+def _nothing_needs_tracking(suggestion: Suggestion, style: Style) -> Iterator[Iterator[str]]:
+    yield _better(suggestion, style)
+
+
+# -- sections -----------------------------------------------------------------------------------------
+
+
+def _yes(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    freed = in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
+    yield style.good("YES:") + f" {style.bold(freed)} can leave connection tracking; the rest stays tracked."
+    yield ""
+    mentioning = [j.rule.line for j in suggestion.tracking.judgements]
+    verb = "asks" if len(set(mentioning)) == 1 else "ask"
+    yield f"  now      every connection is tracked, because {lines(mentioning)} {verb} for its state or entry"
+    kept = [k.rule.line for k in suggestion.kept if k.rule is not None]
+    still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
+    yield f"  after    {freed} untracked, both directions{still}"
+    yield wrapped(_proved(suggestion), "  proved   ")
+
+
+def _proved(suggestion: Suggestion) -> str:
+    if suggestion.kind in _OPENING:
+        said = "no connection that works today breaks; what opens is listed below"
+    else:
+        said = "no connection that works today breaks, and none that is refused today opens"
+    if suggestion.assumptions:
+        number = len(suggestion.assumptions)
+        said += ", under the assumption below" if number == 1 else f", under the {number} assumptions below"
+    if suggestion.strays:
+        said += f"; only stray packets, of no connection, fare otherwise ({len(suggestion.strays)} below)"
+    return said
+
+
+def _right_now(style: Style) -> Iterator[str]:
+    key = "net.netfilter.nf_conntrack_max"
+    yield style.bold("RIGHT NOW, if packets are being dropped") + " (no firewall change; lasts until reboot):"
+    yield f"  sysctl -w {key}=$((2 * $(sysctl -n {key})))  # twice the room; memory as it fills"
+    yield "  sysctl -w net.netfilter.nf_conntrack_tcp_timeout_time_wait=30  # closed connections leave sooner"
+    yield "  Keep this SSH session open: a new one may not get in while the table is full."
+
+
+def _change(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    assert suggestion.text is not None
+    family, other = ("IPv4", "IPv6") if suggestion.ruleset.family is Family.IPV4 else ("IPv6", "IPv4")
+    yield style.bold("THE CHANGE") + f"  ({family} only: {other} has a ruleset of its own)"
+    yield ""
+    for line in unified(suggestion.source, suggestion.text).split("\n")[:-1]:
+        text = printable(line)
+        headline = line.startswith(("---", "+++", "@@"))
+        paint = style.faint if headline else {"+": style.added, "-": style.removed}.get(line[:1], str)
+        yield f"  {paint(text)}"
+
+
+def _why(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    topics: dict[str, list[str]] = {}
+    for change in suggestion.changes:
+        named = topics.setdefault(change.reason, [])
+        if change.topic not in named:
+            named.append(change.topic)
+    yield style.bold("WHY EACH LINE")
+    heads = {reason: _one_topic(named) for reason, named in topics.items()}
+    width = max(map(len, heads.values()), default=0) + 2
+    for reason, head in heads.items():
+        yield wrapped(reason, f"  {head:<{width}}")
+
+
+def _one_topic(topics: Sequence[str]) -> str:
+    """`icmp 3`, `icmp 11`, `icmp 12` as `icmp 3, 11, 12`."""
+    first, _, rest = topics[0].partition(" ")
+    if rest and all(topic.startswith(f"{first} ") for topic in topics):
+        return f"{first} " + ", ".join(topic[len(first) + 1 :] for topic in topics)
+    return ", ".join(topics)
+
+
+def _given_up(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    found = suggestion.comparison.differences if suggestion.comparison else ()
+    other = (DifferenceKind.UNTRACKED, DifferenceKind.STRAY, DifferenceKind.OPENS, DifferenceKind.REVERSED)
+    opens, strays = suggestion.opens, suggestion.strays
+    logs = [d for d in found if d.kind not in other and d.loosens is FixClass.EXACT]
+    rest = [d for d in found if d.kind not in other and d.loosens is not FixClass.EXACT and not d.assumption]
+    if not (opens or strays or logs or rest):
+        yield style.bold("WHAT YOU GIVE UP") + "  nothing: every packet has the same verdict as before"
+        return
+    kind = suggestion.kind.value if suggestion.kind else "unknown"
+    opened = f"; opens: {len(opens)}" if opens else ""
+    yield style.bold("WHAT YOU GIVE UP") + f"  (class {kind}; strays: {len(strays)}{opened})"
+    for group in (opens, rest, strays, logs):
+        for difference in group:
+            yield from _difference(difference)
+    if strays:
+        yield "  (a stray packet belongs to no connection; the host answers one that no socket wants with a reset)"
+
+
+def _difference(difference: Difference) -> Iterator[str]:
+    yield wrapped(difference.description, "  + ")
+    fate = f"{verdict(difference.old)} before, {verdict(difference.new)} after"
+    yield wrapped(f"{difference.witness.packet}: {fate}", "    e.g. ")
+
+
+def _assumed(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if not suggestion.assumptions:
+        return
+    yield style.bold("WHAT IS ASSUMED")
+    width = max(len(key) for key, _ in suggestion.assumptions) + 2
+    for key, text in suggestion.assumptions:
+        yield wrapped(text, f"  {key:<{width}}")
+
+
+def _refused(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if not suggestion.refused:
+        return
+    yield style.bold("MAY NOT LEAVE")
+    for refused in suggestion.refused:
+        yield from _refusal(suggestion, refused)
+
+
+def _refusal(suggestion: Suggestion, refused: Refused) -> Iterator[str]:
+    yield wrapped(f"{flow_words(refused.flow)}: {refused.reason}", "  ", "    ")
+    if refused.rule is not None:
+        rule = refused.rule
+        yield f"    {_where(suggestion, rule)}"
+    if refused.witness is not None:
+        yield wrapped(f"{refused.witness.packet} ({refused.witness.description})", "    e.g. ")
+    if refused.cure:
+        yield wrapped(refused.cure, "    cure: ")
+
+
+def _where(suggestion: Suggestion, rule: Rule) -> str:
+    return f"{printable(suggestion.source.path)}:{rule.line}  -t {rule.table} {shortened(rule.text, _RULE_WIDTH)}"
+
+
+def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if not suggestion.could_leave:
+        return
+    yield style.bold("COULD LEAVE TOO") + "  (not taken by default; every choice is proved before it is printed)"
+    offers = [(flow, offer) for offer in suggestion.offers for flow in offer.frees]
+    for could in suggestion.could_leave:
+        offer = next((o for flow, o in offers if flow is could.flow or flow == could.flow), None)
+        how = f"   {' '.join(offer.options)}" if offer else ""
+        if offer and offer.kind in (FixClass.ASSUMING, *_OPENING):
+            how += f" ({offer.kind.value})"
+        where = f" (line {could.flow.rule.line})" if could.flow.rule else ""
+        yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{how}", "  ", "    ")
+
+
+def _elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if any(flow.direction == "out" for flow in suggestion.flows):
+        return
+    yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
+    yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too; a ruleset can't show how much."
+    yield "  The destination ports that fill the table, most entries first:"
+    yield (
+        "    conntrack -L 2>/dev/null | head -n 20000 |"
+        " awk 'match($0, / dport=[0-9]+/) {print substr($0, RSTART+7, RLENGTH-7)}' | sort | uniq -c | sort -rn | head"
+    )
+
+
+def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if suggestion.offers:
+        yield (
+            style.warning("NO:")
+            + " nothing leaves connection tracking by default; some of it could, if you say so (below)."
+        )
+    else:
+        yield style.bad("NO:") + " nothing here can safely leave connection tracking."
+    needing = [*suggestion.kept] or [_as_kept(j) for j in suggestion.tracking.required]
+    for kept in needing:
+        if kept.rule is None:
+            yield wrapped(kept.reason, "  ")
+            continue
+        yield f"  {_where(suggestion, kept.rule)}"
+        yield wrapped(kept.reason, "    ")
+        if kept.witness is not None:
+            yield wrapped(f"{kept.witness.packet} ({kept.witness.description})", "    e.g. ")
+
+
+def _as_kept(judgement: Judgement) -> Kept:
+    return Kept(judgement.rule, judgement.kind, judgement.reason, next(iter(judgement.connections), None))
+
+
+def _better(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    judgements = suggestion.tracking.judgements
+    if not judgements:
+        yield style.good("NOTHING TO DO:") + " no rule of this file uses connection tracking."
+        yield wrapped(_OTHERS, "  ")
+        return
+    mentioning = [j.rule.line for j in judgements]
+    verb = "is" if len(set(mentioning)) == 1 else "are"
+    yield (
+        style.good("BETTER THAN NOTRACK:")
+        + f" {lines(mentioning)} {verb} the only reason why these rules track anything, and nothing needs it."
+    )
+    yield "  Take the state tests (or these rules) out: nothing is tracked then, and NOTRACK would be pointless."
+    yield ""
+    for judgement in judgements:
+        yield f"  {judgement.rule.line:>5}  {judgement.kind.value:<11}  {shortened(judgement.rule.text, _RULE_WIDTH)}"
+        yield wrapped(judgement.reason, " " * 22)
+    yield ""
+    yield wrapped(_FRAGMENTS, "  ")

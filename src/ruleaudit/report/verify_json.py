@@ -1,0 +1,42 @@
+"""`verify` as JSON."""
+
+from collections.abc import Collection
+
+from ruleaudit.report.schema import Json, document, outcome, rule_place, witness
+from ruleaudit.results import Comparison, Difference, Undecided
+
+
+def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
+    """One object; `allowed` are the differences that the user named."""
+    old, new = comparison.old, comparison.new
+
+    def difference(found: Difference) -> dict[str, Json]:
+        return {
+            "kind": found.kind.value,
+            "description": found.description,
+            "path": found.path,
+            "role": found.role,
+            "protocol": found.protocol,
+            "class": found.loosens.value if found.loosens else None,
+            "witness": witness(found.witness),
+            "old": outcome(old, found.old),
+            "new": outcome(new, found.new),
+            "assumption": found.assumption,
+            "allowed": found in allowed,
+        }
+
+    def undecided(found: Undecided) -> dict[str, Json]:
+        where: Json = None
+        if found.rule is not None:
+            mine = any(found.rule is rule for rule in old.rules())
+            where = rule_place((old if mine else new).source, found.rule)
+        return {**(where if isinstance(where, dict) else {"path": None, "line": None}), "reason": found.reason}
+
+    return document(
+        {
+            "result": comparison.result,
+            "differences": [difference(d) for d in comparison.differences],
+            "assumptions": [f"{key}: {text}" for key, text in comparison.assumptions],
+            "undecided": [undecided(u) for u in comparison.undecided],
+        }
+    )

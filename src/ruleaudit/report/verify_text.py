@@ -1,0 +1,84 @@
+"""`verify` as text: what a change does, each class of packets with one packet of it."""
+
+from collections.abc import Collection, Iterator
+
+from ruleaudit.diagnostics import FixClass
+from ruleaudit.report.style import PLAIN, Style
+from ruleaudit.report.wording import count, in_words, verdict, wrapped
+from ruleaudit.results import Comparison, Difference, DifferenceKind
+
+#: what each kind is called, in the order of the report
+KINDS: dict[DifferenceKind, str] = {
+    DifferenceKind.BREAKS: "worked before, broken now",
+    DifferenceKind.OPENS: "refused before, accepted now",
+    DifferenceKind.HALF_TRACKED: "one direction tracked only",
+    DifferenceKind.REFUSAL: "refused in another way",
+    DifferenceKind.ICMP_ERRORS: "ICMP errors (path MTU)",
+    DifferenceKind.EFFECT: "marks, limits, sets, logs",
+    DifferenceKind.REVERSED: "open from the service's port",
+    DifferenceKind.STRAY: "packets of no connection",
+    DifferenceKind.TRACKED: "untracked before, tracked now",
+    DifferenceKind.UNTRACKED: "tracked before, untracked now",
+}
+_COLUMN = 33
+
+
+def render(comparison: Comparison, allowed: Collection[Difference] = (), *, style: Style = PLAIN) -> str:
+    """The answer, one row for each way to differ, the assumptions and what could not be decided."""
+    return "".join(line + "\n" for line in _lines(comparison, allowed, style))
+
+
+def answer(comparison: Comparison, allowed: Collection[Difference], style: Style = PLAIN) -> str:
+    """The first line."""
+    open_questions = bool(comparison.undecided)
+    if comparison.result == "undecided":
+        return style.warning("UNDECIDED: no difference was found, but not everything could be compared.")
+    if comparison.result == "equivalent":
+        return style.good("EQUIVALENT: every packet fares as before.")
+    differing = [d for d in comparison.differences if d.loosens is not FixClass.EXACT]
+    rest = " Not everything could be compared." if open_questions else ""
+    if not differing:
+        return style.good("DIFFERENT in what is tracked or logged only: every packet has the same verdict.") + rest
+    if all(d in allowed for d in comparison.differences):
+        return style.good("DIFFERENT, and only as allowed.") + rest
+    names = in_words(list(dict.fromkeys(d.kind.value for d in differing)))
+    return style.bad(f"DIFFERENT: {names}.") + rest
+
+
+def _lines(comparison: Comparison, allowed: Collection[Difference], style: Style) -> Iterator[str]:
+    yield answer(comparison, allowed, style)
+    yield ""
+    for kind, name in KINDS.items():
+        found = [d for d in comparison.differences if d.kind is kind]
+        head = f"  {name:<{_COLUMN - 2}}"
+        if not found:
+            yield f"{head}{'none' if not comparison.undecided else 'none found'}"
+        for number, difference in enumerate(found):
+            remark = " [allowed]" if difference in allowed else ""
+            if difference.assumption:
+                remark += f" [assumed not to occur: {difference.assumption}]"
+            yield wrapped(difference.description + remark, head if not number else " " * _COLUMN, " " * _COLUMN)
+            yield from _witness(difference)
+    head = f"  {'assumptions':<{_COLUMN - 2}}"
+    if not comparison.assumptions:
+        yield f"{head}none"
+    for number, (key, text) in enumerate(comparison.assumptions):
+        yield wrapped(f"{key}: {text}", head if not number else " " * _COLUMN, " " * _COLUMN)
+    head = f"  {'undecided':<{_COLUMN - 2}}"
+    for number, undecided in enumerate(comparison.undecided):
+        where = f"line {undecided.rule.line}: " if undecided.rule else ""
+        yield wrapped(where + undecided.reason, head if not number else " " * _COLUMN, " " * _COLUMN)
+
+
+def _witness(difference: Difference) -> Iterator[str]:
+    fate = f"{verdict(difference.old)} before, {verdict(difference.new)} now"
+    yield wrapped(f"e.g. {difference.witness.packet}: {fate}", " " * _COLUMN, " " * (_COLUMN + 5))
+
+
+def summary(comparison: Comparison) -> str:
+    """One line for standard error."""
+    old, new = (sum(1 for _ in ruleset.rules()) for ruleset in (comparison.old, comparison.new))
+    return (
+        f"{comparison.old.source.path}: {count(old, 'rule')}; {comparison.new.source.path}: {count(new, 'rule')};"
+        f" {count(len(comparison.differences), 'difference')}.\n"
+    )

@@ -1,0 +1,73 @@
+"""How the reports say lines, verdicts and long texts, so that all of them say it alike."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from ruleaudit.results import Flow, Outcome
+
+#: text is wrapped at this column
+WIDTH = 110
+
+
+def printable(text: str) -> str:
+    """Text of a ruleset, fit for a terminal: control characters would be carried out, tabs would move the caret."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " " if c == "\t" else c if c.isprintable() else "\ufffd" for c in text.encode("utf-8", "replace").decode()
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """At most `width` characters, the middle left out."""
+    text = printable(text)
+    if len(text) <= width:
+        return text
+    keep = width - 3
+    return f"{text[: keep - keep // 3]}...{text[len(text) - keep // 3 :]}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 rule`, `7 rules`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def lines(numbers: Iterable[int]) -> str:
+    """`line 6`, `lines 6, 7, 9, 10`, and no more than twelve of them."""
+    found = sorted(set(numbers))
+    if len(found) == 1:
+        return f"line {found[0]}"
+    shown = ", ".join(map(str, found[:12]))
+    return f"lines {shown}" + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+
+
+def in_words(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def flow_words(flow: Flow) -> str:
+    """A flow with its direction where it is not the usual one: `tcp/80,443`, `tcp/80 (forwarded)`."""
+    return {"in": "", "out": "to "}.get(flow.direction, "forwarded ") + flow.words
+
+
+def verdict(outcome: Outcome) -> str:
+    """`drop (line 6)`, `accept (policy of INPUT)`."""
+    if outcome.rule is not None:
+        return f"{outcome.verdict} (line {outcome.rule.line})"
+    if outcome.chain is not None:
+        return f"{outcome.verdict} (policy of {outcome.chain.name})"
+    return outcome.verdict
+
+
+def wrapped(text: str, first: str, rest: str | None = None) -> str:
+    """A paragraph: `first` begins its first line, `rest` (as many blanks as `first`) the others."""
+    indent = " " * len(first) if rest is None else rest
+    return textwrap.fill(
+        printable(text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,98 @@
+"""The lint rules, in one list; a new one is a module and an entry here.
+
+A rule is a module: its docstring is its page (`ruleaudit rule RA201`), CODE, NAME, SEVERITY and SINCE say what it is,
+EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its findings about one file.
+"""
+
+from collections.abc import Iterator
+from types import ModuleType
+
+import ruleaudit
+from ruleaudit.analysis.pair import make_space
+from ruleaudit.analysis.tracking import judge, judge_in
+from ruleaudit.diagnostics import Finding, Severity
+from ruleaudit.model.ruleset import Ruleset
+from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
+from ruleaudit.results import FileReport, Tracking
+from ruleaudit.rules import (
+    late_notrack,
+    nat_on_untracked,
+    needless_tracking,
+    needs_tracking,
+    not_understood,
+    one_way_notrack,
+    pmtu_blackhole,
+    state_test_on_untracked,
+    syntax,
+    undefined_chain,
+    unrendered_template,
+)
+from ruleaudit.rules.audit import Audit
+from ruleaudit.source import SourceFile, Span
+
+#: every rule, in the order of the codes
+RULES: tuple[ModuleType, ...] = (
+    syntax,
+    not_understood,
+    unrendered_template,
+    needs_tracking,
+    needless_tracking,
+    one_way_notrack,
+    state_test_on_untracked,
+    pmtu_blackhole,
+    nat_on_untracked,
+    late_notrack,
+    undefined_chain,
+)
+
+
+def find(word: str) -> ModuleType | None:
+    """The rule with a code or name."""
+    return next((rule for rule in RULES if word.lower() in (rule.CODE.lower(), rule.NAME)), None)
+
+
+def check_source(source: SourceFile, language: str | None = None) -> FileReport:
+    """Everything that is to be said about one file. Raises SourceError for what is no ruleset at all."""
+    if language is None:
+        template = unrendered_template.find(source)
+        if template is not None:
+            return FileReport(source, None, 0, 0, (), (template,), None)
+    _, lowered = ruleaudit.lower(source, language)
+    ruleset, read = lowered.ruleset, lowered.findings
+    answer = with_room(lambda room: _findings(source, ruleset, read, room))
+    tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read)
+    rules = tuple(ruleset.rules())
+    opaque = tuple(r for r in rules if not r.understood)
+    found = tuple(sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code)))
+    return FileReport(source, ruleset, len(rules), len(rules) - len(opaque), opaque, found, tracking)
+
+
+def _findings(
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], room: int
+) -> tuple[Tracking, list[Finding]]:
+    space = make_space((ruleset,), room)
+    audit = Audit(source, ruleset, judge_in(space, ruleset), space, read)
+    return audit.tracking, [finding for rule in RULES for finding in rule.check(audit)]
+
+
+def _what_fits(source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...]) -> tuple[Tracking, list[Finding]]:
+    """The rules whose packets fit into memory, each tried alone, and a word about the others."""
+    tracking = judge(ruleset)
+    findings: list[Finding] = []
+    for rule in RULES:
+        try:
+            findings += rule.check(Audit(source, ruleset, tracking, make_space((ruleset,), FIRST_ROOM), read))
+        except OutOfRoom:
+            findings.append(_too_large(rule))
+    return tracking, findings
+
+
+def _too_large(rule: ModuleType) -> Finding:
+    message = f"the packets of this ruleset do not fit into memory: {rule.NAME} ({rule.CODE}) was not looked for"
+    return Finding(not_understood.CODE, not_understood.NAME, Severity.WARNING, message, Span(0, 0))
+
+
+def documentation() -> Iterator[tuple[str, str, str]]:
+    """(code, name, page) of every rule."""
+    for rule in RULES:
+        yield rule.CODE, rule.NAME, rule.__doc__ or ""

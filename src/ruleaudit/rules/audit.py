@@ -1,0 +1,96 @@
+"""What every lint rule looks at: one file, its model, who needs tracking in it, and facts that are computed once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.walk import Identities, conntrack_users
+from ruleaudit.diagnostics import Finding
+from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Chain, EffectKind, Goto, Jump, Rule, Ruleset
+from ruleaudit.results import Tracking
+from ruleaudit.source import SourceFile
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One file to be judged; `read` are the findings that reading it gave."""
+
+    source: SourceFile
+    ruleset: Ruleset
+    tracking: Tracking
+    space: Space
+    read: tuple[Finding, ...] = ()
+
+    @cached_property
+    def called(self) -> frozenset[tuple[str, str]]:
+        """(table, chain) of every chain that some packet can get to."""
+        found: set[tuple[str, str]] = set()
+        for table in self.ruleset.tables.values():
+            todo = [c.name for c in table.chains.values() if c.hook is not None]
+            while todo:
+                name = todo.pop()
+                if (table.name, name) in found or name not in table.chains:
+                    continue
+                found.add((table.name, name))
+                verdicts = (r.verdict for r in table.chains[name].rules)
+                todo += [v.chain for v in verdicts if isinstance(v, Jump | Goto)]
+        return frozenset(found)
+
+    def early_rules(self) -> Iterator[tuple[Chain, Rule]]:
+        """The rules that packets can meet before conntrack looks at them."""
+        for table in self.ruleset.tables.values():
+            if not any(c.hook is not None and c.priority < CONNTRACK_PRIORITY for c in table.chains.values()):
+                continue
+            for chain in table.chains.values():
+                if (table.name, chain.name) in self.called:
+                    for rule in chain.rules:
+                        yield chain, rule
+
+    @cached_property
+    def notracks(self) -> tuple[Rule, ...]:
+        """The rules that leave packets untracked; none if nothing here has the kernel track at all."""
+        rules = tuple(r for r in self.ruleset.rules() if any(e.kind is EffectKind.NOTRACK for e in r.effects))
+        return rules if rules and conntrack_users(self.ruleset) else ()
+
+    @cached_property
+    def whole(self) -> Pair:
+        """The ruleset beside itself, in the region of all packets."""
+        numbers = Identities.of(self.ruleset)
+        return Pair(self.space, self.ruleset, self.ruleset, Alignment(numbers, numbers, (), (), True))
+
+    @cached_property
+    def untracking(self) -> Pair:
+        """The ruleset with its notrack rules taken back (old) beside the ruleset (new): what differs is their work."""
+        numbers = dict(Identities.of(self.ruleset).numbers)
+        heirs: dict[Rule, Rule] = {}
+        for rule in self.notracks:
+            effects = tuple(e for e in rule.effects if e.kind is not EffectKind.NOTRACK)
+            heirs[rule] = replace(rule, effects=effects)
+            numbers[heirs[rule]] = numbers[rule]
+        tables = {
+            name: replace(
+                table,
+                chains={
+                    chain.name: replace(chain, rules=tuple(heirs.get(r, r) for r in chain.rules))
+                    for chain in table.chains.values()
+                },
+            )
+            for name, table in self.ruleset.tables.items()
+        }
+        tracked = replace(self.ruleset, tables=tables)
+        identities = Identities(numbers)
+        return Pair(
+            self.space, tracked, self.ruleset, Alignment(identities, identities, self.notracks, self.notracks, False)
+        )
+
+    def original(self, rule: Rule) -> Rule:
+        """The file's own rule for a rule of either side of `untracking`."""
+        number = self.untracking.old.identities.numbers[rule]
+        return self._by_number[number]
+
+    @cached_property
+    def _by_number(self) -> dict[int, Rule]:
+        return {number: rule for rule, number in Identities.of(self.ruleset).numbers.items()}

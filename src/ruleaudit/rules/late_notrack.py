@@ -1,0 +1,202 @@
+"""A notrack rule without effect: another rule was faster.
+
+What it finds
+    A notrack rule in table raw whose packets have all got a conntrack template before (`CT --helper`, `--zone`,
+    `--timeout`), or have all left the table before (an ACCEPT or RETURN above it).
+
+Why
+    The first CT rule wins: behind `CT --helper ftp` a notrack rule is not obeyed. An ACCEPT in table raw ends the
+    table for the packet. Either way the traffic is still tracked, although the file says otherwise.
+
+Example
+    -A PREROUTING -j ACCEPT
+    -A PREROUTING -p tcp --dport 80 -j CT --notrack
+
+Instead
+    -A PREROUTING -p tcp --dport 80 -j CT --notrack
+    -A PREROUTING -j ACCEPT
+
+Fix safety
+    Not automatic: once the rule takes effect, state tests see the traffic as UNTRACKED. `ruleaudit verify`
+    compares.
+
+References
+    iptables-extensions(8), CT
+"""
+
+from collections.abc import Iterator
+
+from ruleaudit.analysis.space import Frame, View
+from ruleaudit.analysis.walk import ACCEPT, Walk
+from ruleaudit.analysis.witness import sample
+from ruleaudit.diagnostics import Finding, Label, Severity, Witness
+from ruleaudit.model.condition import Direction, States, tests
+from ruleaudit.model.fields import Field, Hook, State
+from ruleaudit.model.ruleset import Accept, Chain, EffectKind, Goto, Jump, Return, Rule
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.rules import places
+from ruleaudit.rules.audit import Audit
+from ruleaudit.rules.examples import Example
+
+CODE = "RA206"
+NAME = "late-notrack"
+SEVERITY = Severity.ERROR
+SINCE = "0.1"
+
+_FILTER = """*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+"""
+
+EXAMPLES = (
+    Example(
+        "an ACCEPT above it",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -i eth0 -p tcp -j ACCEPT
+-A PREROUTING -i eth0 -p tcp -m tcp --dport 80 «-j CT --notrack»
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
+        "a RETURN above it, in a user chain",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:WEB - [0:0]
+-A PREROUTING -p tcp -j WEB
+-A WEB -j RETURN
+-A WEB -p tcp -m tcp --dport 80 «-j CT --notrack»
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
+        "the first CT rule wins",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p tcp -m tcp --dport 21 -j CT --helper ftp
+-A PREROUTING -p tcp -m tcp --dport 21 «-j CT --notrack»
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
+        "some of its packets were taken on purpose",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -s 10.0.0.0/8 -j ACCEPT
+-A PREROUTING -p udp -m udp --dport 53 -j CT --notrack
+-A OUTPUT -d 10.0.0.0/8 -j ACCEPT
+-A OUTPUT -p udp -m udp --sport 53 -j CT --notrack
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
+        "the helper comes second, and has no effect on what is untracked",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p udp -m udp --dport 69 -j CT --notrack
+-A PREROUTING -p udp -m udp --dport 69 -j CT --helper tftp
+-A OUTPUT -p udp -m udp --sport 69 -j CT --notrack
+COMMIT
+{_FILTER}""",
+    ),
+)
+
+_ENTRIES = ((Hook.PREROUTING, "in"), (Hook.PREROUTING, "forward"), (Hook.OUTPUT, "out"), (Hook.OUTPUT, "local"))
+
+
+def check(audit: Audit) -> Iterator[Finding]:
+    """Each notrack rule that tags no packet, with the rule that came before it."""
+    if not audit.notracks or not any(_interferes(rule) for _, rule in audit.early_rules()):
+        return
+    chains = {(chain.table, chain.name): chain for chain, _ in audit.early_rules()}
+    walks = [(path, _walk(audit, hook, path)) for hook, path in _ENTRIES]
+    for rule in audit.notracks:
+        chain = chains.get((rule.table, rule.chain))
+        if chain is None or any(not is_empty(w.matched.get(rule, w.none) & w.tag) for _, w in walks):
+            continue
+        for path, walk in walks:
+            found = _overridden(audit, chain, rule, path, walk)
+            if found is not None:
+                yield found
+                break
+
+
+def _interferes(rule: Rule) -> bool:
+    return isinstance(rule.verdict, Accept | Return) or any(e.kind is EffectKind.TRACK for e in rule.effects)
+
+
+def _walk(audit: Audit, hook: Hook, path: str) -> Walk:
+    pair = audit.whole
+    walk = Walk(
+        pair.space,
+        audit.ruleset,
+        pair.old.identities,
+        Frame("any"),
+        {State.NEW: pair.space.all},
+        original=pair.space.all,
+    )
+    walk.run((hook,), pair.domain(path, False))
+    return walk
+
+
+def _overridden(audit: Audit, chain: Chain, rule: Rule, path: str, walk: Walk) -> Finding | None:
+    """The first earlier rule that kept this rule from tagging packets that it names."""
+    wanted = _entered(audit, chain, path, walk) & _header(audit, rule, walk) & ~walk.tag
+    if is_empty(wanted):
+        return None
+    for earlier in chain.rules[: chain.rules.index(rule)]:
+        matched = wanted & walk.matched.get(earlier, walk.none)
+        if is_empty(matched):
+            continue
+        if any(e.kind is EffectKind.TRACK for e in earlier.effects):
+            return _finding(audit, rule, earlier, matched, path, "gives the packets to conntrack before")
+        if isinstance(earlier.verdict, Accept | Return):
+            return _finding(audit, rule, earlier, matched, path, "takes the packets out of this chain before")
+    for by, verdict, packets in walk.decided:
+        found = wanted & packets
+        if verdict == ACCEPT and isinstance(by, Rule) and by.table == rule.table and not is_empty(found):
+            return _finding(audit, rule, by, found, path, "takes the packets out of this table before")
+    return None
+
+
+def _entered(audit: Audit, chain: Chain, path: str, walk: Walk) -> PacketSet:
+    """The packets that come into a chain."""
+    if chain.hook is not None:
+        return audit.whole.domain(path, False)
+    out = walk.none
+    for rule, packets in walk.matched.items():
+        match rule.verdict:
+            case Jump(name) | Goto(name) if (rule.table, name) == (chain.table, chain.name):
+                out = out | packets
+    return out
+
+
+def _header(audit: Audit, rule: Rule, walk: Walk) -> PacketSet:
+    """The packets that the rule names, whoever gets there; a mark or state is not known before the rule is reached."""
+    for test in tests(rule.condition):
+        if isinstance(test, States | Direction) or getattr(test, "field", None) is Field.MARK:
+            return walk.none
+    number = audit.whole.old.identities.numbers[rule]
+    view = View({}, [], audit.space.all)
+    return audit.space.condition(rule.condition, Frame("any"), view, number, rule.understood)
+
+
+def _finding(audit: Audit, rule: Rule, earlier: Rule, found: PacketSet, path: str, how: str) -> Finding:
+    packet = sample(audit.space, found, path, Frame("any")).text
+    return Finding(
+        CODE,
+        NAME,
+        SEVERITY,
+        f"this rule leaves nothing untracked: line {earlier.line} {how}",
+        places.target(rule, audit.source),
+        "no packet is left untracked here",
+        (Label(places.target(earlier, audit.source), how),),
+        (("help", f"move it above line {earlier.line}"),),
+        Witness(packet, f"tracked: line {earlier.line} comes first"),
+    )

@@ -1,0 +1,54 @@
+"""Which untracked connections somebody wants to work, as far as a ruleset shows it."""
+
+from ruleaudit.analysis.pair import Seen
+from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.walk import ACCEPT, Block, Walk
+from ruleaudit.model.condition import Condition, Not, States, tests
+from ruleaudit.model.fields import Field, State
+from ruleaudit.model.ruleset import Chain, Rule
+from ruleaudit.packets.diagram import PacketSet, is_empty
+
+_ALL_PORTS = 1 << 16
+
+
+def names_the_serving_side(space: Space, found: PacketSet) -> bool:
+    """The connections are told apart by the port of the side that serves, or by no port at all.
+
+    Nobody opens connections from a service's own port: `--dport 53` in PREROUTING is about DNS on this host, and about
+    no answer to a query that this host sends from port 53.
+    """
+    serving, asking = (
+        sum(high - low + 1 for low, high in space.taken(found, port)) for port in (Field.DPORT, Field.SPORT)
+    )
+    return serving < asking or serving == asking == _ALL_PORTS
+
+
+def deciding(space: Space, walk: Walk, by: Rule | Block | Chain, found: PacketSet) -> Rule | Chain:
+    """The rule or policy that decides about a packet of a set; in a block of refusals the first that matches one."""
+    if not isinstance(by, Block):
+        return by
+    view = walk.view()
+    for rule in by.rules:
+        if not is_empty(found & space.condition(rule.condition, walk.frame, view)):
+            return rule
+    return by.rules[-1]
+
+
+def unmarked(space: Space, packets: PacketSet) -> PacketSet:
+    """The packets that carry no mark when they enter, as packets from the wire do."""
+    return packets & space.is_(Field.MARK, 0)
+
+
+def refused_on_purpose(seen: Seen) -> PacketSet:
+    """Packets that are refused by a rule which names UNTRACKED."""
+    out = seen.walk.none
+    for by, verdict, packets in seen.walk.decided:
+        if verdict != ACCEPT and isinstance(by, Rule) and any(_names_untracked(m.condition) for m in by.matches):
+            out = out | packets
+    return out
+
+
+def _names_untracked(condition: Condition) -> bool:
+    if isinstance(condition, Not):
+        return False
+    return any(isinstance(t, States) and State.UNTRACKED in t.states for t in tests(condition))
