@@ -103,10 +103,12 @@ def suggest(
     exclude: Sequence[str] = (),
     allow: Sequence[str] = (),
     language: str | None = None,
+    menu: bool = True,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
+    `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
@@ -124,7 +126,7 @@ def suggest(
         _, new = lower(File(source.path, text), family)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.ruleset
 
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow))
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
     return rewrite(document, lowered.ruleset, again, options)
 
 

@@ -217,6 +217,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         exclude=asked.exclude,
         allow=asked.allow,
         language=asked.language,
+        menu=not asked.diff,
     )
 
 

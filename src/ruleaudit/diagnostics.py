@@ -77,7 +77,8 @@ class Fix:
 class Finding:
     """One statement about one place in one file.
 
-    `label` is printed beside the caret, `notes` below the excerpt as (kind, text), kind being note, proved, cost, fix or help.
+    `label` is printed beside the caret, `notes` below the excerpt as (kind, text), kind being note, proved, cost, fix
+    or help.
     """
 
     code: str

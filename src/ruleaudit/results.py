@@ -50,7 +50,9 @@ class Tracking:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happens to a packet: `verdict` is accept, drop, reject (with its kind), queue or undecided; and who decided."""
+    """What happens to a packet: `verdict` is accept, drop, reject (with its kind), queue or undecided; and who
+    decided.
+    """
 
     verdict: str
     rule: Rule | None = None
@@ -77,8 +79,8 @@ class DifferenceKind(Enum):
 class Difference:
     """One class of packets that fares otherwise, with one packet of it.
 
-    `path` and `role` say where the witness travels (in, out, forward, local; opening, later, reply, error, refusal, stray).
-    `forbidding`: the rule that forbids the change (a consumer, a NAT rule), if one does.
+    `path` and `role` say where the witness travels (in, out, forward, local; opening, later, reply, error, refusal,
+    stray). `forbidding`: the rule that forbids the change (a consumer, a NAT rule), if one does.
     `loosens`: the plan class that a rewrite with this difference has; None means that no rewrite may have it;
     EXACT: it is no change of outcome (tracked, untracked, logs).
     """
@@ -145,7 +147,7 @@ class Flow:
         ports = ",".join(self.ports)
         text = f"{self.protocol}/{ports}" if ports else self.protocol
         if self.addresses:
-            text += " " + ("from " if self.direction == "in" else "") + ", ".join(self.addresses)
+            text += (" from " if self.direction == "in" else " with ") + ", ".join(self.addresses)
         return text
 
 
@@ -170,7 +172,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Refused:
-    """A flow that was asked for or looked at and may not leave: the rule that forbids it, and a packet that shows why."""
+    """A flow that was asked for or looked at and may not leave: the rule that forbids it, and a packet that shows
+    why.
+    """
 
     flow: Flow
     rule: Rule | None

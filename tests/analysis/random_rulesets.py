@@ -88,9 +88,7 @@ _notracks = st.sampled_from((Effect(EffectKind.NOTRACK, "notrack"), Effect(Effec
 def _rules(draw: st.DrawFn, table: str, chain: str) -> tuple[Rule, ...]:
     out: list[Rule] = []
     for number in range(draw(st.integers(0, 4))):
-        tests = [
-            negate(draw(_conditions), draw(st.booleans())) for _ in range(draw(st.integers(0, 2)))
-        ]
+        tests = [negate(draw(_conditions), draw(st.booleans())) for _ in range(draw(st.integers(0, 2)))]
         span = Span(0, 0)
         matches = tuple(Match("", span, t, memory=isinstance(t, Opaque) and t.scope is Scope.MEMORY) for t in tests)
         kind = draw(st.integers(0, 9))

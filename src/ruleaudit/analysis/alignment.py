@@ -1,7 +1,8 @@
 """Which rule of the new ruleset is which rule of the old one.
 
-A rule of R' *is* a rule of R when it stands in the same chain with the same text, or with the same text but for its state
-and flag tests (design section 3.1). Each rule has one heir at most, so a limit that was copied is a limit of its own.
+A rule of R' *is* a rule of R when it stands in the same chain with the same text, or with the same text but for its
+state and flag tests (design section 3.1). Each rule has one heir at most, so a limit that was copied is a limit of its
+own.
 """
 
 import re

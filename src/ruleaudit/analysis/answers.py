@@ -1,4 +1,6 @@
-"""ICMP errors and refusals about N: they were RELATED or ESTABLISHED and are INVALID now (design section 5, point 4)."""
+"""ICMP errors and refusals about N: they were RELATED or ESTABLISHED and are INVALID now (design section 5, point
+4).
+"""
 
 from collections.abc import Iterator
 
@@ -49,7 +51,9 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 
 def _about(pair: Pair, connections: PacketSet, path: str, to: Field) -> PacketSet:
-    """Packets on a path to one end of the connections (Field.DADDR: the responder), from anywhere; as seen from A to B."""
+    """Packets on a path to one end of the connections (Field.DADDR: the responder), from anywhere; as seen from A
+    to B.
+    """
     space = pair.space
     types = (Field.SRC_TYPE, Field.DST_TYPE)
     end = space.forget_all_but(connections, (to, types[to is Field.DADDR]))

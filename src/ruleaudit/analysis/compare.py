@@ -1,7 +1,7 @@
 """What a change does: two rulesets compared by packet sets, hook by hook and role by role (design section 5).
 
-Each check below is one numbered point of that section and yields differences; every difference carries a witness that the
-reference interpreter has followed through both rulesets.
+Each check below is one numbered point of that section and yields differences; every difference carries a witness that
+the reference interpreter has followed through both rulesets.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ CHECKS: tuple[Callable[[Pair], Iterator[Difference | Undecided]], ...] = (
 )
 
 ASSUMPTIONS = {
-    "no-other-owner": "no other owner of rules in this namespace (Docker, kube-proxy, the other iptables variant or family)"
-    " and no other reader of conntrack",
+    "no-other-owner": "no other owner of rules in this namespace (Docker, kube-proxy, the other iptables variant"
+    " or family) and no other reader of conntrack",
     "masq-low-ports": "no client behind MASQUERADE or SNAT uses a TCP source port below 1024",
     "listener-holds-port": "the service holds its port: nothing else on this host connects out from that port",
     "static-sets": "the sets that the rules name do not change between the packets of one connection",

@@ -112,15 +112,15 @@ def path_domain(space: Space, path: str, reverse: bool, transparent: bool) -> Pa
 
 
 def tracked_as(space: Space, role: str, other_side_untracked: PacketSet) -> Mapping[State, PacketSet]:
-    """How conntrack classifies a tracked packet of a role, where the other direction may be untracked (fact section 4)."""
+    """How conntrack classifies a tracked packet of a role, where the other direction may be untracked (fact
+    section 4).
+    """
     if role == "opening":
         return {State.NEW: space.all}
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
     alone = other_side_untracked
-    if role == "reply":
-        invalid = alone & ((tcp & tcp_flags(space, FIRST_REPLY_FLAGS)) | icmp)
-    else:
-        invalid = alone & tcp
+    answer = (tcp & tcp_flags(space, FIRST_REPLY_FLAGS)) | icmp
+    invalid = alone & (answer if role == "reply" else tcp)
     return {State.ESTABLISHED: ~alone, State.INVALID: invalid, State.NEW: alone & ~invalid}
 
 
@@ -152,7 +152,9 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
 
 
 def strays(space: Space) -> tuple[tuple[State, PacketSet], ...]:
-    """The packets of no connection, by the state that conntrack would give them: INVALID, or NEW without opening anything."""
+    """The packets of no connection, by the state that conntrack would give them: INVALID, or NEW without opening
+    anything.
+    """
     tcp = space.is_(Field.PROTOCOL, TCP)
     return ((State.INVALID, space.all), (State.NEW, tcp & tcp_flags(space, LOOSE_FLAGS)))
 

@@ -1,7 +1,7 @@
 """What hangs on each rule: the packets that would fare otherwise if they passed it by, or did not.
 
-One pass from the last rule back gives, for every place, the fate of a packet that stands there; one pass forward gives who
-gets there. Both together answer "what if this rule matched more, or less" for every rule at the price of a few set
+One pass from the last rule back gives, for every place, the fate of a packet that stands there; one pass forward gives
+who gets there. Both together answer "what if this rule matched more, or less" for every rule at the price of a few set
 operations each, instead of a walk through the whole ruleset.
 """
 
@@ -34,7 +34,9 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a packet that stands at some place: a partition by verdict, and who meets an effect on the way."""
+    """What becomes of a packet that stands at some place: a partition by verdict, and who meets an effect on the
+    way.
+    """
 
     ends: dict[Verdict, PacketSet]
     touches: PacketSet
@@ -50,8 +52,8 @@ class Visit:
     reach       packets that get to the rule
     matched     those that match; `without_state`: those that would without its state tests
     others      packets that match the stateless test in the state tests' place, if one was given
-    differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or not
-    touches     packets that would meet an effect (a mark, a limit, a list) on one of the two ways
+    differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or
+    not touches     packets that would meet an effect (a mark, a limit, a list) on one of the two ways
     """
 
     path: str
@@ -81,7 +83,9 @@ class Consequences:
         self.space, self.side, self.interest, self.instead = space, side, frozenset(interest), instead
 
     def visits(self, path: str, walk: Walk) -> Iterator[Visit]:
-        """Every visit along one path behind conntrack; `walk` has run there and knows the tag, the states, who is left."""
+        """Every visit along one path behind conntrack; `walk` has run there and knows the tag, the states, who is
+        left.
+        """
         self.walk, self.path = walk, path
         self.view: View = walk.view()
         self.fates: dict[tuple[int, ...], tuple[PacketSet, PacketSet, PacketSet]] = {}

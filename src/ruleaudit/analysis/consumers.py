@@ -1,4 +1,6 @@
-"""Consumers of conntrack that connections of N can reach, and NAT whose translated replies lie in N (section 5, point 3)."""
+"""Consumers of conntrack that connections of N can reach, and NAT whose translated replies lie in N (section 5,
+point 3).
+"""
 
 from collections.abc import Iterator
 

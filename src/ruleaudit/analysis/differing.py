@@ -47,7 +47,8 @@ def differing(
     if expected is not None and not expected(old, new):
         return Undecided(
             old.decided_by if isinstance(old.decided_by, Rule) else None,
-            f"two ways of evaluating {chosen.text!r} disagree ({old.verdict[0]} -> {new.verdict[0]}); please report this",
+            f"two ways of evaluating {chosen.text!r} disagree ({old.verdict[0]} -> {new.verdict[0]});"
+            " please report this",
         )
     protocol = chosen.packet.values[Field.PROTOCOL]
     same = found & pair.space.is_(Field.PROTOCOL, protocol)

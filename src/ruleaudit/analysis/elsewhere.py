@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.connection import icmp_errors, possible_states
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Side, has_nat
-from ruleaudit.analysis.space import Frame, TRACKED_STATES
+from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Field, Hook, State
@@ -99,7 +99,7 @@ def _changes(
     invalid = space.in_state(State.INVALID) & ~before.tag
     lost = same & ours & ~theirs
     gained = same & ~ours & theirs
-    for found, kind, loosens, text in (
+    yield from (
         (lost & ~invalid, DifferenceKind.BREAKS, None, "accepted before and not any more"),
         (lost & invalid, DifferenceKind.STRAY, None, "packets of no connection were accepted and are not any more"),
         (gained & ~invalid, DifferenceKind.OPENS, FixClass.RELAXING, "refused before and accepted now"),
@@ -115,8 +115,7 @@ def _changes(
             FixClass.SAME_CONNECTIONS,
             "ICMP errors about no tracked connection are accepted now",
         ),
-    ):
-        yield found, kind, loosens, text
+    )
     for verdict, packets in before.outcomes.items():
         if verdict != ACCEPT:
             other = after.outcomes.get(verdict, none)

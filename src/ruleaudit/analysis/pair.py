@@ -128,7 +128,9 @@ class Pair:
         return self._roles[key]
 
     def answered(self, kind: Kind, side: Side) -> PacketSet:
-        """The connections of a kind that work, with their originator as side B: what a reply, read from A to B, belongs to."""
+        """The connections of a kind that work, with their originator as side B: what a reply, read from A to B,
+        belongs to.
+        """
         space = self.space
         walk = Walk(
             space,

@@ -1,8 +1,8 @@
 """The space in which packets of one family are compared: which bits stand for which field, and conditions as sets.
 
-Packets are described in terms of their *connection*: side A is the originator, side B the responder. A packet that travels
-from B to A reads the same bits through a mirrored `Frame`, so that what is known of a connection's opening can be
-intersected with what happens to its replies without renaming anything.
+Packets are described in terms of their *connection*: side A is the originator, side B the responder. A packet that
+travels from B to A reads the same bits through a mirrored `Frame`, so that what is known of a connection's opening can
+be intersected with what happens to its replies without renaming anything.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The reference interpreter: one packet, one ruleset; which rule decides, and how.
 
-Slow and obvious on purpose, and written without the packet sets: it checks every witness before it is printed, and it is
-what the kernel is compared with.
+Slow and obvious on purpose, and written without the packet sets: it checks every witness before it is printed, and it
+is what the kernel is compared with.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +67,7 @@ class Step:
 
 @dataclass
 class Trace:
-    """The way of one packet: its verdict (accept, drop, reject, queue, unknown; and the detail), who decided, the steps.
+    """The way of one packet: its verdict (accept, drop, reject, queue, unknown; and the detail), who decided, and how.
 
     decisions  for each base chain on the way, as (table, chain): the rule or the chain (its policy) that decided there
     """

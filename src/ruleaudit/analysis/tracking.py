@@ -296,7 +296,7 @@ class _Judge:
         """The packets of real connections that fare otherwise, and the ICMP errors about them."""
         space = self.space
         part = space.connection_part
-        alive = {path: False for path in PATHS}
+        alive = dict.fromkeys(PATHS, False)
         for kind in KINDS:
             old, new = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
             works = part(old.opening.accepted) | part(new.opening.accepted)
@@ -348,7 +348,8 @@ def _required(rule: Rule, lost: Sequence[Witness], gained: Sequence[Witness]) ->
     def words(witnesses: Sequence[Witness]) -> str:
         return "; ".join(dict.fromkeys(w.description for w in witnesses))
 
-    reason = f"without the rule these are refused: {words(lost[:3])}; without its test these are accepted: {words(gained[:2])}"
+    reason = f"without the rule these are refused: {words(lost[:3])}"
+    reason += f"; without its test these are accepted: {words(gained[:2])}"
     return Judgement(rule, RuleClass.REQUIRED, reason, tuple(lost[:3]))
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from ruleaudit.analysis.connection import KINDS, Kind, strays
+from ruleaudit.analysis.connection import KINDS, LOOSE_FLAGS, Kind, strays, tcp_flags
 from ruleaudit.analysis.differing import Expected, differing
 from ruleaudit.analysis.pair import Pair, Roles, Seen
-from ruleaudit.analysis.space import Frame, TRACKED_STATES
+from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.walk import ACCEPT, EffectKey
 from ruleaudit.diagnostics import FixClass
@@ -201,7 +201,9 @@ def _gains(old: Trace, new: Trace) -> bool:
 
 
 def in_one_state(before: Seen, after: Seen, found: PacketSet) -> tuple[PacketSet, tuple[State, State]]:
-    """Some of the packets that are in one state under the old ruleset and in one under the new (before it untracks them)."""
+    """Some of the packets that are in one state under the old ruleset and in one under the new (before it
+    untracks them).
+    """
     none = before.walk.none
     for old in TRACKED_STATES:
         for new in TRACKED_STATES:
@@ -270,6 +272,7 @@ def _strays(pair: Pair) -> Iterator[Difference | Undecided]:
             if not is_empty(here) and first is None:
                 first, found = state, here
         if first is not None:
+            lone = found & tcp_flags(space, LOOSE_FLAGS)
             yield differing(
                 pair,
                 found,
@@ -279,5 +282,6 @@ def _strays(pair: Pair) -> Iterator[Difference | Undecided]:
                 Frame("stray"),
                 (first, first),
                 "packets of no connection were refused and are accepted now",
+                witness_in=found if is_empty(lone) else lone,
                 expected=_gains,
             )

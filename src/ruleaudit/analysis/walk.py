@@ -1,4 +1,4 @@
-"""Who reaches what: a set of packets sent through the base chains of a path, in the order in which the kernel runs them.
+"""Who reaches what: packets sent through the base chains of a path, in the order in which the kernel runs them.
 
 Everything is computed as a function of the packet *on entry*: the mark is a vector of sets, the UNTRACKED tag is a set.
 So the outcome of every packet is exact, also behind rules that rewrite the mark, and two walks can be compared.
@@ -59,7 +59,9 @@ EffectKey = tuple[EffectKind | str, str, int]
 
 
 class Block:
-    """Neighbouring rules that refuse in the same way and do nothing else: one set, whatever their number (blocklists)."""
+    """Neighbouring rules that refuse in the same way and do nothing else: one set, whatever their number
+    (blocklists).
+    """
 
     __slots__ = ("rules", "texts", "verdict")
 

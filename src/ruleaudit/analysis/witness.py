@@ -1,7 +1,7 @@
 """One concrete packet out of a packet set, in the packet language of the command line.
 
-Values that people recognise are preferred (documentation addresses, a client port, eth0); the reference interpreter then
-has to find the same verdicts as the packet sets did, or the witness is not given out.
+Values that people recognise are preferred (documentation addresses, a client port, eth0); the reference interpreter
+then has to find the same verdicts as the packet sets did, or the witness is not given out.
 """
 
 from collections.abc import Iterator

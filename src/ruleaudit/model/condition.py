@@ -1,7 +1,7 @@
 """Conditions: boolean expressions over tests of one packet.
 
-A condition says *what a rule matches*, in the field's words, and nothing of how that is decided: `packets` turns it into
-a packet set, `analysis.trace` evaluates it on one packet. What has no exact meaning is an `Opaque` test: a boolean
+A condition says *what a rule matches*, in the field's words, and nothing of how that is decided: `packets` turns it
+into a packet set, `analysis.trace` evaluates it on one packet. What has no exact meaning is an `Opaque` test: a boolean
 unknown that keeps its name, so that equal tests stay equal.
 """
 
@@ -100,7 +100,8 @@ class Scope(Enum):
 class Opaque:
     """A test whose answer cannot be known here; `name` identifies it (its normalised text, sides left out).
 
-    `reads` are the fields it looks at, in order (`-m set --match-set wl src,dst` reads SADDR, DPORT), for Scope.CONNECTION.
+    `reads` are the fields it looks at, in order (`-m set --match-set wl src,dst` reads SADDR, DPORT), for
+    Scope.CONNECTION.
     """
 
     name: str

@@ -115,7 +115,9 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A part of a rule whose effect lives in conntrack: `what` is the administrator's word (`connlimit`, `MASQUERADE`)."""
+    """A part of a rule whose effect lives in conntrack: `what` is the administrator's word (`connlimit`,
+    `MASQUERADE`).
+    """
 
     use: Use
     what: str

@@ -1,7 +1,7 @@
 """Exact sets of bit vectors as binary decision diagrams: the one adapter to oxidd.
 
-A set is canonical: two sets are equal if and only if they are the same diagram. A node table has a fixed size; when it is
-full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
+A set is canonical: two sets are equal if and only if they are the same diagram. A node table has a fixed size; when it
+is full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
 """
 
 from collections.abc import Callable, Iterable, Sequence

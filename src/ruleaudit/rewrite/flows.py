@@ -1,7 +1,7 @@
 """The flows of a ruleset: the connections that it lets in, grouped by the rule that accepts them, and what may leave.
 
-Design section 6, points 1, 2 and 5: a flow is described in the words of its rule; what fills connection tables leaves by
-default, everything else only when it is asked for, and the reason is said.
+Design section 6, points 1, 2 and 5: a flow is described in the words of its rule; what fills connection tables leaves
+by default, everything else only when it is asked for, and the reason is said.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +112,7 @@ def _candidate(
 ) -> Candidate:
     source, target, interface = _words(rule)
     interfaces = tuple(dict.fromkeys(_interfaces(rule)))
-    addresses = tuple(" ".join(words) for words in (source if kind.name == "in" else (*source, *target)))
+    addresses = tuple(_plain(words) for words in (source if kind.name == "in" else (*source, *target)))
     texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
     flow = Flow(kind.name, protocol, texts, addresses, interfaces, rule)
     reason = _left_alone(pair, kind, protocol, ports, source, interfaces, openings)
@@ -150,6 +150,14 @@ def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ..
             index = value
         index += 1
     return tuple(source), tuple(target), interface
+
+
+def _plain(words: tuple[str, ...]) -> str:
+    """An address test as people say it: `10.0.0.0/8`, `! 192.0.2.1`, `set wl`."""
+    sign = "! " if "!" in words else ""
+    if "--match-set" in words:
+        return f"{sign}set {words[words.index('--match-set') + 1]}"
+    return sign + words[-1]
 
 
 def mirrored(words: tuple[str, ...]) -> str:
@@ -220,7 +228,9 @@ def _targeted(openings: PacketSet, space: Space) -> bool:
 
 
 def masqueraded_sides(ruleset: Ruleset) -> set[str]:
-    """Input interfaces that are the inside of a masquerading router: named in FORWARD rules towards a masqueraded side."""
+    """Input interfaces that are the inside of a masquerading router: named in FORWARD rules towards a masqueraded
+    side.
+    """
     outside = {
         item.name
         for rule in ruleset.rules()

@@ -74,10 +74,12 @@ class Editor:
         self._insert(rule.span.start, rule.chain, text, topic, reason)
 
     def raw(self, rules: list[tuple[str, str]], topic: str, reason: str) -> None:
-        """Put rules first into raw chains; a missing raw table is added before the first table."""
+        """Put rules first into raw chains; a missing raw table is added behind the last table."""
         section = next((t for t in self.document.sections if t.table.name == "raw"), None)
         if section is None:
-            at = self.document.sections[0].table.span.start
+            # tables are committed one by one: the accepts come first, then what makes them necessary
+            commits = [t.commit for t in self.document.sections if t.commit is not None]
+            at = commits[-1].span.end
             zero = "[0:0] " if self.counters else ""
             lines = ["*raw", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
             lines += [f"{zero}-A {chain} {text}" for chain, text in rules]

@@ -1,7 +1,7 @@
 """From facts to a proved rewrite: choose flows, make their bundle, prove it, mend it, or refuse (design section 6).
 
-The proof leads: a bundle starts with the two raw rules; every difference that the comparison then finds names the edit that
-is missing. What no edit cures is refused with the packet that shows why. Nothing leaves this module unproved.
+The proof leads: a bundle starts with the two raw rules; every difference that the comparison then finds names the edit
+that is missing. What no edit cures is refused with the packet that shows why. Nothing leaves this module unproved.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ class _Bundle:
     accept: str = ""  #: how untracked openings are accepted: not at all, own, new, twin
     later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
     reply_at: Rule | None = None  #: an accept for the replies stands before this rule
-    local: bool = False  #: narrowed to this host's own addresses
+    local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
     unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
     interface: bool = False
     resets: set[Rule] = field(default_factory=set)
@@ -178,7 +178,9 @@ class Planner:
                 editor.before(place, words, "reply accept", "the replies were ESTABLISHED; untracked ones need a rule")
 
     def _place(self, rule: Rule) -> Rule:
-        """Where a new accept beside a rule has to stand: before the outermost jump with a state test that leads to it."""
+        """Where a new accept beside a rule has to stand: before the outermost jump with a state test that leads
+        to it.
+        """
         table = self.ruleset.tables[rule.table]
         place, chain, seen = rule, rule.chain, {rule.chain}
         while True:
@@ -205,7 +207,8 @@ class _Mends:
     errors: dict[tuple[Rule | None, str, int], tuple[int, int | None]]
     refusing: set[Rule]
     ruleset: Ruleset
-    moved: list[_Bundle] = field(default_factory=list)
+    moved: list[_Bundle] = field(default_factory=list)  #: by this round, as are
+    fresh: set[tuple[Rule | None, str, int]] = field(default_factory=set)  #: these errors
     ancestors: Mapping[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
 
     def _place(self, difference: Difference) -> Rule | None:
@@ -216,6 +219,7 @@ class _Mends:
     def mend(self, wrong: Sequence[Difference]) -> bool:
         """Move the plan on; False when some difference has no cure (its flow is marked as stuck)."""
         self.moved = []
+        self.fresh = set()
         answers = [d for d in wrong if d.role in ("error", "refusal")]
         # what is said about the flows comes last: narrowing a flow takes most of it away
         now = [d for d in wrong if d not in answers] or answers
@@ -274,7 +278,7 @@ class _Mends:
             if inbound and difference.path == "looped" and not bundle.unicast:
                 bundle.unicast = True
                 return True
-            if inbound and not bundle.local:
+            if not bundle.local:
                 bundle.local = True
                 return True
             return False
@@ -287,10 +291,11 @@ class _Mends:
             return True
         if bundle.flow.rule is None:
             return False
-        if difference.role == "later" and bundle.flow.protocol == "tcp" and bundle.later_at is None:
-            if difference.old.rule is not None and (bundle.accept or not _tests_new(bundle.flow.rule)):
-                bundle.later_at = difference.old.rule
-                return True
+        settled = bundle.accept or not _tests_new(bundle.flow.rule)
+        later = difference.role == "later" and bundle.flow.protocol == "tcp" and bundle.later_at is None
+        if later and settled and difference.old.rule is not None:
+            bundle.later_at = difference.old.rule
+            return True
         ways: list[str]
         if any(m.memory for m in bundle.flow.rule.matches):
             ways = ["twin"] if bundle.flow.protocol == "tcp" else []
@@ -321,9 +326,10 @@ class _Mends:
         place = self._place(difference)
         kind = _icmp_type(difference.witness.packet)
         key = (place, difference.path, kind[0])
-        if place is None or key in self.errors:
+        if place is None or (key in self.errors and key not in self.fresh):
             return False
         self.errors[key] = kind
+        self.fresh.add(key)
         return True
 
     def _reset(self, difference: Difference) -> bool:
@@ -397,16 +403,19 @@ def _raw_rules(group: list[_Bundle], editor: Editor) -> list[tuple[str, str]]:
     flows = [b.flow for b in group]
     back = "OUTPUT" if first.flow.kind.name == "in" else "PREROUTING"
     rules: list[tuple[str, str]] = []
-    for text in _matches(flows, reply=False, narrow=first.local, flags=""):
+    inbound = first.flow.kind.name == "in"
+    for text in _matches(flows, reply=False, narrow=first.local, flags="", inbound=inbound):
         interface = first.flow.interface if first.interface else "! -i lo"
         rules.append(("PREROUTING", f"{interface} {text} -j {editor.notrack}"))
-    for text in _matches(flows, reply=True, narrow=first.local, flags="", unicast=first.unicast):
+    for text in _matches(flows, reply=True, narrow=first.local, flags="", unicast=first.unicast, inbound=inbound):
         side = "! -o lo" if back == "OUTPUT" else "! -i lo"
         rules.append((back, f"{side} {text} -j {editor.notrack}"))
     return rules
 
 
-def _matches(flows: Sequence[Candidate], *, reply: bool, narrow: bool, flags: str, unicast: bool = False) -> list[str]:
+def _matches(
+    flows: Sequence[Candidate], *, reply: bool, narrow: bool, flags: str, unicast: bool = False, inbound: bool = True
+) -> list[str]:
     """The match words for flows that differ in their ports only; several rules when multiport is full."""
     if not flows:
         return []
@@ -415,7 +424,8 @@ def _matches(flows: Sequence[Candidate], *, reply: bool, narrow: bool, flags: st
     sides = [mirrored(w) if reply else " ".join(w) for w in words]
     plain = [w for w in sides if not w.startswith("-m")]
     extra = [w for w in sides if w.startswith("-m")]
-    kinds = [f"--{'src' if reply else 'dst'}-type LOCAL"] if narrow else []
+    own = f"--{'src' if reply else 'dst'}-type LOCAL" if inbound else "! --dst-type LOCAL"
+    kinds = [own] if narrow else []
     kinds += ["--dst-type UNICAST"] if unicast else []
     if kinds:
         extra.append(" ".join(["-m addrtype", *kinds]))

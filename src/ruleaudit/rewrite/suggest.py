@@ -25,12 +25,15 @@ _OFFERS = 6
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asks for: `ports` and `exclude` are texts such as `80` or `8000-8010`; `allow` names plan classes."""
+    """What the user asks for: `ports` and `exclude` are texts such as `80` or `8000-8010`; `allow` names plan
+    classes.
+    """
 
     ports: tuple[str, ...] = ()
     everything: bool = False
     exclude: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
+    menu: bool = True  #: try what each flow that stays could gain, for the offers
 
 
 def suggest(document: Document, ruleset: Ruleset, read: Reader, options: Options) -> Suggestion:
@@ -138,7 +141,7 @@ class _Suggester:
 
     def _offers(self, planner: Planner, left: Sequence[Candidate], refused: Sequence[object]) -> Iterator[Offer]:
         """What the options would free, each tried and proved."""
-        for flow in left[:_OFFERS]:
+        for flow in left[:_OFFERS] if self.options.menu else ():
             proved, _ = planner.prove([flow])
             if proved is not None:
                 yield Offer(("--port", ",".join(flow.flow.ports)), (flow.flow,), proved.kind)
