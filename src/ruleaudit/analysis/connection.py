@@ -100,7 +100,9 @@ def path_domain(space: Space, path: str, reverse: bool, transparent: bool) -> Pa
             return whole & ~lo_in & (sides(others, (kind.LOCAL, *proxied)) | (~tcp & sides(others, many)))
         case "out":
             unicast = space.is_(Field.PKTTYPE, PacketType.UNICAST)
-            return whole & unicast & ~lo_out & sides((kind.LOCAL, kind.OTHER, *proxied), (*others, *many))
+            # a host without an address asks for one from 0.0.0.0, which is of no type
+            nobody = sides((kind.OTHER,), (*others, *many)) & space.is_(Field.SADDR, 0, reverse)
+            return whole & unicast & ~lo_out & (sides((kind.LOCAL, *proxied), (*others, *many)) | nobody)
         case "forward":
             return whole & ~lo_in & ~lo_out & sides(others, (*others, kind.MULTICAST))
         case "looped":

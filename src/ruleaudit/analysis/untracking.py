@@ -44,16 +44,16 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 
 def reversed_service(pair: Pair, kind: Kind) -> PacketSet:
-    """Connections that this host opens from the port of a service of its own that both rulesets let in.
+    """Connections that this host opens from the port of a service of its own that is let in.
 
     While a listener holds the port there are none: the assumption `listener-holds-port`.
     """
     if kind.name != "out":
         return pair.space.none
-    services = pair.roles(KINDS[0], pair.new)
+    before, after = (pair.roles(KINDS[0], side).opening.accepted for side in (pair.old, pair.new))
     inbound = pair.newly_untracked(KINDS[0])
     space = pair.space
-    accepted = space.connection_part(services.opening.accepted) & space.connection_part(inbound["reply"])
+    accepted = space.connection_part(before | after) & space.connection_part(inbound["reply"])
     ports = space.forget_all_but(accepted, (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL))
     return pair.swap(ports)
 

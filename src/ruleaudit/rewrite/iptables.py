@@ -71,7 +71,8 @@ class Editor:
 
     def before(self, rule: Rule, text: str, topic: str, reason: str) -> None:
         """Insert a rule before another one, in the same chain."""
-        self._insert(rule.span.start, rule.chain, text, topic, reason)
+        line = self._line(rule)
+        self._insert(line.span.start if line else rule.span.start, rule.chain, text, topic, reason)
 
     def raw(self, rules: list[tuple[str, str]], topic: str, reason: str) -> None:
         """Put rules first into raw chains; a missing raw table is added behind the last table."""

@@ -75,25 +75,22 @@ class Planner:
         proved, bundles = self._try(flows)
         if proved is not None:
             return proved, []
-        stuck = [b for b in bundles if b.stuck is not None]
-        refused = [refusal(b) for b in stuck]
-        if stuck:
-            again, more = self.prove([b.flow for b in bundles if b.stuck is None])
-            return again, refused + more
         if len(flows) == 1:
             return None, [refusal(bundles[0])]
-        # nobody in particular is to blame: halve, and see whether the halves go together
-        middle = len(flows) // 2
-        first, refused = self.prove(flows[:middle])
-        second, more = self.prove(flows[middle:])
+        stuck = [b.flow for b in bundles if b.stuck is not None]
+        rest = [b.flow for b in bundles if b.stuck is None]
+        if not stuck or not rest:
+            # nobody in particular is to blame: halve, and see whether the halves go together
+            rest, stuck = list(flows[: len(flows) // 2]), list(flows[len(flows) // 2 :])
+        first, refused = self.prove(rest)
+        second, more = self.prove(stuck)
         refused = refused + more
         if first is None or second is None:
             return first or second, refused
         together, _ = self._try([*first.flows, *second.flows])
         if together is None:
-            refused += [
-                Refused(f.flow, f.rule, "it can be freed, but not together with the others", None) for f in second.flows
-            ]
+            reason = "it can be freed, but not together with the others"
+            refused += [Refused(f.flow, f.rule, reason, None) for f in second.flows]
         return together or first, refused
 
     def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[_Bundle]]:
@@ -233,7 +230,10 @@ class _Mends:
 
     def _concerned(self, difference: Difference) -> list[_Bundle]:
         found = [b for b in self.bundles if _meets(b.flow, difference)]
-        return found or (self.bundles if len(self.bundles) == 1 else [])
+        # a narrowed flow has nothing to do with what happens to other hosts' packets, nor the reverse
+        own = "forward" if difference.path == "forward" else "in"
+        to_blame = [b for b in found if b.flow.kind.name == own or not b.local]
+        return to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
 
     def _one(self, difference: Difference) -> bool:
         match difference.kind:
