@@ -35,7 +35,7 @@ _ORDER = {None: 0, FixClass.RELAXING: 1, FixClass.REVERSED: 2, FixClass.ASSUMING
 
 def compare(old: Ruleset, new: Ruleset) -> Comparison:
     """Compare two rulesets of one family. The answer is `undecided` where it does not fit into memory."""
-    found = with_room(lambda room: compare_in(make_space((old, new), room), old, new))
+    found = with_room(lambda room: compare_in(make_space((old, new), room), old, new), old.size + new.size)
     if found is None:
         reason = "the sets of packets that differ do not fit into memory"
         return Comparison(old, new, (), undecided=(Undecided(None, reason),))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
-from ruleaudit.analysis.connection import Kind, path_domain, role_shape, tracked_as
+from ruleaudit.analysis.connection import KINDS, Kind, path_domain, role_shape, tracked_as
 from ruleaudit.analysis.space import Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, conntrack_users
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
@@ -86,6 +86,7 @@ class Pair:
         self.transparent = is_transparent(old) or is_transparent(new)
         self.helpers = has_helper(old) or has_helper(new)
         self._roles: dict[tuple[str, int], Roles] = {}
+        self._untracked: dict[str, PacketSet] = {}
 
     @cached_property
     def region(self) -> PacketSet:
@@ -175,11 +176,26 @@ class Pair:
 
     def untracked_connections(self, kind: Kind) -> PacketSet:
         """The connections with some packet in N."""
-        out = self.space.none
-        for found in self.newly_untracked(kind).values():
-            if not is_empty(found):
-                out = out | self.space.connection_part(found)
-        return out
+        if kind.name not in self._untracked:
+            out = self.space.none
+            for found in self.newly_untracked(kind).values():
+                if not is_empty(found):
+                    out = out | self.space.connection_part(found)
+            self._untracked[kind.name] = out
+        return self._untracked[kind.name]
+
+    @cached_property
+    def from_service_ports(self) -> PacketSet:
+        """Connections that this host opens from the port of a service of its own that is let in and no longer tracked.
+
+        While a listener holds the port there are none: the assumption `listener-holds-port`.
+        """
+        space = self.space
+        before, after = (self.roles(KINDS[0], side).opening.accepted for side in (self.old, self.new))
+        replies = self.newly_untracked(KINDS[0])["reply"]
+        accepted = space.connection_part(before | after) & space.connection_part(replies)
+        ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
+        return self.swap(space.forget_all_but(accepted, ports))
 
     def swap(self, connections: PacketSet) -> PacketSet:
         """The same connections with originator and responder exchanged; what is unknown of them is forgotten."""

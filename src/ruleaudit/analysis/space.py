@@ -23,6 +23,7 @@ from ruleaudit.model.condition import (
     Scope,
     States,
     Values,
+    merged,
     tests,
 )
 from ruleaudit.model.fields import MIRROR, AddressType, Family, Field, State
@@ -280,7 +281,15 @@ class Space:
         key = (block.texts, frame.reverse, frame.request, frame.absent)
         found = self._static.get(key)
         if found is None:
-            parts = [self.condition(rule.condition, frame, view) for rule in block.rules]
+            lists: dict[Field, list[tuple[int, int]]] = {}
+            parts = []
+            for rule in block.rules:
+                match rule.condition:
+                    case Values((Field.SADDR | Field.DADDR) as side, intervals):
+                        lists.setdefault(side, []).extend(intervals)
+                    case condition:
+                        parts.append(self.condition(condition, frame, view))
+            parts += [self.values(side, merged(intervals), frame.reverse) for side, intervals in lists.items()]
             while len(parts) > 1:
                 parts = [a | b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
             found = self._static[key] = parts[0]

@@ -46,7 +46,7 @@ def called_from_outside(chain: str) -> bool:
 
 def judge(ruleset: Ruleset) -> Tracking:
     """The class of every rule that mentions conntrack, in the order of the lines."""
-    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset))
+    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset), ruleset.size)
     if found is not None:
         return found
     reason = "the packets that reach it do not fit into memory: it counts as required"

@@ -9,7 +9,7 @@ from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.walk import ACCEPT, EffectKey
 from ruleaudit.diagnostics import FixClass
-from ruleaudit.model.fields import Field, State
+from ruleaudit.model.fields import State
 from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
@@ -44,18 +44,8 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 
 def reversed_service(pair: Pair, kind: Kind) -> PacketSet:
-    """Connections that this host opens from the port of a service of its own that is let in.
-
-    While a listener holds the port there are none: the assumption `listener-holds-port`.
-    """
-    if kind.name != "out":
-        return pair.space.none
-    before, after = (pair.roles(KINDS[0], side).opening.accepted for side in (pair.old, pair.new))
-    inbound = pair.newly_untracked(KINDS[0])
-    space = pair.space
-    accepted = space.connection_part(before | after) & space.connection_part(inbound["reply"])
-    ports = space.forget_all_but(accepted, (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL))
-    return pair.swap(ports)
+    """What of a kind of connection the assumption `listener-holds-port` rules out."""
+    return pair.from_service_ports if kind.name == "out" else pair.space.none
 
 
 def _frame(role: str) -> Frame:

@@ -202,6 +202,11 @@ class Ruleset:
     partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def size(self) -> int:
+        """The number of rules."""
+        return sum(len(chain.rules) for table in self.tables.values() for chain in table.chains.values())
+
     def rules(self) -> Iterator[Rule]:
         """Every rule, in the order of the text within each chain."""
         for table in self.tables.values():

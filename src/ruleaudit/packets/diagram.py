@@ -132,9 +132,14 @@ def is_empty(found: PacketSet) -> bool:
     return not found.satisfiable()
 
 
-def with_room(question: Callable[[int], Answer]) -> Answer | None:
-    """Ask a question with growing room for diagrams; None when it does not fit at all: undecided, never a guess."""
+def with_room(question: Callable[[int], Answer], rules: int = 0) -> Answer | None:
+    """Ask a question with growing room for diagrams, first with what so many rules usually take.
+
+    None when it does not fit at all: undecided, never a guess.
+    """
     room = FIRST_ROOM
+    while room < rules << 10 and room < LAST_ROOM:
+        room <<= 1
     while room <= LAST_ROOM:
         try:
             return question(room)

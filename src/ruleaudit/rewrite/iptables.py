@@ -22,11 +22,10 @@ class Editor:
     def __post_init__(self) -> None:
         self.end = self.document.newline
         rules = [line for line in self.document.lines if isinstance(line, RuleLine)]
-        names = {o.name for line in rules for o in line.options}
-        targets = {o.values[0].value for line in rules for o in line.options if o.name in ("-j", "--jump") and o.values}
-        self.counters = bool(rules) and all(line.counters is not None for line in rules)
-        self.old_state = "--state" in names and "--ctstate" not in names
-        self.notrack = "NOTRACK" if "NOTRACK" in targets and "CT" not in targets else "CT --notrack"
+        words = {word for line in rules for word in line.text.split()}
+        self.counters = bool(rules) and rules[0].counters is not None and all(line.body for line in rules)
+        self.old_state = "--state" in words and "--ctstate" not in words
+        self.notrack = "NOTRACK" if "NOTRACK" in words and "CT" not in words else "CT --notrack"
         self._extended: set[int] = set()
 
     # -- words -------------------------------------------------------------------------------------

@@ -46,6 +46,11 @@ class _Bundle:
     resets: set[Rule] = field(default_factory=set)
     stuck: Difference | None = None
 
+    @property
+    def is_hopeless(self) -> bool:
+        """A rule forbids this very flow, whatever happens to the others."""
+        return self.stuck is not None and self.stuck.forbidding is not None and self.stuck.path in ("in", "out")
+
 
 @dataclass(frozen=True)
 class Proved:
@@ -77,6 +82,10 @@ class Planner:
             return proved, []
         if len(flows) == 1:
             return None, [refusal(bundles[0])]
+        hopeless = [b for b in bundles if b.is_hopeless]
+        if hopeless:
+            again, refused = self.prove([b.flow for b in bundles if not b.is_hopeless])
+            return again, [refusal(b) for b in hopeless] + refused
         stuck = [b.flow for b in bundles if b.stuck is not None]
         rest = [b.flow for b in bundles if b.stuck is None]
         if not stuck or not rest:

@@ -38,7 +38,9 @@ class Options:
 
 def suggest(document: Document, ruleset: Ruleset, read: Reader, options: Options) -> Suggestion:
     """The suggestion for a ruleset that was read without an error; `read` reads a rewritten text."""
-    found = with_room(lambda room: _Suggester(document, ruleset, read, options, make_space((ruleset,), room)).answer())
+    found = with_room(
+        lambda room: _Suggester(document, ruleset, read, options, make_space((ruleset,), room)).answer(), ruleset.size
+    )
     if found is not None:
         return found
     note = "the packets of this ruleset do not fit into memory: nothing can be proved, so nothing is suggested"
