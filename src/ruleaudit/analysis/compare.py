@@ -26,7 +26,7 @@ ASSUMPTIONS = {
     "no-other-owner": "no other owner of rules in this namespace (Docker, kube-proxy, the other iptables variant"
     " or family) and no other reader of conntrack",
     "masq-low-ports": "no client behind MASQUERADE or SNAT uses a TCP source port below 1024",
-    "listener-holds-port": "the service holds its port: nothing else on this host connects out from that port",
+    "listener-holds-port": "the service holds its port: nothing else on its host connects out from that port",
     "static-sets": "the sets that the rules name do not change between the packets of one connection",
 }
 

@@ -8,7 +8,6 @@ from ruleaudit.analysis.connection import KINDS, Kind, role_shape
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Roles, Side
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.untracking import reversed_service
 from ruleaudit.analysis.walk import Walk
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import TCP, AddressType, Field, Hook, State
@@ -31,7 +30,7 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Difference | Undecided]:
     roles = pair.roles(kind, pair.old)
-    own = reversed_service(pair, kind)
+    own = pair.from_service_ports(kind)
     told: set[Rule] = set()
     for rule, what, role, packets in consumed(roles):
         if rule in told:

@@ -69,6 +69,10 @@ def _compare(
         done.add(kind)
         yield differing(pair, narrowed, kind, loosens, path, Frame("any"), (state, state), text)
     told: set[FixClass | None] = set()
+    # ICMP errors that are newly accepted as INVALID are the one exception, whatever they met before
+    excepted = space.in_state(State.INVALID) & icmp_errors(space) & ~before.tag
+    excepted = excepted & ~before.outcomes.get(ACCEPT, none) & after.outcomes.get(ACCEPT, none)
+    same_tag = same_tag & ~excepted
     for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
         for key in dict.fromkeys([*ours, *theirs]):
             group, words, _ = key

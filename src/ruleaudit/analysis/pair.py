@@ -87,6 +87,7 @@ class Pair:
         self.helpers = has_helper(old) or has_helper(new)
         self._roles: dict[tuple[str, int], Roles] = {}
         self._untracked: dict[str, PacketSet] = {}
+        self._from_services: dict[str, PacketSet] = {}
 
     @cached_property
     def region(self) -> PacketSet:
@@ -184,16 +185,27 @@ class Pair:
             self._untracked[kind.name] = out
         return self._untracked[kind.name]
 
-    @cached_property
-    def from_service_ports(self) -> PacketSet:
-        """Connections that this host opens from the port of a service of its own that is let in and no longer tracked.
+    def from_service_ports(self, kind: Kind) -> PacketSet:
+        """Connections that a host opens from the port of a service of its own that is let in and no longer tracked.
 
-        While a listener holds the port there are none: the assumption `listener-holds-port`.
+        While a listener holds the port there are none: the assumption `listener-holds-port`. It is made of this host,
+        and of the hosts of forwarded services that a rule names.
         """
+        service = {"out": KINDS[0], "forward": KINDS[2]}.get(kind.name)
+        if service is None:
+            return self.space.none
+        if kind.name not in self._from_services:
+            self._from_services[kind.name] = self._from_ports_of(service)
+        return self._from_services[kind.name]
+
+    def _from_ports_of(self, service: Kind) -> PacketSet:
         space = self.space
-        before, after = (self.roles(KINDS[0], side).opening.accepted for side in (self.old, self.new))
-        replies = self.newly_untracked(KINDS[0])["reply"]
+        before, after = (self.roles(service, side).opening.accepted for side in (self.old, self.new))
+        replies = self.newly_untracked(service)["reply"]
         accepted = space.connection_part(before | after) & space.connection_part(replies)
+        hosts = sum(high - low + 1 for low, high in space.taken(accepted, Field.DADDR))
+        if service.name == "forward" and hosts > 1 << space.family.address_bits // 2:
+            return space.none
         ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
         return self.swap(space.forget_all_but(accepted, ports))
 

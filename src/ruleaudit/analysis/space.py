@@ -122,7 +122,7 @@ class Space:
         self.unknowns: dict[tuple[object, ...], int] = {}
         self.unknown_tests: dict[int, UnknownTest] = {}
         self._static: dict[tuple[object, ...], PacketSet] = {}
-        self._own_cube: tuple[int, PacketSet] | None = None
+        self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
         self.domain = self._domain()
@@ -211,12 +211,19 @@ class Space:
         key = self.unknown_key(test, frame, identity)
         return self.unknown(key, UnknownTest(test.name, test.scope, identity, frame.role, understood))
 
-    def connection_part(self, found: PacketSet) -> PacketSet:
-        """The connections of which some packet is in the set: what is the packet's own is forgotten."""
-        if self._own_cube is None or self._own_cube[0] != len(self.unknowns):
-            own = [n for n, t in self.unknown_tests.items() if t.scope in (Scope.PACKET, Scope.MEMORY)]
-            self._own_cube = (len(self.unknowns), self.diagrams.cube([*self._own_bits, *own]))
-        return found.exists(self._own_cube[1])
+    def connection_part(self, found: PacketSet, *, keep_interfaces: bool = False) -> PacketSet:
+        """The connections of which some packet is in the set: what is the packet's own is forgotten.
+
+        With `keep_interfaces`, the interfaces stay: later packets of one direction come the way the first one came.
+        """
+        cubes = self._own_cubes
+        if cubes is None or cubes[0] != len(self.unknowns):
+            unknown = [n for n, t in self.unknown_tests.items() if t.scope in (Scope.PACKET, Scope.MEMORY)]
+            ways = {*self.bits[Field.IIF], *self.bits[Field.OIF]}
+            own = [*self._own_bits, *unknown]
+            alike = [b for b in own if b not in ways]
+            cubes = self._own_cubes = (len(self.unknowns), self.diagrams.cube(own), self.diagrams.cube(alike))
+        return found.exists(cubes[2] if keep_interfaces else cubes[1])
 
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""

@@ -38,14 +38,10 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
         yield from _untracked(pair, kind, {role: found & opened for role, found in newly.items()})
         yield from _half_tracked(pair, kind, old, new)
         for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
-            yield from _outcomes(pair, kind, role, before, after, connections, works)
+            alike = pair.space.connection_part(old.opening.accepted, keep_interfaces=role == "later")
+            yield from _outcomes(pair, kind, role, before, after, connections, alike)
             yield from _effects(pair, kind, role, before, after, connections)
     yield from _strays(pair)
-
-
-def reversed_service(pair: Pair, kind: Kind) -> PacketSet:
-    """What of a kind of connection the assumption `listener-holds-port` rules out."""
-    return pair.from_service_ports if kind.name == "out" else pair.space.none
 
 
 def _frame(role: str) -> Frame:
@@ -114,7 +110,7 @@ def _half_tracked(pair: Pair, kind: Kind, old: Roles, new: Roles) -> Iterator[Di
     found = _half(pair, new) & ~_half(pair, old) & opened & pair.untracked_connections(kind)
     if is_empty(found):
         return
-    own = reversed_service(pair, kind)
+    own = pair.from_service_ports(kind)
     for narrowed, assumption in ((found & ~own, None), (found & own, "listener-holds-port")):
         for role, seen in new.items():
             tagged = narrowed & seen.untracked & ~dict(old.items())[role].untracked
@@ -139,7 +135,7 @@ def _outcomes(
     pair: Pair, kind: Kind, role: str, before: Seen, after: Seen, connections: PacketSet, works: PacketSet
 ) -> Iterator[Difference | Undecided]:
     """Breaks, opens, lets through, and refusals of another kind."""
-    own = reversed_service(pair, kind)
+    own = pair.from_service_ports(kind)
     who = _ROLE_WORDS[role]
 
     def tell(

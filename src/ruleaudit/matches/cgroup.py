@@ -16,7 +16,7 @@ EXAMPLES = (
 EXTENSION = MatchExtension(
     "cgroup",
     OPTIONS,
-    opaque("cgroup", Scope.MEMORY, memory=True),
+    opaque("cgroup", Scope.MEMORY),
     EXAMPLES,
     chains=(
         "INPUT",

@@ -19,7 +19,7 @@ EXAMPLES = (
 EXTENSION = MatchExtension(
     "owner",
     OPTIONS,
-    opaque("owner", Scope.MEMORY, memory=True),
+    opaque("owner", Scope.MEMORY),
     EXAMPLES,
     chains=(
         "OUTPUT",

@@ -27,4 +27,4 @@ EXAMPLES = (
     Example("-m rateest --rate a", refused='unknown option "--rate"'),
 )
 
-EXTENSION = MatchExtension("rateest", OPTIONS, opaque("rateest", Scope.MEMORY, memory=True), EXAMPLES)
+EXTENSION = MatchExtension("rateest", OPTIONS, opaque("rateest", Scope.MEMORY), EXAMPLES)

@@ -17,7 +17,7 @@ EXAMPLES = (
 EXTENSION = MatchExtension(
     "socket",
     OPTIONS,
-    opaque("socket", Scope.MEMORY, memory=True),
+    opaque("socket", Scope.MEMORY),
     EXAMPLES,
     chains=(
         "PREROUTING",

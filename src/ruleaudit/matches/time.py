@@ -24,4 +24,4 @@ EXAMPLES = (
     Example("-m time --days Mon", refused='unknown option "--days"'),
 )
 
-EXTENSION = MatchExtension("time", OPTIONS, opaque("time", Scope.MEMORY, memory=True), EXAMPLES)
+EXTENSION = MatchExtension("time", OPTIONS, opaque("time", Scope.MEMORY), EXAMPLES)

@@ -226,9 +226,11 @@ class _Mends:
         """Move the plan on; False when some difference has no cure (its flow is marked as stuck)."""
         self.moved = []
         self.fresh = set()
-        answers = [d for d in wrong if d.role in ("error", "refusal")]
-        # what is said about the flows comes last: narrowing a flow takes most of it away
-        now = [d for d in wrong if d not in answers] or answers
+        # what a connection meets on its way comes after what becomes of it, what is said about it comes last:
+        # mending a flow takes most of that away
+        said = [d for d in wrong if d.role in ("error", "refusal")]
+        met = [d for d in wrong if d.kind is DifferenceKind.EFFECT]
+        now = [d for d in wrong if d not in said and d not in met] or met or said
         cured = True
         for difference in sorted(now, key=lambda d: d.role != "opening"):
             if not self._one(difference):
