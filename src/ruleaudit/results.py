@@ -76,6 +76,15 @@ class DifferenceKind(Enum):
 
 
 @dataclass(frozen=True)
+class Ports:
+    """The source and destination ports of a class of packets of one protocol, as intervals."""
+
+    protocol: str
+    source: tuple[tuple[int, int], ...]
+    target: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Difference:
     """One class of packets that fares otherwise, with one packet of it.
 
@@ -93,9 +102,7 @@ class Difference:
     loosens: FixClass | None
     path: str = "in"
     role: str = "opening"
-    protocol: str = ""  #: that of the witness
-    sports: tuple[tuple[int, int], ...] = ()  #: source and destination ports of the class, for this protocol
-    dports: tuple[tuple[int, int], ...] = ()
+    ports: tuple[Ports, ...] = ()  #: the ports of the class, by protocol
     forbidding: Rule | None = None
     assumption: str | None = None  #: the id of the assumption under which this difference does not occur
 

@@ -101,7 +101,7 @@ def path_domain(space: Space, path: str, reverse: bool, transparent: bool) -> Pa
         case "out":
             unicast = space.is_(Field.PKTTYPE, PacketType.UNICAST)
             # a host without an address asks for one from 0.0.0.0, which is of no type
-            nobody = sides((kind.OTHER,), (*others, *many)) & space.is_(Field.SADDR, 0, reverse)
+            nobody = sides((kind.OTHER,), (*others, *many)) & space.is_(Field.SADDR, 0, reverse) & ~tcp
             return whole & unicast & ~lo_out & (sides((kind.LOCAL, *proxied), (*others, *many)) | nobody)
         case "forward":
             return whole & ~lo_in & ~lo_out & sides(others, (*others, kind.MULTICAST))

@@ -12,7 +12,7 @@ from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.walk import ABSENT, ACCEPT, DROP, PATHS, Block, Verdict, Walk, blocks, mentions_state
 from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
-from ruleaudit.model.fields import Field, State
+from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,
     Accept,
@@ -108,6 +108,8 @@ class Consequences:
         looked_up = False
         for hook in PATHS[path]:
             for chain in self.side.ruleset.base_chains(hook):
+                if chain.nat and looked_up and PATHS[path][0] is Hook.OUTPUT and hook in (Hook.PREROUTING, Hook.INPUT):
+                    continue
                 early = chain.priority < CONNTRACK_PRIORITY and hook.value in ("prerouting", "output") and not looked_up
                 if chain.rules or isinstance(chain.policy, Drop):
                     if early:

@@ -1,6 +1,6 @@
 """From a set of packets that fare otherwise to a Difference: words for the class, a witness, and who decides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ruleaudit.analysis.connection import PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Side
@@ -11,7 +11,7 @@ from ruleaudit.diagnostics import FixClass, Witness
 from ruleaudit.model.fields import PORT_PROTOCOLS, Field, State
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.results import Difference, DifferenceKind, Outcome, Undecided
+from ruleaudit.results import Difference, DifferenceKind, Outcome, Ports, Undecided
 
 Expected = Callable[[Trace, Trace], bool]
 
@@ -50,8 +50,6 @@ def differing(
             f"two ways of evaluating {chosen.text!r} disagree ({old.verdict[0]} -> {new.verdict[0]});"
             " please report this",
         )
-    protocol = chosen.packet.values[Field.PROTOCOL]
-    same = found & pair.space.is_(Field.PROTOCOL, protocol)
     text = f"{class_words(pair.space, found, path, frame)}: {description}"
     return Difference(
         kind,
@@ -62,12 +60,18 @@ def differing(
         loosens,
         path,
         frame.role,
-        PROTOCOL_NAMES.get(protocol, ""),
-        tuple(pair.space.taken(same, Field.SPORT, frame.reverse)),
-        tuple(pair.space.taken(same, Field.DPORT, frame.reverse)),
+        tuple(_ports(pair.space, found, frame)),
         forbidding,
         assumption,
     )
+
+
+def _ports(space: Space, found: PacketSet, frame: Frame) -> Iterator[Ports]:
+    for protocol in PORT_PROTOCOLS:
+        here = found & space.is_(Field.PROTOCOL, protocol)
+        if not is_empty(here):
+            source, target = (space.taken(here, side, frame.reverse) for side in (Field.SPORT, Field.DPORT))
+            yield Ports(PROTOCOL_NAMES[protocol], tuple(source), tuple(target))
 
 
 def _outcome(trace: Trace, other: Trace) -> Outcome:

@@ -185,6 +185,16 @@ class Pair:
             self._untracked[kind.name] = out
         return self._untracked[kind.name]
 
+    def tracked_again(self, kind: Kind) -> PacketSet:
+        """The connections with some packet that the old ruleset leaves untracked and the new one does not."""
+        out = self.space.none
+        old, new = self.roles(kind, self.old), self.roles(kind, self.new)
+        for (_, before), (_, after) in zip(old.items(), new.items(), strict=True):
+            found = before.untracked & ~after.untracked & after.packets
+            if not is_empty(found):
+                out = out | self.space.connection_part(found)
+        return out
+
     def from_service_ports(self, kind: Kind) -> PacketSet:
         """Connections that a host opens from the port of a service of its own that is let in and no longer tracked.
 

@@ -109,10 +109,14 @@ class _Run:
         self.stack: list[str] = []
 
     def run(self, hooks: tuple[Hook, ...]) -> Trace:
+        sent = False
         for hook in hooks:
             looks_up = hook in (Hook.PREROUTING, Hook.OUTPUT) and not self.looked_up
             chains = self.ruleset.base_chains(hook)
+            sent = sent or hook is Hook.OUTPUT
             for chain in chains:
+                if chain.nat and sent and hook in (Hook.PREROUTING, Hook.INPUT):
+                    continue  # NAT of a packet of this host was settled when it left
                 if looks_up and chain.priority >= CONNTRACK_PRIORITY and not self.looked_up:
                     self._look_up()
                 verdict = self._base_chain(chain, hook)

@@ -28,7 +28,7 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
     """Every way in which a connection of N fares otherwise."""
     for kind in KINDS:
         newly = pair.newly_untracked(kind)
-        connections = pair.untracked_connections(kind)
+        connections = pair.untracked_connections(kind) | pair.tracked_again(kind)
         yield from _tracked_again(pair, kind)
         if is_empty(connections):
             continue

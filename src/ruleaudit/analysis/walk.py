@@ -204,6 +204,7 @@ class Walk:
         """Send packets through every base chain of the hooks; returns those that no chain drops."""
         alive = packets
         for hook in path:
+            self._sent = self._sent or hook is Hook.OUTPUT
             if hook in (Hook.PREROUTING, Hook.OUTPUT) and not self._is_tagged_copy(hook):
                 alive = self._base_chains(hook, alive, before=True)
                 self._look_up()
@@ -218,6 +219,7 @@ class Walk:
         return hook is Hook.PREROUTING and self._looked_up
 
     _looked_up: bool = False
+    _sent: bool = False  #: the packet is this host's own
 
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
@@ -248,6 +250,8 @@ class Walk:
             early = chain.priority < CONNTRACK_PRIORITY
             if before is not None and early is not before:
                 continue
+            if chain.nat and self._sent and hook in (Hook.PREROUTING, Hook.INPUT):
+                continue  # NAT of a packet of this host was settled when it left
             if chain.nat:
                 meets = self.view().states[State.NEW] if self.active else self.none
                 alive = (alive & ~meets) | self._base_chain(chain, hook, alive & meets)

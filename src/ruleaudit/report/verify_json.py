@@ -16,7 +16,7 @@ def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
             "description": found.description,
             "path": found.path,
             "role": found.role,
-            "protocol": found.protocol,
+            "protocol": ",".join(ports.protocol for ports in found.ports),
             "class": found.loosens.value if found.loosens else None,
             "witness": witness(found.witness),
             "old": outcome(old, found.old),

@@ -232,7 +232,7 @@ class _Mends:
         met = [d for d in wrong if d.kind is DifferenceKind.EFFECT]
         now = [d for d in wrong if d not in said and d not in met] or met or said
         cured = True
-        for difference in sorted(now, key=lambda d: d.role != "opening"):
+        for difference in sorted(now, key=lambda d: (d.path == "looped", d.role != "opening")):
             if not self._one(difference):
                 cured = False
                 for bundle in self._concerned(difference):
@@ -390,10 +390,14 @@ def _meets(flow: Candidate, difference: Difference) -> bool:
     """The packets of a difference have a port of the flow, on the side where the service is."""
     leaving = difference.path in ("out", "local", "looped")
     back = leaving or (difference.path == "forward" and difference.role == "reply")
-    ports = difference.sports if back else difference.dports
-    return flow.protocol == difference.protocol and any(
-        low <= b and a <= high for low, high in ports for a, b in flow.ports
-    )
+    for ports in difference.ports:
+        side = ports.source if back else ports.target
+        if difference.forbidding is not None and difference.role == "reply":
+            # a translated reply looks like a packet of the flow on the side where its ports are few
+            side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
+        if flow.protocol == ports.protocol and any(low <= b and a <= high for low, high in side for a, b in flow.ports):
+            return True
+    return False
 
 
 # -- the words of rules --------------------------------------------------------------------------------

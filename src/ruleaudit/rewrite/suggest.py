@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
-from ruleaudit.analysis.pair import Pair, make_space
-from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.pair import Pair, Seen, make_space
+from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.tracking import judge_in
 from ruleaudit.analysis.walk import Identities, conntrack_users
-from ruleaudit.diagnostics import FixClass, UsageError
+from ruleaudit.analysis.witness import sample
+from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Rule, Ruleset
-from ruleaudit.packets.diagram import is_empty, with_room
-from ruleaudit.results import CouldLeave, Flow, Kept, Offer, RuleClass, Suggestion, Tracking
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
+from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
 from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named
 from ruleaudit.rewrite.plan import Planner, Reader
 from ruleaudit.syntax.iptables import Document
@@ -84,6 +85,7 @@ class _Suggester:
         ]
         every = [c for c in every if c.ports]
         chosen = list(self._chosen(whole, every, wanted))
+        closed = tuple(self._closed(whole, chosen, wanted))
         left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
         allowed = _DEFAULT | {FixClass(name) for name in self.options.allow}
         if FixClass.RELAXING in allowed:
@@ -99,7 +101,7 @@ class _Suggester:
             base,
             kept=kept,
             could_leave=could,
-            refused=tuple(refused),
+            refused=(*closed, *refused),
             offers=tuple(self._offers(planner, left, refused)),
         )
         if proved is None:
@@ -140,6 +142,32 @@ class _Suggester:
                     (by for by, _, p in opening.walk.decided if isinstance(by, Rule) and not is_empty(p & found)), None
                 )
                 yield named(whole, KINDS[0], PROTOCOL_NAMES[protocol], port, rule, found)
+
+    def _closed(self, whole: Pair, chosen: Sequence[Candidate], wanted: Sequence[Interval]) -> Iterator[Refused]:
+        """Ports that were asked for and are no flow at all: somebody else answers them, or nobody lets them in."""
+        opening = whole.roles(KINDS[0], whole.old).opening
+        for low, high in wanted:
+            if low != high or any(a <= low <= b for c in chosen for a, b in c.ports):
+                continue
+            for protocol in (6, 17):
+                here = self.space.is_(Field.PROTOCOL, protocol) & self.space.is_(Field.DPORT, low) & opening.packets
+                flow = Flow("in", PROTOCOL_NAMES[protocol], (str(low),), (), (), None)
+                yield from self._reason(opening, here, flow)
+
+    def _reason(self, opening: Seen, here: PacketSet, flow: Flow) -> Iterator[Refused]:
+        frame = Frame("opening")
+        for (rule, consumer), packets in opening.walk.consumed.items():
+            if not is_empty(packets & here):
+                text = sample(self.space, packets & here, "in", frame).text
+                reason = f"line {rule.line} ({consumer.what}) answers these connections through conntrack"
+                yield Refused(flow, rule, reason, Witness(text, f"reaches line {rule.line}"))
+                return
+        left = here & opening.untracked
+        if not is_empty(left):
+            text = sample(self.space, left, "in", frame).text
+            yield Refused(flow, None, "it is untracked already", Witness(text, "untracked before and after"))
+        elif flow.protocol == "tcp":
+            yield Refused(flow, None, "nothing lets it in", None)
 
     def _offers(self, planner: Planner, left: Sequence[Candidate], refused: Sequence[object]) -> Iterator[Offer]:
         """What the options would free, each tried and proved."""

@@ -205,7 +205,7 @@ def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
             continue
         if word in _SOURCE and is_empty(audit.whole.roles(KINDS[2], audit.whole.old).opening.accepted):
             continue
-        if word not in _SOURCE and _size(found.sports) >= _size(found.dports):
+        if word not in _SOURCE and all(_size(p.source) >= _size(p.target) for p in found.ports):
             continue  # only clients that ask from a service's port
         told.add(rule)
         words = found.description.partition(":")[0]

@@ -1,0 +1,13 @@
+"""Fixtures for all tests."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def kernel() -> None:
+    """Skip where the kernel can't be asked: not root, no namespaces, or a program is missing."""
+    from tests.kernel.lab import missing
+
+    reason = missing()
+    if reason is not None:
+        pytest.skip(f"kernel tests: {reason}")

@@ -1,0 +1,1 @@
+"""Tests that ask the kernel, in network namespaces of their own."""

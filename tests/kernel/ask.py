@@ -1,0 +1,27 @@
+"""A question to a service of a lab, and what is left of it in the connection table."""
+
+from dataclasses import dataclass
+
+from tests.kernel.lab import Lab
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to a service: what its client sees, before and after; `freed`: no entry is left of it after."""
+
+    to: str
+    port: int
+    seen: str = "ok"
+    protocol: str = "tcp"
+    freed: bool = False
+    by: str = "client"
+    source: str = ""
+
+    def answer(self, lab: Lab) -> str:
+        if self.protocol == "udp":
+            return lab.udp(self.by, self.to, self.port)
+        return lab.tcp(self.by, self.to, self.port, source=self.source)
+
+    def entries(self, lab: Lab, host: str) -> list[str]:
+        words = (f"src={self.source}",) if self.source else ()
+        return [x for x in lab.entries(host, f"dst={self.to}", f"dport={self.port}", *words) if x[:3] == self.protocol]
