@@ -11,9 +11,9 @@ from ruleaudit.report import applying
 from ruleaudit.report.style import PLAIN
 from tests.report import made
 
-#: nothing of the host is seen: not its network, not /root, not /run
+#: nothing of the host is seen: not its network, not /var/lib, not /run
 _NAMESPACES = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-eu", "-c"]
-_PREPARE = "mount -t tmpfs none /root; mount -t tmpfs none /run; cd {folder}; PATH={folder}/bin:$PATH; "
+_PREPARE = "mount -t tmpfs none /var/lib; mount -t tmpfs none /run; cd {folder}; PATH={folder}/bin:$PATH; "
 
 
 def printed(confirm: bool) -> list[str]:
@@ -21,7 +21,7 @@ def printed(confirm: bool) -> list[str]:
     lines = [line.strip() for line in applying.apply(made.REWRITE, "", PLAIN)]
     assert lines[1] == "ruleaudit suggest rules.v4 -o rules.v4.new"
     commands = [line for line in lines[2:] if not line.startswith("Going back")]
-    assert commands.pop().startswith("iptables-restore < /root/iptables.before ")
+    assert commands.pop().startswith("iptables-restore < /var/lib/iptables.before ")
     touch = commands.pop()
     assert touch.startswith("touch /run/iptables.keep ")
     return [c.replace("sleep 60;", "sleep 2;") for c in [*commands, *([touch] if confirm else [])]]

@@ -148,7 +148,7 @@ class _Judge:
                         if not is_empty(here) and len(into) < 4:
                             kind = class_words(self.space, here, path, Frame("any"))
                             text = sample(self.space, here, path, Frame("any"), state).text
-                            into.append(Witness(text, f"{words} ({kind})"))
+                            into.append(Witness(text, _with_class(words, kind)))
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
 
     def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State]]:
@@ -165,11 +165,11 @@ class _Judge:
             new, established = space.in_state(State.NEW), space.in_state(State.ESTABLISHED)
             if path == kind.there:
                 yield _role_words(kind.name, "opening"), new & role_shape(space, "opening"), State.NEW
-                yield (
-                    _role_words(kind.name, "later"),
-                    established & works & role_shape(space, "later"),
-                    State.ESTABLISHED,
-                )
+            if kind.name == "looped":
+                continue  # nobody answers, so that there is neither a later packet nor a reply
+            if path == kind.there:
+                later = established & works & role_shape(space, "later")
+                yield _role_words(kind.name, "later"), later, State.ESTABLISHED
             if path == kind.back:
                 answered = self.whole.answered(kind, self.whole.old)
                 shape = reply_shape(space)
@@ -312,7 +312,7 @@ class _Judge:
                 if not is_empty(changed):
                     reverse = role == "reply"
                     path, frame = kind.back if reverse else kind.there, Frame(role, reverse)
-                    words = f"{_role_words(kind.name, role)} ({class_words(space, changed, path, frame)})"
+                    words = _with_class(_role_words(kind.name, role), class_words(space, changed, path, frame))
                     yield Witness(sample(space, changed, path, frame).text, words)
         for path in PATHS:
             if not alive[path] or path in ("local", "looped"):
@@ -405,6 +405,11 @@ def _effects_differ(before: Walk, after: Walk, within: PacketSet) -> bool:
 
 def _is_log(key: EffectKey) -> bool:
     return key[0] in ("log", EffectKind.LOG)
+
+
+def _with_class(who: str, words: str) -> str:
+    """A role and its protocols and ports, unless it is all of them."""
+    return who if words.startswith("packets ") else f"{who} ({words})"
 
 
 def _role_words(kind: str, role: str) -> str:

@@ -28,7 +28,7 @@ def apply(suggestion: Suggestion, options: str, style: Style) -> Iterator[str]:
     yield f"  {tool}-restore --test < {quote(new)}"
     if "raw" not in suggestion.ruleset.tables:
         yield f"  {tool} -t raw -S        # must show -P lines alone: rules of another program there would be removed"
-    before, keep = f"/root/{tool}.before", f"/run/{tool}.keep"
+    before, keep = f"/var/lib/{tool}.before", f"/run/{tool}.keep"
     yield f"  rm -f {keep}"
     yield f"  {{ {tool}-save | grep -q '^\\*raw' || printf '*raw\\nCOMMIT\\n'; {tool}-save; }} > {before}"
     timer = f"sleep {_SECONDS}; test -e {keep} || {tool}-restore < {before}"
