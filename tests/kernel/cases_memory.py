@@ -63,7 +63,7 @@ def _questions(lab: Lab) -> bool:
 def _knock(lab: Lab) -> tuple[str, ...]:
     """Knock on 7777, connect, and say something before and after the list forgets us."""
     lab.udp("client", SERVER, 7777, patience=0.05)
-    return lab.talk("client", SERVER, b"early", b"late", pause=2.4)
+    return lab.talk("client", SERVER, b"early", b"late", pause=2.3)
 
 
 #: an office that closes soon, once it is loaded
@@ -111,7 +111,7 @@ def _guests(lab: Lab) -> None:
 
 def _guest(lab: Lab) -> tuple[str, ...]:
     lab.run("server", "ipset", "add", "guests", CLIENT, "timeout", "2", "-exist")
-    return lab.talk("client", SERVER, b"early", b"late", pause=2.4)
+    return lab.talk("client", SERVER, b"early", b"late", pause=2.3)
 
 
 _ALL_OK = ("ok", "ok", "ok")

@@ -30,7 +30,7 @@ ROUTER, ROUTER6, OUTSIDE, OUTSIDE6 = "10.9.0.254", "fd09::fe", "10.9.1.254", "fd
 #: the two programs that load an iptables ruleset
 VARIANTS = ("nft", "legacy")
 #: how long a probe waits for an answer; on a veth an answer takes less than a millisecond
-PATIENCE = 0.6
+PATIENCE = 0.4
 
 _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 _libc = ctypes.CDLL(None)

@@ -15,6 +15,7 @@ from ruleaudit.results import (
     Kept,
     Offer,
     Outcome,
+    Ports,
     Refused,
     RuleClass,
     Suggestion,
@@ -118,7 +119,7 @@ STRAYS = Difference(
     Outcome("accept", rule(18, NEW_RULESET), tracked=False),
     FixClass.SAME_CONNECTIONS,
     role="stray",
-    protocol="tcp",
+    ports=(Ports("tcp", ((0, 65535),), ((80, 80), (443, 443))),),
 )
 UNTRACKED = Difference(
     DifferenceKind.UNTRACKED,
@@ -127,7 +128,7 @@ UNTRACKED = Difference(
     Outcome("accept", rule(7)),
     Outcome("accept", rule(18, NEW_RULESET), tracked=False),
     FixClass.EXACT,
-    protocol="tcp",
+    ports=(Ports("tcp", ((0, 65535),), ((80, 80), (443, 443))),),
 )
 BREAKS = Difference(
     DifferenceKind.BREAKS,
@@ -136,7 +137,7 @@ BREAKS = Difference(
     Outcome("accept", rule(10)),
     Outcome("drop", chain=chain("INPUT", NEW_RULESET), tracked=False),
     None,
-    protocol="tcp",
+    ports=(Ports("tcp", ((0, 65535),), ((80, 80), (443, 443))),),
 )
 OWNER = ("no-other-owner", "no other owner of rules in this namespace")
 COMPARISON = Comparison(RULESET, NEW_RULESET, (STRAYS, UNTRACKED), (OWNER,))
