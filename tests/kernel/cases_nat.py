@@ -76,7 +76,9 @@ def _mail(state: str, raw: str = "") -> str:
         f":FORWARD DROP [0:0]\n{errors('FORWARD')}"
         "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
         f"-A FORWARD -i r0 -p tcp {state}-j ACCEPT\n"
-        f"-A FORWARD -s {_MAIL} -p tcp --sport 25 ! --syn -j ACCEPT\nCOMMIT\n"
+        f"-A FORWARD -s {_MAIL} -p tcp --sport 25 ! --syn -j ACCEPT\n"
+        # a reply may come in on any side
+        f"-A FORWARD -d {_MAIL} -p tcp --dport 25 ! --syn -m conntrack --ctstate UNTRACKED -j ACCEPT\nCOMMIT\n"
     )
 
 

@@ -185,6 +185,14 @@ class Pair:
             self._untracked[kind.name] = out
         return self._untracked[kind.name]
 
+    def _of_named_hosts(self, service: Kind, replies: PacketSet) -> PacketSet:
+        """The hosts and ports of which every client's connection is in N: services, not clients that share a port."""
+        space = self.space
+        client = [b for side in (Field.SADDR, Field.SPORT, Field.SRC_TYPE) for b in space.bits[side]]
+        every = space.connection_part(self.domain(service.there, False) & role_shape(space, "opening"))
+        tracked = every & ~space.connection_part(replies)
+        return ~tracked.exists(space.diagrams.cube(client))
+
     def tracked_again(self, kind: Kind) -> PacketSet:
         """The connections with some packet that the old ruleset leaves untracked and the new one does not."""
         out = self.space.none
@@ -213,9 +221,8 @@ class Pair:
         before, after = (self.roles(service, side).opening.accepted for side in (self.old, self.new))
         replies = self.newly_untracked(service)["reply"]
         accepted = space.connection_part(before | after) & space.connection_part(replies)
-        hosts = sum(high - low + 1 for low, high in space.taken(accepted, Field.DADDR))
-        if service.name == "forward" and hosts > 1 << space.family.address_bits // 2:
-            return space.none
+        if service.name == "forward":
+            accepted = accepted & self._of_named_hosts(service, replies)
         ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
         return self.swap(space.forget_all_but(accepted, ports))
 

@@ -57,7 +57,7 @@ def _tracked_again(pair: Pair, kind: Kind) -> Iterator[Difference | Undecided]:
     old, new = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
     if not pair.new.active:
         return
-    half = _half(pair, old)
+    half = _half(pair, old, _opened(pair, old, new))
     for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
         found = before.untracked & ~after.untracked & after.packets & ~half
         if not is_empty(found):
@@ -93,21 +93,29 @@ def _untracked(pair: Pair, kind: Kind, newly: dict[str, PacketSet]) -> Iterator[
             return
 
 
-def _half(pair: Pair, roles: Roles) -> PacketSet:
-    """Connections of which one role is untracked and another is not."""
+def _half(pair: Pair, roles: Roles, opened: PacketSet) -> PacketSet:
+    """Connections of which one role is untracked and another is not; `opened` keeps the interfaces of the openings.
+
+    Only packets that come the way an accepted opening came count; replies may take any way ([a07]).
+    """
     part = pair.space.connection_part
     tagged = pair.space.none
     tracked = pair.space.none
-    for _, seen in roles.items():
-        tagged = tagged | part(seen.untracked)
-        tracked = tracked | part(seen.packets & ~seen.untracked)
+    for role, seen in roles.items():
+        packets = seen.packets if role == "reply" else seen.packets & opened
+        tagged = tagged | part(packets & seen.untracked)
+        tracked = tracked | part(packets & ~seen.untracked)
     return tagged & tracked
 
 
+def _opened(pair: Pair, old: Roles, new: Roles) -> PacketSet:
+    return pair.space.connection_part(old.opening.accepted | new.opening.accepted, keep_interfaces=True)
+
+
 def _half_tracked(pair: Pair, kind: Kind, old: Roles, new: Roles) -> Iterator[Difference | Undecided]:
+    opened = _opened(pair, old, new)
     part = pair.space.connection_part
-    opened = part(old.opening.accepted) | part(new.opening.accepted)
-    found = _half(pair, new) & ~_half(pair, old) & opened & pair.untracked_connections(kind)
+    found = _half(pair, new, opened) & ~_half(pair, old, opened) & part(opened) & pair.untracked_connections(kind)
     if is_empty(found):
         return
     own = pair.from_service_ports(kind)
