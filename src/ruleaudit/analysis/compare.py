@@ -6,7 +6,7 @@ the reference interpreter has followed through both rulesets.
 
 from collections.abc import Callable, Iterator
 
-from ruleaudit.analysis import answers, consumers, elsewhere, untracking
+from ruleaudit.analysis import answers, consumers, elsewhere, fragments, untracking
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Space
@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[Pair], Iterator[Difference | Undecided]], ...] = (
     untracking.check,
     answers.check,
     elsewhere.check,
+    fragments.check,
 )
 
 ASSUMPTIONS = {

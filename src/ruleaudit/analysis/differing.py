@@ -31,10 +31,12 @@ def differing(
     forbidding: Rule | None = None,
     assumption: str | None = None,
     immune: bool = False,
+    reassembled: bool = False,
 ) -> Difference | Undecided:
     """Make a Difference of a non-empty set; `states` are the packet's states under the old and the new ruleset.
 
     They hold for the packets of `witness_in` where the whole set is in several states.
+    `reassembled`: the old ruleset sees a fragment as part of its whole datagram.
     `expected` says what the two traces of a witness have to show; where the interpreter disagrees with the packet sets
     nothing is claimed.
     """
@@ -42,7 +44,7 @@ def differing(
     if doubtful is not None:
         return doubtful
     chosen = sample(pair.space, found if witness_in is None else witness_in, path, frame, states[0])
-    old = follow(pair, pair.old, chosen, states[0], immune=immune)
+    old = follow(pair, pair.old, chosen.whole() if reassembled else chosen, states[0], immune=immune)
     new = follow(pair, pair.new, chosen, states[1], immune=immune)
     if expected is not None and not expected(old, new):
         return Undecided(

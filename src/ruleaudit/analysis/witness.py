@@ -5,7 +5,7 @@ then has to find the same verdicts as the packet sets did, or the witness is not
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from ruleaudit.analysis.connection import PROTOCOL_NAMES
@@ -13,7 +13,7 @@ from ruleaudit.analysis.pair import Pair, Side
 from ruleaudit.analysis.space import ANY_OTHER, ICMP_ANSWERS, Frame, Space
 from ruleaudit.analysis.trace import Packet, Trace, trace
 from ruleaudit.model.condition import Opaque
-from ruleaudit.model.fields import MIRROR, PORT_PROTOCOLS, TCP, AddressType, Family, Field, State, TcpFlag
+from ruleaudit.model.fields import MIRROR, PORT_PROTOCOLS, TCP, AddressType, Family, Field, Fragment, State, TcpFlag
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
@@ -31,6 +31,11 @@ class Sample:
     bits: dict[int, bool]
     frame: Frame
     space: Space
+
+    def whole(self) -> "Sample":
+        """The datagram that a fragment is a piece of."""
+        values = {**self.packet.values, Field.FRAGMENT: Fragment.WHOLE}
+        return replace(self, packet=replace(self.packet, values=values))
 
     def answers(self, side: Side) -> "_Answers":
         return _Answers(self, side)
@@ -116,6 +121,8 @@ def describe(packet: Packet, path: str, state: State | None = None) -> str:
         words += ["iif", packet.iif]
     if packet.oif:
         words += ["oif", packet.oif]
+    if values[Field.FRAGMENT]:
+        words += ["fragment", Fragment(values[Field.FRAGMENT]).name.lower()]
     if values[Field.MARK]:
         words += ["mark", hex(values[Field.MARK])]
     if state is not None:
