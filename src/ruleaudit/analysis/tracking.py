@@ -4,7 +4,7 @@ Each rule is judged by what would happen without its test, without the rule, or 
 (design section 4); the answer is a comparison of packet sets, never a reading of the text.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ruleaudit.analysis.alignment import Alignment
@@ -19,7 +19,7 @@ from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
 from ruleaudit.model.fields import TCP, Field, State, TcpFlag
-from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, RuleClass, Tracking
 
@@ -356,12 +356,12 @@ def _required(rule: Rule, lost: Sequence[Witness], gained: Sequence[Witness]) ->
 class _Heirs(dict[Rule, int]):
     """The numbers of a ruleset in which one rule was replaced."""
 
-    def __init__(self, numbers: object, heir: Rule, number: int) -> None:
+    def __init__(self, numbers: Mapping[Rule, int], heir: Rule, number: int) -> None:
         self._numbers = numbers
         super().__init__({heir: number})
 
     def __missing__(self, rule: Rule) -> int:
-        return self._numbers[rule]  # type: ignore[index, no-any-return]
+        return self._numbers[rule]
 
 
 def _is_consumer(rule: Rule) -> str | None:
@@ -379,7 +379,7 @@ def _called_chains(ruleset: Ruleset) -> set[tuple[str, str]]:
             if (table.name, name) in found or name not in table.chains:
                 continue
             found.add((table.name, name))
-            todo += [r.verdict.chain for r in table.chains[name].rules if hasattr(r.verdict, "chain")]
+            todo += [r.verdict.chain for r in table.chains[name].rules if isinstance(r.verdict, Jump | Goto)]
     return found
 
 

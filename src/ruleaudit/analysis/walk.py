@@ -7,6 +7,7 @@ So the outcome of every packet is exact, also behind rules that rewrite the mark
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
 from ruleaudit.model.condition import Condition, Direction, Opaque, Scope, States, tests
@@ -48,6 +49,8 @@ ABSENT = {
     Hook.OUTPUT: frozenset({Field.IIF}),
     Hook.POSTROUTING: frozenset({Field.IIF}),
 }
+
+Key = TypeVar("Key")
 
 #: what happened to a packet: accept, drop, reject and its kind, queue and its number, unknown and the target's text
 Verdict = tuple[str, str]
@@ -418,7 +421,7 @@ class Walk:
             if match.writes is not None:
                 self._add(self.effects, (EffectKind.WRITE, match.writes, number), seen)
 
-    def _add(self, into: dict, key: object, packets: PacketSet) -> None:  # type: ignore[type-arg]
+    def _add(self, into: dict[Key, PacketSet], key: Key, packets: PacketSet) -> None:
         known = into.get(key)
         if known is not None:
             into[key] = known | packets

@@ -11,9 +11,9 @@ from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT
-from ruleaudit.model.condition import Condition, Interface, Masked, Not, Opaque, Scope, Values
+from ruleaudit.model.condition import And, Condition, Interface, Not
 from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, Hook
-from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
+from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow
 
@@ -91,7 +91,9 @@ def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
         if name in found or name not in ruleset.tables[table].chains:
             continue
         found.add(name)
-        todo += [r.verdict.chain for r in ruleset.tables[table].chains[name].rules if hasattr(r.verdict, "chain")]
+        todo += [
+            r.verdict.chain for r in ruleset.tables[table].chains[name].rules if isinstance(r.verdict, Jump | Goto)
+        ]
     return found
 
 
@@ -183,7 +185,7 @@ def _interfaces(rule: Rule) -> Iterator[str]:
 
 
 def _conjuncts(condition: Condition) -> Iterable[Condition]:
-    return condition.items if type(condition).__name__ == "And" else (condition,)  # type: ignore[union-attr]
+    return condition.items if isinstance(condition, And) else (condition,)
 
 
 def _left_alone(
@@ -243,6 +245,3 @@ def masqueraded_sides(ruleset: Ruleset) -> set[str]:
         return set()
     named_in = {n for rule in ruleset.rules() for n in _interfaces(rule) if not n.startswith("!")}
     return named_in - outside - {"lo"}
-
-
-__all__ = ["Candidate", "Masked", "Opaque", "Scope", "Values", "candidates", "mirrored", "named"]
