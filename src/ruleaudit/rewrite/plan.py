@@ -45,6 +45,7 @@ class _Bundle:
     interface: bool = False
     resets: set[Rule] = field(default_factory=set)
     stuck: Difference | None = None
+    stuck_at: Rule | None = None  #: the rule of the original that is in the way
 
     @property
     def is_hopeless(self) -> bool:
@@ -236,7 +237,8 @@ class _Mends:
             if not self._one(difference):
                 cured = False
                 for bundle in self._concerned(difference):
-                    bundle.stuck = bundle.stuck or difference
+                    if bundle.stuck is None:
+                        bundle.stuck, bundle.stuck_at = difference, difference.forbidding or self._place(difference)
         return cured
 
     def _concerned(self, difference: Difference) -> list[_Bundle]:
@@ -382,8 +384,7 @@ def refusal(bundle: _Bundle) -> Refused:
     flow, difference = bundle.flow.flow, bundle.stuck
     if difference is None:
         return Refused(flow, bundle.flow.rule, "no rewrite of it could be proved", None)
-    rule = difference.forbidding or difference.new.rule or difference.old.rule or bundle.flow.rule
-    return Refused(flow, rule, difference.description, difference.witness)
+    return Refused(flow, bundle.stuck_at or bundle.flow.rule, difference.description, difference.witness)
 
 
 def _meets(flow: Candidate, difference: Difference) -> bool:
