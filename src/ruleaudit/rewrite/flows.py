@@ -46,13 +46,9 @@ class Candidate:
     ports: tuple[Interval, ...]
     source: tuple[tuple[str, ...], ...]
     target: tuple[tuple[str, ...], ...]
-    interface: str
     rule: Rule | None
     connections: PacketSet
     reason: str  #: why the default leaves it tracked; empty if it leaves
-
-    def covers(self, protocol: str, port: int) -> bool:
-        return self.protocol == protocol and any(low <= port <= high for low, high in self.ports)
 
 
 def candidates(pair: Pair) -> Iterator[Candidate]:
@@ -100,7 +96,7 @@ def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
 def named(pair: Pair, kind: Kind, protocol: str, port: int, rule: Rule | None, connections: PacketSet) -> Candidate:
     """A flow that only an option names: accepted by a policy, or by a rule without ports."""
     flow = Flow(kind.name, protocol, (str(port),), (), (), rule)
-    return Candidate(flow, kind, protocol, ((port, port),), (), (), "", rule, connections, "")
+    return Candidate(flow, kind, protocol, ((port, port),), (), (), rule, connections, "")
 
 
 def _candidate(
@@ -112,21 +108,20 @@ def _candidate(
     openings: PacketSet,
     packets: PacketSet,
 ) -> Candidate:
-    source, target, interface = _words(rule)
+    source, target = _words(rule)
     interfaces = tuple(dict.fromkeys(_interfaces(rule)))
     addresses = tuple(_plain(words) for words in (source if kind.name == "in" else (*source, *target)))
     texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
     flow = Flow(kind.name, protocol, texts, addresses, interfaces, rule)
     reason = _left_alone(pair, kind, protocol, ports, source, interfaces, openings)
-    return Candidate(flow, kind, protocol, ports, source, target, interface, rule, openings, reason)
+    return Candidate(flow, kind, protocol, ports, source, target, rule, openings, reason)
 
 
-def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...], str]:
-    """The rule's own address tests as option words, by side, and its input interface."""
+def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """The rule's own address tests as option words, by side."""
     words = rule.text.split()
     source: list[tuple[str, ...]] = []
     target: list[tuple[str, ...]] = []
-    interface = ""
     index = 0
     while index < len(words):
         negated = words[index] == "!"
@@ -147,11 +142,8 @@ def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ..
             side = source if words[value + 1] == "src" else target
             side.append(("-m", "set", *sign, word, words[value], words[value + 1]))
             index = value + 1
-        elif word in ("-i", "--in-interface") and value < len(words):
-            interface = " ".join((*sign, "-i", words[value]))
-            index = value
         index += 1
-    return tuple(source), tuple(target), interface
+    return tuple(source), tuple(target)
 
 
 def _plain(words: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from ruleaudit.analysis.alignment import align
 from ruleaudit.analysis.compare import compare_in
 from ruleaudit.analysis.space import Space
 from ruleaudit.diagnostics import FixClass
-from ruleaudit.model.ruleset import Rule, Ruleset
+from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.flows import Candidate, mirrored
 from ruleaudit.rewrite.iptables import Editor
@@ -42,7 +42,6 @@ class _Bundle:
     reply_at: Rule | None = None  #: an accept for the replies stands before this rule
     local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
     unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
-    interface: bool = False
     resets: set[Rule] = field(default_factory=set)
     stuck: Difference | None = None
     stuck_at: Rule | None = None  #: the rule of the original that is in the way
@@ -105,9 +104,7 @@ class Planner:
 
     def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[_Bundle]]:
         bundles = [_Bundle(flow) for flow in flows]
-        errors: dict[tuple[Rule | None, str, int], tuple[int, int | None]] = {}
-        refusing: set[Rule] = set()
-        mends = _Mends(bundles, errors, refusing, self.ruleset)
+        mends = _Mends(bundles)
         for _ in range(ROUNDS):
             editor = self._edit(bundles, mends)
             text = apply(self.document.source.text, [c.edit for c in editor.changes])
@@ -160,29 +157,23 @@ class Planner:
             else:
                 merged.setdefault(self._place(rule), []).extend(members)
         for place, members in merged.items():
-            twins = [b for b in members if b.accept == "twin"]
-            for some, flags in ((twins, "! --syn "), ([b for b in members if b.accept != "twin"], "")):
-                for text in _matches([b.flow for b in some], reply=False, narrow=False, flags=flags):
-                    words = f"{text} {editor.state('UNTRACKED')} -j ACCEPT"
-                    editor.before(
-                        place, words, "UNTRACKED accept", "accepts exactly the traffic that is no longer tracked"
-                    )
-        later: dict[Rule, list[_Bundle]] = {}
-        for bundle in group:
-            if bundle.later_at is not None:
-                later.setdefault(bundle.later_at, []).append(bundle)
-        for place, members in later.items():
-            for text in _matches([b.flow for b in members], reply=False, narrow=False, flags="! --syn "):
-                words = f"{text} {editor.state('UNTRACKED')} -j ACCEPT"
-                editor.before(place, words, "! --syn accept", "later packets were ESTABLISHED and met no other rule")
-        replies: dict[Rule, list[_Bundle]] = {}
-        for bundle in group:
-            if bundle.reply_at is not None:
-                replies.setdefault(bundle.reply_at, []).append(bundle)
-        for place, members in replies.items():
-            for text in _matches([b.flow for b in members], reply=True, narrow=False, flags="! --syn "):
-                words = f"{text} {editor.state('UNTRACKED')} -j ACCEPT"
-                editor.before(place, words, "reply accept", "the replies were ESTABLISHED; untracked ones need a rule")
+            why = "accepts exactly the traffic that is no longer tracked"
+            twins, others = ([b for b in members if (b.accept == "twin") is twin] for twin in (True, False))
+            self._accept(editor, place, twins, "UNTRACKED accept", why, flags="! --syn ")
+            self._accept(editor, place, others, "UNTRACKED accept", why)
+        for place, members in _by_place((b.later_at, b) for b in group).items():
+            why = "later packets were ESTABLISHED and met no other rule"
+            self._accept(editor, place, members, "! --syn accept", why, flags="! --syn ")
+        for place, members in _by_place((b.reply_at, b) for b in group).items():
+            why = "the replies were ESTABLISHED; untracked ones need a rule"
+            self._accept(editor, place, members, "reply accept", why, flags="! --syn ", reply=True)
+
+    def _accept(
+        self, editor: Editor, place: Rule, members: list[_Bundle], topic: str, why: str, *, flags: str = "",
+        reply: bool = False,
+    ) -> None:  # fmt: skip
+        for text in _matches([b.flow for b in members], reply=reply, narrow=False, flags=flags):
+            editor.before(place, f"{text} {editor.state('UNTRACKED')} -j ACCEPT", topic, why)
 
     def _place(self, rule: Rule) -> Rule:
         """Where a new accept beside a rule has to stand: before the outermost jump with a state test that leads
@@ -195,7 +186,7 @@ class Planner:
                 r
                 for c in table.chains.values()
                 for r in c.rules
-                if getattr(r.verdict, "chain", None) == chain and c.name not in seen
+                if isinstance(r.verdict, Jump | Goto) and r.verdict.chain == chain and c.name not in seen
             ]
             if len(callers) != 1:
                 return place
@@ -211,11 +202,11 @@ class _Mends:
     """What the differences of a comparison ask for beyond the accepts of the flows themselves."""
 
     bundles: list[_Bundle]
-    errors: dict[tuple[Rule | None, str, int], tuple[int, int | None]]
-    refusing: set[Rule]
-    ruleset: Ruleset
+    #: ICMP type and code of each accept, by its place and path
+    errors: dict[tuple[Rule, str, int], tuple[int, int | None]] = field(default_factory=dict)
+    refusing: set[Rule] = field(default_factory=set)  #: rules that have to refuse UNTRACKED too
     moved: list[_Bundle] = field(default_factory=list)  #: by this round, as are
-    fresh: set[tuple[Rule | None, str, int]] = field(default_factory=set)  #: these errors
+    fresh: set[tuple[Rule, str, int]] = field(default_factory=set)  #: these errors
     ancestors: Mapping[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
 
     def _place(self, difference: Difference) -> Rule | None:
@@ -337,9 +328,11 @@ class _Mends:
 
     def _error(self, difference: Difference) -> bool:
         place = self._place(difference)
+        if place is None:
+            return False
         kind = _icmp_type(difference.witness.packet)
         key = (place, difference.path, kind[0])
-        if place is None or (key in self.errors and key not in self.fresh):
+        if key in self.errors and key not in self.fresh:
             return False
         self.errors[key] = kind
         self.fresh.add(key)
@@ -359,8 +352,6 @@ class _Mends:
         for rule in self.refusing:
             editor.untracked_too(rule, "UNTRACKED refused too", "what was refused as NEW stays refused")
         for (place, path, _), (kind, code) in sorted(self.errors.items(), key=lambda item: item[1][0]):
-            if place is None:
-                continue
             text = f"{editor.icmp(kind, code if path == 'out' else None)} -j ACCEPT"
             why = (
                 "errors that this host sends about untracked flows count as INVALID"
@@ -368,15 +359,20 @@ class _Mends:
                 else "else path-MTU messages about untracked flows count as INVALID and are refused (RA203)"
             )
             editor.before(place, text, f"icmp {kind}", why)
-        resets: dict[Rule, list[Candidate]] = {}
-        for bundle in self.bundles:
-            for place in bundle.resets:
-                resets.setdefault(place, []).append(bundle.flow)
-        for place, flows in resets.items():
-            for text in _matches(flows, reply=True, narrow=False, flags="--tcp-flags RST RST "):
+        resets = _by_place((place, bundle) for bundle in self.bundles for place in bundle.resets)
+        for place, members in resets.items():
+            for text in _matches([b.flow for b in members], reply=True, narrow=False, flags="--tcp-flags RST RST "):
                 editor.before(
                     place, f"{text} -j ACCEPT", "RST accept", "the RST of a REJECT is INVALID about untracked flows"
                 )
+
+
+def _by_place(places: Iterable[tuple[Rule | None, _Bundle]]) -> dict[Rule, list[_Bundle]]:
+    found: dict[Rule, list[_Bundle]] = {}
+    for place, bundle in places:
+        if place is not None:
+            found.setdefault(place, []).append(bundle)
+    return found
 
 
 def refusal(bundle: _Bundle) -> Refused:
@@ -409,7 +405,7 @@ def _grouped(bundles: Iterable[_Bundle]) -> list[list[_Bundle]]:
     groups: dict[tuple[object, ...], list[_Bundle]] = {}
     for b in bundles:
         f = b.flow
-        key = (f.kind.name, f.protocol, f.source, f.target, f.interface if b.interface else "", b.local, b.unicast)
+        key = (f.kind.name, f.protocol, f.source, f.target, b.local, b.unicast)
         groups.setdefault(key, []).append(b)
     return list(groups.values())
 
@@ -421,8 +417,7 @@ def _raw_rules(group: list[_Bundle], editor: Editor) -> list[tuple[str, str]]:
     rules: list[tuple[str, str]] = []
     inbound = first.flow.kind.name == "in"
     for text in _matches(flows, reply=False, narrow=first.local, flags="", inbound=inbound):
-        interface = first.flow.interface if first.interface else "! -i lo"
-        rules.append(("PREROUTING", f"{interface} {text} -j {editor.notrack}"))
+        rules.append(("PREROUTING", f"! -i lo {text} -j {editor.notrack}"))
     for text in _matches(flows, reply=True, narrow=first.local, flags="", unicast=first.unicast, inbound=inbound):
         side = "! -o lo" if back == "OUTPUT" else "! -i lo"
         rules.append((back, f"{side} {text} -j {editor.notrack}"))
