@@ -15,6 +15,7 @@ from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking
 from ruleaudit.rules import (
+    jump_loop,
     late_notrack,
     nat_on_untracked,
     needless_tracking,
@@ -43,6 +44,7 @@ RULES: tuple[ModuleType, ...] = (
     nat_on_untracked,
     late_notrack,
     undefined_chain,
+    jump_loop,
 )
 
 
