@@ -171,3 +171,17 @@ def test_one_bad_line_does_not_hide_the_others() -> None:
     document = parsed("*filter\nbad\n-A INPUT -j ACCEPT\nworse\n-A INPUT -j DROP\nCOMMIT\n")
     assert len(document.problems) == 2
     assert len(document.sections[0].rules) == 2
+
+
+def test_what_iptables_S_prints_is_a_listing_and_said_once() -> None:
+    text = "# Generated\n-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N WEB\n-A INPUT -j WEB\n"
+    document = read(SourceFile("listing", text))
+    assert str(document) == text
+    assert document.listing
+    assert [(text[p.span.start : p.span.end], p.refused) for p in document.problems] == [("-P INPUT DROP", False)]
+
+
+def test_a_chain_command_before_a_table_is_no_listing() -> None:
+    document = read(SourceFile("rules", "-P INPUT DROP\n*filter\n:INPUT DROP [0:0]\nCOMMIT\n"))
+    assert not document.listing
+    assert [p.refused for p in document.problems] == [True]

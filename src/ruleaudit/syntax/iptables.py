@@ -27,6 +27,12 @@ _CHAIN = re.compile(
     re.DOTALL,
 )
 
+#: a file without these whose first command is about a chain is what `iptables -S` prints
+_STRUCTURE = re.compile(r"^[ \t]*(?:[*:]|COMMIT\b)", re.M)
+_FIRST_COMMAND = re.compile(
+    r"(?:[ \t\r]*(?:#.*)?\n)*+(?P<command>(?:(?:-t|--table)[ \t]+\S+[ \t]+)?(?:-P|-N|--policy|--new-chain)[ \t].*)"
+)
+
 #: the options that are commands, by every spelling (iptables(8)); the first kind carries a rule
 RULE_COMMANDS = {
     spelling: short
@@ -158,11 +164,12 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A command for a whole chain: `-N`, `-X`, `-F`, `-P`, `-Z`, `-E` and its arguments."""
+    """A command for a whole chain: `-N`, `-X`, `-F`, `-P`, `-Z`, `-E`, and its arguments; `table` is what `-t` says."""
 
     span: Span
     command: str
     arguments: tuple[str, ...]
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +212,7 @@ class Document:
     source: SourceFile
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...] = field(default=())
+    listing: bool = False  #: what `iptables -S` prints: commands without tables, which iptables-restore does not take
 
     def __str__(self) -> str:
         text = self.source.text
@@ -286,7 +294,8 @@ def read(source: SourceFile) -> Document:
     text = source.text
     lines: list[Line] = []
     problems: list[Problem] = []
-    table: TableLine | None = None
+    listing = None if _STRUCTURE.search(text) else _FIRST_COMMAND.match(text)
+    table: TableLine | None = _no_table(listing, problems) if listing else None
     carriage_returns = False
     at, size = 0, len(text)
     while at < size:
@@ -340,9 +349,17 @@ def read(source: SourceFile) -> Document:
         else:
             lines.append(_other(span, content, table, problems))
         at = end
-    if table is not None:
+    if table is not None and not listing:
         problems.append(_truncated(text, table, lines))
-    return Document(source, tuple(lines), tuple(problems))
+    return Document(source, tuple(lines), tuple(problems), listing is not None)
+
+
+def _no_table(listing: re.Match[str], problems: list[Problem]) -> TableLine:
+    """The table of a listing's rules, until one says otherwise; said once."""
+    start, end = listing.span("command")
+    message = "no *table line: this is what iptables -S prints, and iptables-restore takes nothing of it"
+    problems.append(Problem(Span(start, end), message, "save rules with iptables-save", refused=False))
+    return TableLine(Span(start, start), "filter")
 
 
 def _truncated(text: str, table: TableLine, lines: list[Line]) -> Problem:
@@ -441,9 +458,10 @@ def _rule(span: Span, content: str) -> RuleLine | CommandLine | BadLine:
                 break
             return RuleLine(span, content, body, RULE_COMMANDS[option.name], option.values[0])
         if option.name in CHAIN_COMMANDS:
-            return CommandLine(span, CHAIN_COMMANDS[option.name], option.values)
+            named = next((o.values[0] for o in raw if o.name in ("-t", "--table") and o.values), "")
+            return CommandLine(span, CHAIN_COMMANDS[option.name], option.values, named)
     at_first = Span(span.start + body, span.start + len(content))
-    named = next((o.name for o in raw if o.name in RULE_COMMANDS), None)
-    if named:
-        return BadLine(span, f"{named} names no chain", at_first)
+    command = next((o.name for o in raw if o.name in RULE_COMMANDS), None)
+    if command:
+        return BadLine(span, f"{command} names no chain", at_first)
     return BadLine(span, "no command: a rule starts with -A and the name of a chain", at_first)

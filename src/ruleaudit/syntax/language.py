@@ -10,7 +10,7 @@ from ruleaudit.source import SourceFile
 Language = Literal["iptables-save", "nft", "nft-json", "template", "shell", "unknown"]
 
 _SAVE = re.compile(
-    r"^(?:\*[a-z]+[ \t\r]*$|[ \t]*+(?:\[[0-9]+:[0-9]+\][ \t]*+)?-[AI][ \t]+\S+|COMMIT[ \t\r]*$"
+    r"^(?:\*[a-z]+[ \t\r]*$|[ \t]*+(?:\[[0-9]+:[0-9]+\][ \t]*+|-t[ \t]+\S+[ \t]+)?-[AIPN][ \t]+\S+|COMMIT[ \t\r]*$"
     r"|:[A-Za-z][\w.-]*[ \t]+(?:ACCEPT|DROP|-)\b)",
     re.M,
 )
