@@ -84,11 +84,11 @@ def test_check_has_the_same_exit_code_in_every_format(run: Run, tmp_path: Path, 
 
 
 def test_fail_on_moves_the_bar(run: Run, rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ruleaudit, "check", lambda sources, language: (made.REPORT,))
+    monkeypatch.setattr(ruleaudit, "check", lambda sources, **_: (made.REPORT,))
     assert run("check", rules).code == 1
     assert run("check", "--fail-on", "warning", rules).code == 1
     assert run("check", "--fail-on", "error", rules).code == 0
-    monkeypatch.setattr(ruleaudit, "check", lambda sources, language: (replace(made.REPORT, findings=(made.NOTE,)),))
+    monkeypatch.setattr(ruleaudit, "check", lambda sources, **_: (replace(made.REPORT, findings=(made.NOTE,)),))
     assert run("check", rules).code == 0
     assert run("check", "--fail-on", "note", rules).code == 1
 
@@ -97,7 +97,7 @@ def test_verify_tells_equivalent_different_allowed_and_undecided_apart(
     run: Run, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(comparison: object) -> None:
-        monkeypatch.setattr(ruleaudit, "verify", lambda old, new, language: comparison)
+        monkeypatch.setattr(ruleaudit, "verify", lambda old, new, **_: comparison)
 
     answer(replace(made.COMPARISON, differences=()))
     assert run("verify", rules, rules).code == 0
@@ -116,7 +116,7 @@ def test_verify_tells_equivalent_different_allowed_and_undecided_apart(
 
 def test_no_class_of_rewrites_allows_what_breaks(run: Run, rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = replace(made.BROKEN, differences=(made.BREAKS,), undecided=())
-    monkeypatch.setattr(ruleaudit, "verify", lambda old, new, language: comparison)
+    monkeypatch.setattr(ruleaudit, "verify", lambda old, new, **_: comparison)
     assert run("verify", "--allow", "relaxing", rules, rules).code == 1
 
 
@@ -503,3 +503,37 @@ def test_something_else_is_left_alone(name: str) -> None:
     from ruleaudit.discovery import RULESET
 
     assert not RULESET.search(name)
+
+
+# -- ipsets -------------------------------------------------------------------------------------------
+
+_SET_RULES = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m set --match-set webports dst -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+"""
+
+
+def test_what_a_set_holds_says_which_service_may_leave(run: Run, tmp_path: Path) -> None:
+    rules, saved = tmp_path / "rules.v4", tmp_path / "sets"
+    rules.write_text(_SET_RULES)
+    saved.write_text("create webports bitmap:port range 0-65535\nadd webports 80\nadd webports 443\n")
+    assert json.loads(run("suggest", rules, "--format", "json").out)["flows"] == []
+    answer = json.loads(run("suggest", rules, "--ipset", saved, "--format", "json").out)
+    assert [(f["protocol"], f["ports"]) for f in answer["flows"]] == [("tcp", ["80", "443"])]
+    assert answer["class"] == "assuming"
+    assert any(a.startswith("known-sets") for a in answer["assumptions"])
+
+
+def test_a_file_of_sets_that_is_none_is_named_with_its_line(run: Run, rules: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "sets"
+    saved.write_text("create webports bitmap:port range 0-65535\nadd webports http-\n")
+    for command in ("check", "suggest", "explain"):
+        ran = run(command, rules, "--ipset", saved)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"{saved}:2: bad element" in ran.err

@@ -10,17 +10,23 @@ Everything returned is an immutable value of `ruleaudit.results`; `SourceError` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from ruleaudit.model.from_iptables import Lowered
+    from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.results import Comparison, FileReport, Suggestion, Tracking
     from ruleaudit.source import SourceFile
     from ruleaudit.syntax.iptables import Document
+
+    Sets = Mapping[str, IpSet]
+
+#: no ipset is known: what `-m set` asks for stays open
+NO_SETS: Sets = {}
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "load",
     "lower",
     "read",
+    "read_sets",
     "suggest",
     "verify",
 ]
@@ -47,8 +54,28 @@ def load(path: str, name: str | None = None) -> SourceFile:
     return source.read(path, name)
 
 
-def lower(source: SourceFile, language: str | None = None) -> tuple[Document, Lowered]:
-    """The tree and the model of an iptables-save file. Raises SourceError for what is no ruleset at all."""
+def read_sets(paths: Iterable[str]) -> Sets:
+    """The ipsets of files with the text of `ipset save`. Raises SourceError for what cannot be read."""
+    from ruleaudit.model.from_ipset import sets_of
+
+    known: dict[str, IpSet] = {}
+    for path in paths:
+        source = load(path)
+        sets, problems = sets_of(source)
+        if problems:
+            line = source.position(problems[0].span.start).line
+            hint = f"; {problems[0].hint}" if problems[0].hint else ""
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise SourceError(f"{path}:{line}: {problems[0].message}{hint}{more}")
+        known |= sets
+    return known
+
+
+def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS) -> tuple[Document, Lowered]:
+    """The tree and the model of an iptables-save file; `sets` are the ipsets whose contents are known (`read_sets`).
+
+    Raises SourceError for what is no ruleset at all.
+    """
     from ruleaudit.model.fields import Family
     from ruleaudit.model.from_iptables import lower as to_model
     from ruleaudit.syntax import iptables
@@ -70,27 +97,29 @@ def lower(source: SourceFile, language: str | None = None) -> tuple[Document, Lo
         )
     document = iptables.read(source)
     family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
-    return document, to_model(document, family)
+    return document, to_model(document, family, sets)
 
 
-def read(path: str, *, language: str | None = None) -> Ruleset:
+def read(path: str, *, language: str | None = None, sets: Sets = NO_SETS) -> Ruleset:
     """The model of one file; what is wrong in it is found by `check`. Raises SourceError."""
-    return lower(load(path), language)[1].ruleset
+    return lower(load(path), language, sets)[1].ruleset
 
 
-def check(paths: Iterable[str | SourceFile], *, language: str | None = None) -> tuple[FileReport, ...]:
+def check(
+    paths: Iterable[str | SourceFile], *, language: str | None = None, sets: Sets = NO_SETS
+) -> tuple[FileReport, ...]:
     """Every finding about some files. Raises SourceError for a file that cannot be read."""
     from ruleaudit.rules import check_source
 
-    return tuple(check_source(load(path) if isinstance(path, str) else path, language) for path in paths)
+    return tuple(check_source(load(path) if isinstance(path, str) else path, language, sets) for path in paths)
 
 
-def explain(path: str | SourceFile, *, language: str | None = None) -> Tracking:
+def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS) -> Tracking:
     """Who needs connection tracking, and why. Raises SourceError for a file that is unreadable or holds errors."""
     from ruleaudit.analysis.tracking import judge
 
     source = load(path) if isinstance(path, str) else path
-    lowered = lower(source, language)[1]
+    lowered = lower(source, language, sets)[1]
     _no_errors(source, lowered)
     return judge(lowered.ruleset)
 
@@ -104,6 +133,7 @@ def suggest(
     allow: Sequence[str] = (),
     language: str | None = None,
     menu: bool = True,
+    sets: Sets = NO_SETS,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
@@ -118,19 +148,23 @@ def suggest(
     from ruleaudit.source import SourceFile as File
 
     source = path if isinstance(path, File) else load(path)
-    document, lowered = lower(source, language)
+    document, lowered = lower(source, language, sets)
     _no_errors(source, lowered)
+    if document.listing:
+        raise SourceError(f"{source.path}: line 1: iptables -S output is no file to load; give that of iptables-save")
     family = "ip6tables-save" if lowered.ruleset.family.value == "ip6" else "iptables-save"
 
     def again(text: str) -> Model | None:
-        _, new = lower(File(source.path, text), family)
+        _, new = lower(File(source.path, text), family, sets)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.ruleset
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
     return rewrite(document, lowered.ruleset, again, options)
 
 
-def verify(old: str | SourceFile, new: str | SourceFile, *, language: str | None = None) -> Comparison:
+def verify(
+    old: str | SourceFile, new: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS
+) -> Comparison:
     """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
     from ruleaudit.analysis.compare import compare
     from ruleaudit.source import SourceFile as File
@@ -138,7 +172,7 @@ def verify(old: str | SourceFile, new: str | SourceFile, *, language: str | None
     sides = []
     for one in (old, new):
         source = one if isinstance(one, File) else load(one)
-        lowered = lower(source, language)[1]
+        lowered = lower(source, language, sets)[1]
         _no_errors(source, lowered)
         sides.append(lowered.ruleset)
     if sides[0].family is not sides[1].family:

@@ -148,6 +148,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _common(parser: argparse.ArgumentParser, command: str) -> None:
     group = parser.add_argument_group("input and output")
     group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
+    group.add_argument(
+        "--ipset", action="append", default=[], metavar="FILE", help="what the sets hold: the text of ipset save"
+    )
     group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
     formats = FORMATS[command]
     group.add_argument("--format", choices=formats, default=formats[0], help=f"default: {formats[0]}")

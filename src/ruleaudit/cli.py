@@ -133,11 +133,12 @@ def _check(asked: Namespace) -> Answer:
         if not paths:
             raise SourceError("no ruleset below this folder (rules.v4, iptables.rules, *.nft...); name the files")
         remarks = f"checking {', '.join(paths)}\n"
+    sets = ruleaudit.read_sets(asked.ipset)
     reports: list[FileReport] = []
     failed: list[tuple[str, str]] = []
     for path in paths:
         try:
-            reports += ruleaudit.check([_load(path, asked)], language=asked.language)
+            reports += ruleaudit.check([_load(path, asked)], language=asked.language, sets=sets)
         except SourceError as error:
             failed.append((path, str(error)))
     result, summary = _checked(asked, reports, failed)
@@ -218,6 +219,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         allow=asked.allow,
         language=asked.language,
         menu=not asked.diff,
+        sets=ruleaudit.read_sets(asked.ipset),
     )
 
 
@@ -256,7 +258,8 @@ def _repeated(asked: Namespace) -> list[str]:
 
 def _explain(asked: Namespace) -> Answer:
     path, number = _with_line(asked.file)
-    tracking = ruleaudit.explain(_load(path, asked), language=asked.language)
+    sets = ruleaudit.read_sets(asked.ipset)
+    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     if number is not None:
         chosen = tuple(j for j in tracking.judgements if j.rule.line == number)
         if not chosen:
@@ -289,7 +292,7 @@ def _verify(asked: Namespace) -> Answer:
     if asked.old == asked.new == "-":
         raise UsageError("only one of OLD and NEW can be standard input")
     old, new = (_load(path, asked) for path in (asked.old, asked.new))
-    comparison = ruleaudit.verify(old, new, language=asked.language)
+    comparison = ruleaudit.verify(old, new, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
     allowed = [d for d in comparison.differences if _is_allowed(d, asked.allow)]
     if asked.format == "json":
         from ruleaudit.report import verify_json
@@ -323,7 +326,7 @@ def _show(asked: Namespace) -> Answer:
     from ruleaudit.report import show_json
     from ruleaudit.report.wording import count
 
-    document, lowered = ruleaudit.lower(_load(asked.file, asked), asked.language)
+    document, lowered = ruleaudit.lower(_load(asked.file, asked), asked.language, ruleaudit.read_sets(asked.ipset))
     found = [f for f in lowered.findings if f.severity is Severity.ERROR]
     path = document.source.path
     remarks = f"{path}: {count(len(found), 'error')}; see: ruleaudit check {path}\n" if found else ""

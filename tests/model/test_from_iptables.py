@@ -337,3 +337,30 @@ def test_a_refused_rule_may_or_may_not_match() -> None:
     assert [m.understood for m in rule.matches] == [False]
     assert isinstance(rule.condition, Opaque)
     assert not rule.understood
+
+
+LISTING = """\
+-P INPUT DROP
+-P FORWARD DROP
+-P OUTPUT ACCEPT
+-N WEB
+-A INPUT -j WEB
+-P PREROUTING ACCEPT
+-P INPUT ACCEPT
+-P OUTPUT ACCEPT
+-P POSTROUTING ACCEPT
+-A POSTROUTING -o eth0 -j MASQUERADE
+-t raw -A PREROUTING -p tcp -m tcp --dport 80 -j CT --notrack
+"""
+
+
+def test_the_tables_of_a_listing_are_known_by_their_policies_and_by_t() -> None:
+    result = lowered(LISTING)
+    assert [f.severity for f in result.findings] == [Severity.WARNING]
+    tables = result.ruleset.tables
+    assert list(tables) == ["filter", "nat", "raw"]
+    assert [c.policy for c in tables["filter"].chains.values()][:2] == [Drop(), Drop()]
+    (rule,) = tables["raw"].chains["PREROUTING"].rules
+    assert rule.text == "-A PREROUTING -p tcp -m tcp --dport 80 -j CT --notrack"
+    assert LISTING[rule.span.start : rule.span.end] == rule.text
+    assert [r.text for r in tables["nat"].chains["POSTROUTING"].rules] == ["-A POSTROUTING -o eth0 -j MASQUERADE"]

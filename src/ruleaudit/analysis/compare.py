@@ -29,6 +29,7 @@ ASSUMPTIONS = {
     "masq-low-ports": "no client behind MASQUERADE or SNAT uses a TCP source port below 1024",
     "listener-holds-port": "the service holds its port: nothing else on its host connects out from that port",
     "static-sets": "the sets that the rules name do not change between the packets of one connection",
+    "known-sets": "the sets that the rules name hold what the given file of ipset save says, and stay so",
 }
 
 _ORDER = {None: 0, FixClass.RELAXING: 1, FixClass.REVERSED: 2, FixClass.ASSUMING: 3, FixClass.SAME_CONNECTIONS: 4}
@@ -64,6 +65,8 @@ def compare_in(
         used.add("no-other-owner")
     if any("set " in t.name and t.scope.value == "connection" for t in space.unknown_tests.values()):
         used.add("static-sets")
+    if old.known_sets or new.known_sets:
+        used.add("known-sets")
     return Comparison(
         old,
         new,

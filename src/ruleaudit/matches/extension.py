@@ -4,11 +4,12 @@ An extension is one module: its docstring says what it matches, `OPTIONS` what m
 options of one rule into a Meaning, and `EXAMPLES` are run by a generic test.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ruleaudit.model.condition import Condition, Opaque, Scope, negate
 from ruleaudit.model.fields import Family, Field
+from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Consumer
 
 
@@ -44,11 +45,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an extension may need to know of the rest of the rule; `protocol` None: none, all, or a negated one."""
+    """What an extension may need to know besides its options.
+
+    protocol    of the rule; None: none, all, or a negated one
+    sets        the ipsets whose contents are known
+    """
 
     family: Family
     protocol: int | None = None
     table: str = "filter"
+    sets: Mapping[str, IpSet] = field(default_factory=dict, compare=False)
 
 
 Options = tuple[Given, ...]
@@ -63,6 +69,7 @@ class Meaning:
     memory: bool = False
     writes: str | None = None
     reason: str = ""
+    known_set: str = ""  #: the ipset whose contents it was read with
 
 
 @dataclass(frozen=True, slots=True)

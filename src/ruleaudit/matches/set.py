@@ -1,13 +1,14 @@
 """set: membership in an ipset (iptables-extensions(8), set).
 
-What the set holds is not in the ruleset, so the answer is opaque: one boolean for the set and the header fields that
-are
-looked up in it. Options that count or compare counters make it depend on more than the header.
+What the set holds is not in the ruleset: with the text of `ipset save` (`--ipset`) the test is exact, else opaque, one
+boolean for the set and the header fields that are looked up in it. Options that compare counters make it depend on more
+than the header.
 """
 
 from ruleaudit.matches.extension import Context, Example, MatchExtension, Meaning, Options, OptionSpec, normalised
 from ruleaudit.model.condition import Not, Opaque, Scope, negate
-from ruleaudit.model.fields import Field
+from ruleaudit.model.fields import Family, Field
+from ruleaudit.model.ipset import membership
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 _COUNT = "[0-9]+"
@@ -43,12 +44,22 @@ def lookup(name: str, sides: str) -> tuple[Field, ...]:
 
 
 def read(given: Options, context: Context) -> Meaning:
-    """Opaque; equal for the two directions of a connection when the sides are swapped."""
+    """Exact for a set with known contents; else opaque, equal for the two directions of a connection when the sides are
+    swapped.
+    """
     option = given[0]
     if option.name != "--match-set":
         raise Refused("--match-set must be the first option of set", option.name)
     name, sides = option.values
     reads = lookup(name, sides)
+    held = context.sets[name].family if name in context.sets else None
+    if held not in (None, context.family):
+        raise Refused(f"set {name} holds {'IPv4' if held is Family.IPV4 else 'IPv6'} addresses", name)
+    others = {o.name for o in given[1:]} - {"--update-counters", "--update-subcounters"}
+    if others <= {"--return-nomatch"}:
+        known = membership(name, tuple(sides.split(",")), context.family, context.sets, refused=bool(others))
+        if known is not None:
+            return Meaning(negate(known, option.negated), known_set=name)
     if len(given) > 1:
         positive = normalised("set", given[1:]).removeprefix("set ")
         return Meaning(negate(Opaque(f"set {name} {sides} {positive}", Scope.MEMORY, reads), option.negated))

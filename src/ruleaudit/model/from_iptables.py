@@ -6,18 +6,23 @@ makes a chain, `-F` empties one, `-P` sets a policy. Every error of the file is 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.fields import Family, Hook
 from ruleaudit.model.from_iptables_options import BASE_CHAINS, Complaint
 from ruleaudit.model.from_iptables_rule import Reading, RuleReader, specification
+from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import IPTABLES_HOOKS, Accept, Chain, Drop, Goto, Jump, Rule, Ruleset, Table
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import ChainLine, CommandLine, Document, RuleLine, TableLine
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.shapes import words
 
+_TABLE_OPTION = re.compile(r"[ \t]*(?:-t|--table)[ \t]+(?P<table>\S+)[ \t]+")
+_WRITTEN_SET = re.compile(r"--(?:add|del)-set[ \t]+(\S+)")
 _BLANKS = re.compile(r"[ \t]+")
 
 
@@ -48,23 +53,26 @@ class _TableInProgress:
     chains: dict[str, _ChainInProgress]
 
 
-def lower(document: Document, family: Family) -> Lowered:
-    """The model of a document for one family."""
-    return _Lowering(document, family).lower()
+def lower(document: Document, family: Family, sets: Mapping[str, IpSet] = MappingProxyType({})) -> Lowered:
+    """The model of a document for one family; `sets` are the ipsets whose contents are known."""
+    return _Lowering(document, family, sets).lower()
 
 
 class _Lowering:
     """The state of carrying out a file, line by line."""
 
-    def __init__(self, document: Document, family: Family) -> None:
+    def __init__(self, document: Document, family: Family, sets: Mapping[str, IpSet]) -> None:
         self.document = document
         self.source = document.source
         self.family = family
-        self.reader = RuleReader(family)
+        # what the rules themselves put into a set, or take out, cannot be known
+        written = set(_WRITTEN_SET.findall(self.source.text))
+        self.reader = RuleReader(family, _unwritten(sets, written))
         self.findings: list[Finding] = []
         self.tables: dict[str, _TableInProgress] = {}
         self.table: _TableInProgress | None = None
         self.partial = False
+        self.after_rule = True  #: of a listing: the next -P begins a table
 
     def lower(self) -> Lowered:
         number = 0
@@ -82,7 +90,8 @@ class _Lowering:
         tables = {t.name: self._finished(t) for t in self.tables.values()}
         partial = self.partial or "filter" not in tables or self._calls_a_chain_elsewhere(tables)
         self.findings.sort(key=lambda f: (f.span.start, f.span.end))
-        ruleset = Ruleset(self.source, "iptables-save", self.family, tables, partial)
+        known = tuple(sorted(self.reader.meanings.known_sets))
+        ruleset = Ruleset(self.source, "iptables-save", self.family, tables, partial, known_sets=known)
         return Lowered(ruleset, tuple(self.findings))
 
     def _calls_a_chain_elsewhere(self, tables: dict[str, Table]) -> bool:
@@ -157,6 +166,8 @@ class _Lowering:
                 self._error(f'chain name "{line.name}" is too long: at most 28 bytes', place)
 
     def _command(self, line: CommandLine) -> None:
+        if self.document.listing:
+            self._listed_command(line)
         table = self.table
         arguments = line.arguments
         text = self.source.slice(line.span).rstrip("\r\n")
@@ -190,12 +201,48 @@ class _Lowering:
             case _:
                 self._error(f"{line.command} cannot be carried out here", whole)
 
+    # -- what iptables -S prints: commands without tables
+
+    def _listed_command(self, line: CommandLine) -> None:
+        """Each table begins with the policies of its base chains, which say which one it is."""
+        if line.table:
+            self._listed_table(line.table, line.span)
+        elif self.table is None or (line.command == "-P" and self.after_rule):
+            self._listed_table(self._table_with_policies(line), line.span)
+        self.after_rule = line.command != "-P"
+
+    def _table_with_policies(self, first: CommandLine) -> str:
+        chains: list[str] = []
+        for line in self.document.lines[self.document.lines.index(first) :]:
+            if isinstance(line, RuleLine) or (isinstance(line, CommandLine) and (line.command != "-P" or line.table)):
+                break
+            if isinstance(line, CommandLine):
+                chains += line.arguments[:1]
+        order = ("filter", "nat", "mangle", "raw")
+        return next((t for t in order if set(chains) == set(IPTABLES_HOOKS[t])), None) or next(
+            (t for t in order if set(chains) <= set(IPTABLES_HOOKS[t])), "filter"
+        )
+
+    def _listed_table(self, name: str, span: Span) -> None:
+        if name in self.tables:
+            self.table = self.tables[name]
+        else:
+            self._begin_table(TableLine(Span(span.start, span.start), name))
+
+    def _listed_rule(self, text: str, span: Span) -> str:
+        """The rule without its -t, in place."""
+        self.after_rule = True
+        found = _TABLE_OPTION.match(text)
+        if self.table is None or found:
+            self._listed_table(found["table"] if found else "filter", span)
+        return " " * found.end() + text[found.end() :] if found else text
+
     # -- rules
 
     def _rule(self, line: RuleLine, number: int) -> None:
+        text = self._listed_rule(line.text, line.span) if self.document.listing else line.text
         table = self.table
         name = table.name if table is not None else "filter"
-        text = line.text
         base = line.span.start + line.body
         read = self.reader.read(name, text, base)
         for complaint in read.complaints:
@@ -271,6 +318,11 @@ def _rule(line: RuleLine, number: int, table: str, read: Reading, base: int, tex
     span = Span(start, start + len(stripped))
     matches, effects, verdict, consumers, understood, *_ = read
     return Rule(line.chain, table, number, span, normal, matches, effects, verdict, consumers, understood)
+
+
+def _unwritten(sets: Mapping[str, IpSet], written: set[str]) -> Mapping[str, IpSet]:
+    """The sets that no rule writes to, nor to a member of them."""
+    return {n: s for n, s in sets.items() if not written.intersection((n, *s.members))}
 
 
 def _collapsed(text: str) -> str:

@@ -1,9 +1,12 @@
 """What the options of one family mean, remembered: equal options are read once, and equal conditions are one object."""
 
+from collections.abc import Mapping
+
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
 from ruleaudit.model.condition import Condition, Opaque, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_general import general_test
+from ruleaudit.model.ipset import IpSet
 from ruleaudit.syntax.addresses import HostName
 from ruleaudit.syntax.refusal import Refused
 from ruleaudit.targets.extension import Action, TargetExtension
@@ -14,8 +17,10 @@ _Key = tuple[str, tuple[Given, ...], int | None, str]
 class Meanings:
     """The memory of one run over one file."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, sets: Mapping[str, IpSet]) -> None:
         self.family = family
+        self.sets = sets
+        self.known_sets: set[str] = set()
         self._matches: dict[_Key, Meaning | Refused | HostName] = {}
         self._actions: dict[_Key, Action | Refused | HostName] = {}
         self._tests: dict[tuple[str, str, bool], Condition | Refused] = {}
@@ -53,6 +58,8 @@ class Meanings:
         if found is None:
             try:
                 found = extension.read(given, context)
+                if found.known_set:
+                    self.known_sets.add(found.known_set)
                 found = Meaning(
                     self.interned(found.condition), found.consumer, found.memory, found.writes, found.reason
                 )

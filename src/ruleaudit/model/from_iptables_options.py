@@ -387,7 +387,9 @@ class RuleInProgress:
 
     def context(self) -> Context:
         """What the extensions may know of the rule."""
-        return Context(self.family, None if self.protocol_negated else self.protocol or None, self.table)
+        return Context(
+            self.family, None if self.protocol_negated else self.protocol or None, self.table, self.meanings.sets
+        )
 
     def _finish(self, position: int | None) -> ReadRule:
         context = self.context()

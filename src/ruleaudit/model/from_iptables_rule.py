@@ -6,7 +6,9 @@ are looked at then. Whatever is not in perfect order goes the long way, where it
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
@@ -14,6 +16,7 @@ from ruleaudit.model.condition import Condition
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_meanings import Meanings
 from ruleaudit.model.from_iptables_options import GENERAL, Complaint, Place, ReadRule, RuleInProgress
+from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Consumer, Effect, Match, Verdict
 from ruleaudit.source import Span
 from ruleaudit.syntax.addresses import HostName
@@ -93,8 +96,8 @@ def specification(text: str) -> tuple[tuple[str, bool, tuple[str, ...]], ...] | 
 class RuleReader:
     """Reads the rules of one file."""
 
-    def __init__(self, family: Family) -> None:
-        self.meanings = Meanings(family)
+    def __init__(self, family: Family, sets: Mapping[str, IpSet] = MappingProxyType({})) -> None:
+        self.meanings = Meanings(family, sets)
         self._plans: dict[tuple[str, str, tuple[str | None, ...]], _Plan | None] = {}
         self._slow: dict[tuple[str, str], ReadRule] = {}
 

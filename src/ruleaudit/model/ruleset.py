@@ -201,6 +201,7 @@ class Ruleset:
     tables: dict[str, Table]
     partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
     notes: tuple[str, ...] = field(default=())
+    known_sets: tuple[str, ...] = ()  #: ipsets whose contents some rule was read with
 
     @property
     def size(self) -> int:

@@ -118,7 +118,10 @@ class Planner:
             if not wrong and not comparison.undecided:
                 if not any(d.kind is DifferenceKind.UNTRACKED for d in comparison.differences):
                     return None, bundles  # right, and of no use
-                kind = max((d.loosens or FixClass.RELAXING for d in comparison.differences), key=STRICTNESS.index)
+                kinds = [d.loosens or FixClass.RELAXING for d in comparison.differences]
+                # what was proved with the contents of sets holds while they stay
+                kinds += [FixClass.ASSUMING] if self.ruleset.known_sets else []
+                kind = max(kinds, key=STRICTNESS.index)
                 return Proved(editor, text, comparison, kind, tuple(flows)), bundles
             if not wrong or not mends.mend(wrong):
                 return None, bundles

@@ -4,13 +4,14 @@ A rule is a module: its docstring is its page (`ruleaudit rule RA201`), CODE, NA
 EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its findings about one file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 import ruleaudit
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in
 from ruleaudit.diagnostics import Finding, Severity
+from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking
@@ -53,13 +54,15 @@ def find(word: str) -> ModuleType | None:
     return next((rule for rule in RULES if word.lower() in (rule.CODE.lower(), rule.NAME)), None)
 
 
-def check_source(source: SourceFile, language: str | None = None) -> FileReport:
+def check_source(
+    source: SourceFile, language: str | None = None, sets: Mapping[str, IpSet] = ruleaudit.NO_SETS
+) -> FileReport:
     """Everything that is to be said about one file. Raises SourceError for what is no ruleset at all."""
     if language is None:
         template = unrendered_template.find(source)
         if template is not None:
             return FileReport(source, None, 0, 0, (), (template,), None)
-    _, lowered = ruleaudit.lower(source, language)
+    _, lowered = ruleaudit.lower(source, language, sets)
     ruleset, read = lowered.ruleset, lowered.findings
     answer = with_room(lambda room: _findings(source, ruleset, read, room))
     tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read)

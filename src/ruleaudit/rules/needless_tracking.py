@@ -211,7 +211,7 @@ def _certainty(audit: Audit, flow: Candidate) -> str | None:
         started = audit.whole.swap(flow.connections) & part(roles.opening.accepted) & ~flow.connections
         if not is_empty(started):
             return None
-    certainty = _PROVED
+    certainty = f"assuming: {ASSUMPTIONS['known-sets']}" if audit.ruleset.known_sets else _PROVED
     for found in consumers_of(_untracked(audit, flow)) if has_nat(audit.ruleset) else ():
         if not isinstance(found, Difference) or found.loosens is None:
             return None
