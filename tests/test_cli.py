@@ -537,3 +537,22 @@ def test_a_file_of_sets_that_is_none_is_named_with_its_line(run: Run, rules: Pat
         ran = run(command, rules, "--ipset", saved)
         assert (ran.code, ran.out) == (2, "")
         assert f"{saved}:2: bad element" in ran.err
+
+
+def test_a_notrack_that_one_family_lacks_is_found_when_both_files_are_given(run: Run, tmp_path: Path) -> None:
+    services = "-A INPUT -p tcp -m multiport --dports 80,443 -j ACCEPT\n"
+    filtered = f"*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n{services}COMMIT\n"
+    raw = (
+        "*raw\n-A PREROUTING ! -i lo -p tcp -m multiport --dports 80,443 -j CT --notrack\n"
+        "-A OUTPUT ! -o lo -p tcp -m multiport --sports 80,443 -j CT --notrack\nCOMMIT\n"
+    )
+    four, six = tmp_path / "rules.v4", tmp_path / "rules.v6"
+    four.write_text(raw + filtered)
+    six.write_text(filtered)
+    assert "RA207" not in run("check", "--format", "concise", four).out
+    ran = run("check", "--format", "concise", four, six)
+    (line,) = [x for x in ran.out.splitlines() if "RA207" in x]
+    assert line.startswith(f"{four}:2:")
+    assert "tcp/80,443 is untracked over IPv4, but tracked over IPv6" in line
+    six.write_text(raw + filtered)
+    assert "RA207" not in run("check", "--format", "concise", four, six).out

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "rules": {"analysis", "model", "packets", "results", "source", "diagnostics", ""},
     "rewrite": {"analysis", "model", "packets", "results", "syntax", "source", "diagnostics"},
     "report": {"model", "results", "source", "diagnostics", ""},
-    "discovery": set(),
+    "discovery": {"source", "syntax"},
     "arguments": {"report", "diagnostics", ""},
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name

@@ -106,12 +106,25 @@ def read(path: str, *, language: str | None = None, sets: Sets = NO_SETS) -> Rul
 
 
 def check(
-    paths: Iterable[str | SourceFile], *, language: str | None = None, sets: Sets = NO_SETS
+    paths: Iterable[str | SourceFile],
+    *,
+    language: str | None = None,
+    sets: Sets = NO_SETS,
+    beside: Sequence[SourceFile] = (),
 ) -> tuple[FileReport, ...]:
-    """Every finding about some files. Raises SourceError for a file that cannot be read."""
+    """Every finding about some files; among them and those of `beside` is the twin of the other family looked for.
+
+    Raises SourceError for a file that cannot be read.
+    """
+    from ruleaudit.discovery import twin
     from ruleaudit.rules import check_source
 
-    return tuple(check_source(load(path) if isinstance(path, str) else path, language, sets) for path in paths)
+    sources = [load(path) if isinstance(path, str) else path for path in paths]
+    reports: list[FileReport] = []
+    for source in sources:
+        other = twin(source, [*sources, *beside]) if language is None else None
+        reports.append(check_source(source, language, sets, lower(other, None, sets)[1].ruleset if other else None))
+    return tuple(reports)
 
 
 def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS) -> Tracking:

@@ -136,11 +136,17 @@ def _check(asked: Namespace) -> Answer:
     sets = ruleaudit.read_sets(asked.ipset)
     reports: list[FileReport] = []
     failed: list[tuple[str, str]] = []
+    sources: list[SourceFile] = []
     for path in paths:
         try:
-            reports += ruleaudit.check([_load(path, asked)], language=asked.language, sets=sets)
+            sources.append(_load(path, asked))
         except SourceError as error:
             failed.append((path, str(error)))
+    for source in sources:
+        try:
+            reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=sources)
+        except SourceError as error:
+            failed.append((source.path, str(error)))
     result, summary = _checked(asked, reports, failed)
     errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
     return Answer(_check_code(asked, reports, failed), result, remarks + summary, errors)

@@ -2,8 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from ruleaudit.source import SourceFile
+from ruleaudit.syntax.language import family, sniff
 
 #: the file names under which rulesets are kept; bare *.rules belongs to udev, Snort and Prometheus too
 RULESET = re.compile(
@@ -28,3 +31,18 @@ def rulesets(folder: str = ".") -> Iterator[str]:
             path = Path(here, name).as_posix()
             if RULESET.search(path):
                 yield path
+
+
+#: what is different in the names of the two files of one host
+_OF_FAMILY = re.compile(r"(?<=ip)6(?=tables)|(?<![a-z])(?:ip)?v[46](?![0-9])|(?<=[a-z])6(?=\.[a-z]+$)", re.I)
+
+
+def twin(source: SourceFile, others: Sequence[SourceFile]) -> SourceFile | None:
+    """The ruleset of the other family that belongs to the same host: by its name, or because no other file is there."""
+    if sniff(source) != "iptables-save":
+        return None
+    found = [o for o in others if o.path != source.path and sniff(o) == "iptables-save" and family(o) != family(source)]
+    named = [o for o in found if _OF_FAMILY.sub("", o.path) == _OF_FAMILY.sub("", source.path)]
+    if len(named) == 1:
+        return named[0]
+    return found[0] if len(found) == 1 and len(others) <= 2 else None

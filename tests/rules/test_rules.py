@@ -4,7 +4,9 @@ from types import ModuleType
 
 import pytest
 
+from ruleaudit import lower
 from ruleaudit.diagnostics import Severity
+from ruleaudit.results import FileReport
 from ruleaudit.rules import RULES, check_source, find
 from ruleaudit.rules.examples import Example
 from ruleaudit.source import SourceFile
@@ -18,9 +20,14 @@ ALL = [
 ]
 
 
+def _checked(example: Example) -> FileReport:
+    twin = lower(SourceFile("twin.v6", example.twin))[1].ruleset if example.twin else None
+    return check_source(SourceFile("example.rules", example.text), example.language, twin=twin)
+
+
 @pytest.mark.parametrize(("rule", "example"), ALL)
 def test_example(rule: ModuleType, example: Example) -> None:
-    report = check_source(SourceFile("example.rules", example.text), example.language)
+    report = _checked(example)
     found = [f for f in report.findings if f.code == rule.CODE]
     assert [example.text[f.span.start : f.span.end] for f in found] == [
         example.text[s.start : s.end] for s in example.spans
@@ -32,7 +39,7 @@ def test_example(rule: ModuleType, example: Example) -> None:
 
 @pytest.mark.parametrize(("rule", "example"), ALL)
 def test_example_has_no_other_error(rule: ModuleType, example: Example) -> None:
-    report = check_source(SourceFile("example.rules", example.text), example.language)
+    report = _checked(example)
     others = [f for f in report.findings if f.code != rule.CODE and f.severity is Severity.ERROR]
     assert others == []
 

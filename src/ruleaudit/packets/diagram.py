@@ -24,6 +24,7 @@ class Diagrams:
     """A growing row of boolean variables and the sets over them; variables added first are decided first."""
 
     def __init__(self, room: int = FIRST_ROOM) -> None:
+        self.room = room
         self._manager = BCDDManager(room, max(room >> 2, 1 << 18), 1)
         self.none: PacketSet = self._manager.false()
         self.all: PacketSet = self._manager.true()

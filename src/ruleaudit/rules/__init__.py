@@ -28,6 +28,7 @@ from ruleaudit.rules import (
     syntax,
     undefined_chain,
     unrendered_template,
+    v4_v6_mismatch,
 )
 from ruleaudit.rules.audit import Audit
 from ruleaudit.source import SourceFile, Span
@@ -44,6 +45,7 @@ RULES: tuple[ModuleType, ...] = (
     pmtu_blackhole,
     nat_on_untracked,
     late_notrack,
+    v4_v6_mismatch,
     undefined_chain,
     jump_loop,
 )
@@ -55,17 +57,23 @@ def find(word: str) -> ModuleType | None:
 
 
 def check_source(
-    source: SourceFile, language: str | None = None, sets: Mapping[str, IpSet] = ruleaudit.NO_SETS
+    source: SourceFile,
+    language: str | None = None,
+    sets: Mapping[str, IpSet] = ruleaudit.NO_SETS,
+    twin: Ruleset | None = None,
 ) -> FileReport:
-    """Everything that is to be said about one file. Raises SourceError for what is no ruleset at all."""
+    """Everything that is to be said about one file; `twin` are the rules of the other family on the same host.
+
+    Raises SourceError for what is no ruleset at all.
+    """
     if language is None:
         template = unrendered_template.find(source)
         if template is not None:
             return FileReport(source, None, 0, 0, (), (template,), None)
     _, lowered = ruleaudit.lower(source, language, sets)
     ruleset, read = lowered.ruleset, lowered.findings
-    answer = with_room(lambda room: _findings(source, ruleset, read, room))
-    tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read)
+    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room))
+    tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read, twin)
     rules = tuple(ruleset.rules())
     opaque = tuple(r for r in rules if not r.understood)
     found = tuple(sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code)))
@@ -73,20 +81,22 @@ def check_source(
 
 
 def _findings(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], room: int
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, room: int
 ) -> tuple[Tracking, list[Finding]]:
     space = make_space((ruleset,), room)
-    audit = Audit(source, ruleset, judge_in(space, ruleset), space, read)
+    audit = Audit(source, ruleset, judge_in(space, ruleset), space, read, twin)
     return audit.tracking, [finding for rule in RULES for finding in rule.check(audit)]
 
 
-def _what_fits(source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...]) -> tuple[Tracking, list[Finding]]:
+def _what_fits(
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None
+) -> tuple[Tracking, list[Finding]]:
     """The rules whose packets fit into memory, each tried alone, and a word about the others."""
     tracking = judge(ruleset)
     findings: list[Finding] = []
     for rule in RULES:
         try:
-            findings += rule.check(Audit(source, ruleset, tracking, make_space((ruleset,), FIRST_ROOM), read))
+            findings += rule.check(Audit(source, ruleset, tracking, make_space((ruleset,), FIRST_ROOM), read, twin))
         except OutOfRoom:
             findings.append(_too_large(rule))
     return tracking, findings

@@ -16,13 +16,14 @@ from ruleaudit.source import SourceFile
 
 @dataclass(frozen=True)
 class Audit:
-    """One file to be judged; `read` are the findings that reading it gave."""
+    """One file to be judged; `read` are the findings that reading it gave, `twin` the rules of the other family."""
 
     source: SourceFile
     ruleset: Ruleset
     tracking: Tracking
     space: Space
     read: tuple[Finding, ...] = ()
+    twin: Ruleset | None = None
 
     @cached_property
     def called(self) -> frozenset[tuple[str, str]]:

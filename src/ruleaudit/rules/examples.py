@@ -11,12 +11,13 @@ OPEN, CLOSE = "«", "»"
 class Example:
     """One ruleset with the places that the rule marks between « and »; without a mark the rule leaves it alone.
 
-    `title` says what the ruleset shows; `language` is what it is read as.
+    `title` says what the ruleset shows; `language` is what it is read as, `twin` the ruleset of the other family.
     """
 
     title: str
     marked: str
     language: str | None = None
+    twin: str = ""
 
     @property
     def text(self) -> str:
