@@ -364,3 +364,29 @@ def test_the_tables_of_a_listing_are_known_by_their_policies_and_by_t() -> None:
     assert rule.text == "-A PREROUTING -p tcp -m tcp --dport 80 -j CT --notrack"
     assert LISTING[rule.span.start : rule.span.end] == rule.text
     assert [r.text for r in tables["nat"].chains["POSTROUTING"].rules] == ["-A POSTROUTING -o eth0 -j MASQUERADE"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "message"),
+    [
+        (":A - [0:0]\n:A - [0:0]", "A", "chain A is there twice (line 2): iptables-legacy refuses the table"),
+        (":RETURN - [0:0]", "RETURN", 'a chain cannot be called "RETURN"'),
+        (":-x - [0:0]", "-x", 'a chain cannot be called "-x"'),
+        ("-A INPUT -j OUTPUT", "OUTPUT", "OUTPUT is a base chain: no rule can jump to it"),
+        (":A - [0:0]\n-A A -g INPUT", "INPUT", "INPUT is a base chain: no rule can jump to it"),
+    ],
+)
+def test_chains_that_the_kernel_would_refuse(lines: str, place: str, message: str) -> None:
+    text = filtered(lines)
+    (found,) = lowered(text).findings
+    assert (found.severity, text[found.span.start : found.span.end]) == (Severity.ERROR, place)
+    assert found.message == message
+
+
+@pytest.mark.parametrize("line", ["-I INPUT 3 -j ACCEPT", "-D INPUT 2", "-R INPUT 2 -j DROP", "-X NOPE"])
+def test_what_needs_rules_that_are_not_here_is_a_fragment(line: str) -> None:
+    result = lowered(filtered(":INPUT ACCEPT [0:0]", "-A INPUT -s 192.0.2.1 -j DROP", line))
+    (found,) = result.findings
+    assert found.severity is Severity.WARNING
+    assert "unless it is loaded with --noflush" in found.message
+    assert result.ruleset.partial

@@ -21,6 +21,7 @@ from ruleaudit.syntax.iptables import ChainLine, CommandLine, Document, RuleLine
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.shapes import words
 
+_VERDICTS = ("ACCEPT", "DROP", "RETURN", "QUEUE")
 _TABLE_OPTION = re.compile(r"[ \t]*(?:-t|--table)[ \t]+(?P<table>\S+)[ \t]+")
 _WRITTEN_SET = re.compile(r"--(?:add|del)-set[ \t]+(\S+)")
 _BLANKS = re.compile(r"[ \t]+")
@@ -143,6 +144,8 @@ class _Lowering:
         place = Span(at, at + len(line.name))
         base = line.name in IPTABLES_HOOKS.get(table.name, {})
         chain = table.chains.setdefault(line.name, _ChainInProgress(line.name))
+        if not base:
+            self._check_name(line.name, chain.line, place)
         chain.rules.clear()
         chain.line, chain.span = line, line.span
         if not line.policy:
@@ -162,8 +165,16 @@ class _Lowering:
                 self._error(f"table {table.name} has no chain {line.name}: it has {chains}", place)
             elif line.policy in ("ACCEPT", "DROP"):
                 self._error(f"chain {line.name} is no base chain: it has no policy (-)", policy_place)
-            if len(line.name.encode("utf-8", "surrogateescape")) > 28:
-                self._error(f'chain name "{line.name}" is too long: at most 28 bytes', place)
+
+    def _check_name(self, name: str, earlier: ChainLine | None, place: Span) -> None:
+        """What a user chain may be called."""
+        if earlier is not None:
+            line = self.source.position(earlier.span.start).line
+            self._error(f"chain {name} is there twice (line {line}): iptables-legacy refuses the table", place)
+        elif len(name.encode("utf-8", "surrogateescape")) > 28:
+            self._error(f'chain name "{name}" is too long: at most 28 bytes', place)
+        elif name in _VERDICTS or name[0] in "-!":
+            self._error(f'a chain cannot be called "{name}"', place)
 
     def _command(self, line: CommandLine) -> None:
         if self.document.listing:
@@ -189,6 +200,8 @@ class _Lowering:
             case "-F":
                 for flushed in [chain] if chain is not None else table.chains.values() if name is None else []:
                     flushed.rules.clear()
+            case "-X" if name and chain is None:
+                self._error(f"there is no chain {name} here, unless it is loaded with --noflush", whole, refused=False)
             case "-X":
                 base = IPTABLES_HOOKS.get(table.name, {})
                 for old in [name] if name else [c for c in table.chains if c not in base]:
@@ -254,12 +267,18 @@ class _Lowering:
             self._missing_chain(table, line)
             chain = table.chains.setdefault(line.chain, _ChainInProgress(line.chain))
         rule = _rule(line, number, name, read, base, text)
+        if isinstance(rule.verdict, Jump | Goto) and rule.verdict.chain in IPTABLES_HOOKS.get(name, {}):
+            at_name = self.source.text.rindex(rule.verdict.chain, rule.span.start, rule.span.end)
+            place = Span(at_name, at_name + len(rule.verdict.chain))
+            self._error(f"{rule.verdict.chain} is a base chain: no rule can jump to it", place)
         rules = chain.rules
         at = read.position
         match line.command:
             case "-A":
                 rules.append(rule)
             case "-I":
+                if at is not None and at > len(rules) + 1:
+                    self._no_such_rule(line, at, len(rules))
                 rules.insert(max((at or 1) - 1, 0), rule)
             case "-R" if at is not None and 0 < at <= len(rules):
                 rules[at - 1] = rule
@@ -273,9 +292,15 @@ class _Lowering:
                 # else the rule is not in this file
                 self.partial = self.partial or same is None
             case "-D" | "-R":
-                self.partial = True
+                self._no_such_rule(line, at or 0, len(rules))
             case _:
                 pass
+
+    def _no_such_rule(self, line: RuleLine, position: int, size: int) -> None:
+        """A fragment for --noflush may mean the rules that are there already."""
+        self.partial = True
+        message = f"chain {line.chain} has {size} rules here: no rule {position}, unless it is loaded with --noflush"
+        self._error(message, line.text_span, refused=False)
 
     def _missing_chain(self, table: _TableInProgress, line: RuleLine) -> None:
         at = base = line.span.start + line.body
