@@ -225,7 +225,7 @@ class RuleInProgress:
             else:
                 self.refuse(f'unexpected "{word}"', place)
         unknown = Opaque(f"unreadable rule {self.text}", Scope.MEMORY)
-        match = ReadMatch("", (0, len(self.text)), unknown, understood=False, reason="the line could not be read")
+        match = ReadMatch("", (len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())), unknown, understood=False, reason="the line could not be read")
         return ReadRule((match,), (), Unknown(self.text), (), tuple(self.complaints), False)
 
     def _lookup(self, option: RawOption) -> tuple[OptionSpec | None, Loaded | TargetExtension | None]:
@@ -404,7 +404,7 @@ class RuleInProgress:
             if all(m.understood for m in matches):
                 # what was refused may have narrowed the rule
                 refused = Opaque(f"refused rule {self.text}", Scope.MEMORY)
-                place = (0, len(self.text))
+                place = len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
                 matches.append(ReadMatch("", place, refused, understood=False, reason="refused by iptables"))
             understood = False
         return ReadRule(
