@@ -199,6 +199,8 @@ def test_equal_conditions_are_one_object() -> None:
             'unknown option "--dports"',
             "needs -m multiport before it",
         ),
+        ("-A INPUT -p tcp --dport -j ACCEPT", "--dport", "--dport needs a value", ""),
+        ("-A INPUT -p tcp --tcp-flags", "--tcp-flags", "--tcp-flags needs 2 words", ""),
         ("-A INPUT -p tpc -j ACCEPT", "tpc", 'unknown protocol "tpc"', "did you mean tcp?"),
         ("-A INPUT -s 10.0.0.256 -j ACCEPT", "10.0.0.256", '"10.0.0.256" is not an IPv4 address', ""),
         ("-A INPUT -s 10.0.0.0/33 -j ACCEPT", "33", 'bad prefix length "33": at most 32', ""),

@@ -174,28 +174,13 @@ class RuleInProgress:
             if spec is None:
                 self._unknown_option(option)
                 continue
-            values = option.values
-            last = option.last
-            while len(values) < spec.arguments and index < len(raw) and not raw[index].negated:
-                # getopt takes the next word whatever it looks like
-                swallowed = raw[index]
-                values += self.words.text[swallowed.first : swallowed.last]
-                last = swallowed.last
-                index += 1
-            wanted = spec.arguments + spec.optional
-            if len(values) < spec.arguments:
-                self.refuse(f"{option.name} needs {_count(spec.arguments)}", self.place(option.first, option.last))
+            if isinstance(owner, Loaded) and not owner.words:
+                owner.words.append((option.first, option.last))  # loaded by -p: it has no -m of its own
+            found = self._values(option, spec, raw[index:])
+            if found is None:
                 continue
-            if len(values) > wanted:
-                extra = option.last - (len(values) - wanted)
-                self.refuse(
-                    f'unexpected "{self.words.text[extra]}"',
-                    self.place(extra, extra + 1),
-                    _extra_hint(self.words, extra),
-                )
-                if self.words.text[extra - 1][-1:] == ",":
-                    continue
-                values = values[:wanted]
+            values, last = found
+            index += sum(following.last <= last for following in raw[index:])
             if option.negated and not spec.negatable:
                 self.refuse(f"{option.name} cannot be negated", self.place(option.first, option.last))
                 continue
@@ -214,6 +199,29 @@ class RuleInProgress:
             self._take(given, spec, owner, option, last)
         return self._finish(position)
 
+    def _values(
+        self, option: RawOption, spec: OptionSpec, following: tuple[RawOption, ...]
+    ) -> tuple[tuple[str, ...], int] | None:
+        """The values of an option and the word behind the last one; None if there are too few."""
+        values, last = option.values, option.last
+        for word in following:
+            if len(values) >= spec.arguments or word.negated or word.last > word.first + 1:
+                break
+            # getopt takes the next word whatever it looks like
+            values += self.words.text[word.first : word.last]
+            last = word.last
+        if len(values) < spec.arguments:
+            self.refuse(f"{option.name} needs {_count(spec.arguments)}", self.place(option.first, option.last))
+            return None
+        wanted = spec.arguments + spec.optional
+        if len(values) > wanted:
+            extra = option.last - (len(values) - wanted)
+            place = self.place(extra, extra + 1)
+            self.refuse(f'unexpected "{self.words.text[extra]}"', place, _extra_hint(self.words, extra))
+            if self.words.text[extra - 1][-1:] == ",":
+                return None
+        return values[:wanted], last
+
     def _malformed(self, raw: Malformed) -> ReadRule:
         if self.words.text:
             word = self.words.text[raw.word]
@@ -225,7 +233,13 @@ class RuleInProgress:
             else:
                 self.refuse(f'unexpected "{word}"', place)
         unknown = Opaque(f"unreadable rule {self.text}", Scope.MEMORY)
-        match = ReadMatch("", (len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())), unknown, understood=False, reason="the line could not be read")
+        match = ReadMatch(
+            "",
+            (len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())),
+            unknown,
+            understood=False,
+            reason="the line could not be read",
+        )
         return ReadRule((match,), (), Unknown(self.text), (), tuple(self.complaints), False)
 
     def _lookup(self, option: RawOption) -> tuple[OptionSpec | None, Loaded | TargetExtension | None]:
