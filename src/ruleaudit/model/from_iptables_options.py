@@ -135,6 +135,11 @@ class RuleInProgress:
     def place(self, first: int, last: int) -> Place:
         return self.words.starts[first], self.words.starts[last - 1] + len(self.words.text[last - 1])
 
+    @property
+    def whole(self) -> Place:
+        """The rule without the blanks around it."""
+        return len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
+
     def find(self, word: str, first: int, last: int) -> Place:
         """Where `word` stands in the words [first, last), as a whole list element if there is one."""
         start, end = self.place(first, last)
@@ -418,8 +423,7 @@ class RuleInProgress:
             if all(m.understood for m in matches):
                 # what was refused may have narrowed the rule
                 refused = Opaque(f"refused rule {self.text}", Scope.MEMORY)
-                place = len(self.text) - len(self.text.lstrip()), len(self.text.rstrip())
-                matches.append(ReadMatch("", place, refused, understood=False, reason="refused by iptables"))
+                matches.append(ReadMatch("", self.whole, refused, understood=False, reason="refused by iptables"))
             understood = False
         return ReadRule(
             tuple(matches),
