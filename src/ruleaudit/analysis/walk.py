@@ -191,6 +191,7 @@ class Walk:
     matched: dict[Rule, PacketSet] = field(default_factory=dict)
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
+    _view: tuple[tuple[int, bool, PacketSet], View] | None = None  #: the last one, and what it was made of
     _version: int = 0  #: grows whenever the tag or the mark of some packet changes
 
     def __post_init__(self) -> None:
@@ -239,6 +240,12 @@ class Walk:
 
     def view(self) -> View:
         """States, mark and direction as the next rule sees them."""
+        now = (self._version, self._looked_up, self.tag)
+        if self._view is None or self._view[0] != now:
+            self._view = now, self._fresh_view()
+        return self._view[1]
+
+    def _fresh_view(self) -> View:
         free = ~self.tag
         if not self._looked_up:
             states = dict.fromkeys(State, self.none)

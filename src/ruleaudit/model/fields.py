@@ -42,6 +42,8 @@ class Field(Enum):
     SRC_TYPE = "src type"
     DST_TYPE = "dst type"
 
+    __hash__ = object.__hash__  # members are singletons, and are looked up all the time
+
 
 #: What a field is called in the packet of the opposite direction (addresses and ports change sides, the rest stays).
 MIRROR: dict[Field, Field] = {
@@ -101,6 +103,8 @@ class State(Enum):
     RELATED = "related"
     INVALID = "invalid"
     UNTRACKED = "untracked"
+
+    __hash__ = object.__hash__
 
 
 class Hook(Enum):
