@@ -156,6 +156,7 @@ def suggest(
     """
     from ruleaudit.diagnostics import Severity
     from ruleaudit.model.ruleset import Ruleset as Model
+    from ruleaudit.rewrite.iptables import Editor
     from ruleaudit.rewrite.suggest import Options
     from ruleaudit.rewrite.suggest import suggest as rewrite
     from ruleaudit.source import SourceFile as File
@@ -167,12 +168,13 @@ def suggest(
         raise SourceError(f"{source.path}: line 1: iptables -S output is no file to load; give that of iptables-save")
     family = "ip6tables-save" if lowered.ruleset.family.value == "ip6" else "iptables-save"
 
-    def again(text: str) -> Model | None:
+    def again(text: str) -> tuple[Model, ...] | None:
         _, new = lower(File(source.path, text), family, sets)
-        return None if any(f.severity is Severity.ERROR for f in new.findings) else new.ruleset
+        return None if any(f.severity is Severity.ERROR for f in new.findings) else (new.ruleset,)
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    return rewrite(document, lowered.ruleset, again, options)
+    model = lowered.ruleset
+    return rewrite(source, (model,), again, lambda: Editor(document, model.family), options)
 
 
 def verify(

@@ -5,17 +5,14 @@ state and flag tests (design section 3.1). Each rule has one heir at most, so a 
 own.
 """
 
-import re
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from ruleaudit.analysis.walk import Identities
+from ruleaudit.model.condition import And, Condition, Masked, States, Values, tests
+from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Rule, Ruleset
-
-_STATE_TESTS = re.compile(
-    r'(?:! )?--(?:ctstate|state)(?: !)? "?[A-Za-z,]+"?|-m (?:conntrack|state)(?= |$)'
-    r"|(?:! )?--syn(?= |$)|(?:! )?--tcp-flags(?: !)? \S+ \S+|-m tcp(?= |$)"
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def align(old: Ruleset, new: Ruleset) -> Alignment:
             pairs, gone, come = _pair(a.rules if a else (), b.rules if b else ())
             for x, y in pairs:
                 after[y] = before[x]
-                if x.text != y.text:
+                if x.key != y.key:
                     removed.append(x)
                     added.append(y)
             removed += gone
@@ -70,30 +67,30 @@ def align(old: Ruleset, new: Ruleset) -> Alignment:
 def _pair(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
     """Pairs of the same rule, rules only in old, rules only in new."""
     start = 0
-    while start < min(len(old), len(new)) and old[start].text == new[start].text:
+    while start < min(len(old), len(new)) and old[start].key == new[start].key:
         start += 1
     end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end].text == new[-1 - end].text:
+    while end < min(len(old), len(new)) - start and old[-1 - end].key == new[-1 - end].key:
         end += 1
     pairs = list(zip(old[:start], new[:start], strict=True))
     if end:
         pairs += zip(old[-end:], new[-end:], strict=True)
     a, b = list(old[start : len(old) - end]), list(new[start : len(new) - end])
-    found, a, b = _common(a, b, [r.text for r in a], [r.text for r in b])
+    found, a, b = _common(a, b, [r.key for r in a], [r.key for r in b])
     pairs += found
-    found, a, b = _common(a, b, [_stateless(r.text) for r in a], [_stateless(r.text) for r in b])
+    found, a, b = _common(a, b, [_stateless(r) for r in a], [_stateless(r) for r in b])
     return pairs + found, a, b
 
 
 def _common(
-    a: list[Rule], b: list[Rule], words_a: list[str], words_b: list[str]
+    a: list[Rule], b: list[Rule], names_a: Sequence[Hashable], names_b: Sequence[Hashable]
 ) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
     if not a or not b:
         return [], a, b
     pairs: list[tuple[Rule, Rule]] = []
     used_a: set[int] = set()
     used_b: set[int] = set()
-    for block in SequenceMatcher(None, words_a, words_b, autojunk=False).get_matching_blocks():
+    for block in SequenceMatcher(None, names_a, names_b, autojunk=False).get_matching_blocks():
         for k in range(block.size):
             pairs.append((a[block.a + k], b[block.b + k]))
             used_a.add(block.a + k)
@@ -101,5 +98,22 @@ def _common(
     return pairs, [r for i, r in enumerate(a) if i not in used_a], [r for i, r in enumerate(b) if i not in used_b]
 
 
-def _stateless(text: str) -> str:
-    return " ".join(_STATE_TESTS.sub(" ", text).split())
+def _stateless(rule: Rule) -> Hashable:
+    """What a rule asks for and does, its tests of state and TCP flags aside."""
+    kept = tuple(item for m in rule.matches for item in _items(m.condition) if not _tests_state_or_flags(item))
+    return kept, tuple(m.consumer for m in rule.matches), rule.effects, rule.verdict
+
+
+def _items(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, And):
+        for item in condition.items:
+            yield from _items(item)
+    else:
+        yield condition
+
+
+def _tests_state_or_flags(condition: Condition) -> bool:
+    return all(
+        isinstance(test, States) or (isinstance(test, Masked | Values) and test.field is Field.TCP_FLAGS)
+        for test in tests(condition)
+    )

@@ -4,7 +4,7 @@ Each check below is one numbered point of that section and yields differences; e
 the reference interpreter has followed through both rulesets.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ruleaudit.analysis import answers, consumers, elsewhere, fragments, untracking
 from ruleaudit.analysis.alignment import Alignment
@@ -42,6 +42,20 @@ def compare(old: Ruleset, new: Ruleset) -> Comparison:
         reason = "the sets of packets that differ do not fit into memory"
         return Comparison(old, new, (), undecided=(Undecided(None, reason),))
     return found
+
+
+def in_all(comparisons: Sequence[Comparison]) -> Comparison:
+    """What a change does in every address family that both texts speak of."""
+    if len(comparisons) == 1:
+        return comparisons[0]
+    used = {key for c in comparisons for key, _ in c.assumptions}
+    return Comparison(
+        comparisons[0].old,
+        comparisons[0].new,
+        tuple(d for c in comparisons for d in c.differences),
+        tuple((key, text) for key, text in ASSUMPTIONS.items() if key in used),
+        tuple(u for c in comparisons for u in c.undecided),
+    )
 
 
 def compare_in(

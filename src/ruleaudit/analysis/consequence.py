@@ -146,7 +146,7 @@ class Consequences:
                 following = self._either(space.block(rule, frame, self.view), refused, following)
                 continue
             number = numbers[rule]
-            hit = space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
+            hit = space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
             match rule.verdict:
                 case Continue():
                     target = following
@@ -211,10 +211,10 @@ class Consequences:
                 alive = alive & ~space.block(rule, frame, self.view)
                 continue
             number = numbers[rule]
-            hit = alive & space.cached(rule.text, rule.condition, frame, self.view, number, rule.understood)
+            hit = alive & space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
             if rule in self.interest:
                 loose = all_of(m.condition for m in rule.matches if not mentions_state(m.condition))
-                key = f"{rule.text}\0stateless"
+                key = (*rule.key, "stateless")
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
                 differs, accept, touches = self.fates[(*stack, number)]
                 others = wide & self._instead(rule, frame) if rule in self.instead else hit

@@ -96,7 +96,7 @@ class Pair:
         if changed.other or self.old.active != self.new.active:
             return space.all
         out = space.none
-        for rule in {r.text: r for r in (*changed.removed, *changed.added)}.values():
+        for rule in {r.key: r for r in (*changed.removed, *changed.added)}.values():
             out = out | self.reach(rule)
             if out == space.all:
                 break

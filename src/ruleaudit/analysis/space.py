@@ -285,7 +285,7 @@ class Space:
 
     def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
         """The packets that some rule of a block matches."""
-        key = (block.texts, frame.reverse, frame.request, frame.absent)
+        key = (block.key, frame.reverse, frame.request, frame.absent)
         found = self._static.get(key)
         if found is None:
             lists: dict[Field, list[tuple[int, int]]] = {}
@@ -309,14 +309,14 @@ class Space:
         return out
 
     def cached(
-        self, text: str, condition: Condition, frame: Frame, view: View, identity: int, understood: bool
+        self, name: Hashable, condition: Condition, frame: Frame, view: View, identity: int, understood: bool
     ) -> PacketSet:
-        """`condition`, remembered under its text when nothing in it depends on the view."""
+        """`condition`, remembered under a name when nothing in it depends on the view."""
         needs = _needs(condition)
         if needs & DYNAMIC:
             return self.condition(condition, frame, view, identity, understood)
         key = (
-            text,
+            name,
             (frame.reverse, frame.request),
             frame.absent if needs & BY_HOOK else None,
             frame.role if needs & BY_ROLE else None,
@@ -334,10 +334,10 @@ class _Conditional(Protocol):
 
 
 class Refusals(Protocol):
-    """Rules taken together: their texts as a key, and the rules."""
+    """Rules taken together: one key for all of them, and the rules."""
 
     @property
-    def texts(self) -> Hashable: ...
+    def key(self) -> Hashable: ...
     @property
     def rules(self) -> Sequence[_Conditional]: ...
 

@@ -22,6 +22,7 @@ from ruleaudit.model.fields import TCP, Field, State, TcpFlag
 from ruleaudit.model.ruleset import Chain, EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, RuleClass, Tracking
+from ruleaudit.source import Span
 
 #: chains that others are known to call or to fill: without a caller in this file they are not dead
 OUTSIDE_CHAINS = (
@@ -58,6 +59,21 @@ def judge_in(space: Space, ruleset: Ruleset) -> Tracking:
     """`judge` in a given space."""
     judgements = list(_Judge(space, ruleset).all())
     return Tracking(ruleset, tuple(sorted(judgements, key=lambda j: j.rule.line)))
+
+
+#: the class of a rule is the strongest that it has in any family, or in any part
+STRENGTH = (RuleClass.REQUIRED, RuleClass.REPLACEABLE, RuleClass.REDUNDANT, RuleClass.DEAD)
+
+
+def together(found: Sequence[Tracking]) -> Tracking:
+    """One judgement for each rule of the text, out of those for every address family and part of a verdict map."""
+    strongest: dict[Span, Judgement] = {}
+    for judgement in (j for tracking in found for j in tracking.judgements):
+        known = strongest.setdefault(judgement.rule.span, judgement)
+        if STRENGTH.index(judgement.kind) < STRENGTH.index(known.kind):
+            strongest[judgement.rule.span] = judgement
+    judgements = sorted(strongest.values(), key=lambda j: (j.rule.line, j.rule.span))
+    return Tracking(found[0].ruleset, tuple(judgements))
 
 
 class _Judge:

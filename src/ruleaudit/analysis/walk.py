@@ -66,26 +66,26 @@ class Block:
     (blocklists).
     """
 
-    __slots__ = ("rules", "texts", "verdict")
+    __slots__ = ("key", "rules", "verdict")
 
     def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
         self.rules, self.verdict = rules, verdict
-        self.texts = Texts(tuple(r.text for r in rules))
+        self.key = Keys(tuple(r.key for r in rules))
 
 
-class Texts:
-    """The texts of a block as a key: the hash is computed once."""
+class Keys:
+    """The keys of the rules of a block as one key: the hash is computed once."""
 
-    __slots__ = ("_hash", "texts")
+    __slots__ = ("_hash", "keys")
 
-    def __init__(self, texts: tuple[str, ...]) -> None:
-        self.texts, self._hash = texts, hash(texts)
+    def __init__(self, keys: tuple[tuple[str, str], ...]) -> None:
+        self.keys, self._hash = keys, hash(keys)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Texts) and self._hash == other._hash and self.texts == other.texts
+        return isinstance(other, Keys) and self._hash == other._hash and self.keys == other.keys
 
 
 @lru_cache(maxsize=4096)
@@ -301,7 +301,7 @@ class Walk:
             if version != self._version:
                 view, version = self.view(), self._version
             number = numbers[rule]
-            hit = alive & cached(rule.text, rule.condition, self._frame, view, number, rule.understood)
+            hit = alive & cached(rule.key, rule.condition, self._frame, view, number, rule.understood)
             if any(m.memory or m.consumer or m.writes for m in rule.matches):
                 self._evaluate(rule, number, alive, view)
             if is_empty(hit):

@@ -160,6 +160,12 @@ class Rule:
     verdict: Verdict
     consumers: tuple[Consumer, ...] = ()
     understood: bool = True
+    variant: str = ""  #: what else tells it from rules of the same text: the part of a verdict map, what sets hold
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Rules with the same key mean the same."""
+        return self.text, self.variant
 
     @cached_property
     def condition(self) -> Condition:

@@ -16,6 +16,7 @@ from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow
+from ruleaudit.rewrite.narrowing import Narrowing, narrowing
 
 Interval = tuple[int, int]
 
@@ -35,17 +36,13 @@ _INSIDE = ("br", "docker", "virbr", "lxc", "lxd", "vmbr", "lan", "veth", "vnet",
 
 @dataclass(frozen=True)
 class Candidate:
-    """A flow with what a rewrite needs of it: its connections, and the words that narrow it.
-
-    source, target: the address options of its rule (`-s 10.0.0.0/8`, `-m set --match-set wl src`), `` when open to all.
-    """
+    """A flow with what a rewrite needs of it: its connections, and the words of its rule that narrow it."""
 
     flow: Flow
     kind: Kind
     protocol: str
     ports: tuple[Interval, ...]
-    source: tuple[tuple[str, ...], ...]
-    target: tuple[tuple[str, ...], ...]
+    narrowed: Narrowing
     rule: Rule | None
     connections: PacketSet
     reason: str  #: why the default leaves it tracked; empty if it leaves
@@ -96,7 +93,7 @@ def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
 def named(pair: Pair, kind: Kind, protocol: str, port: int, rule: Rule | None, connections: PacketSet) -> Candidate:
     """A flow that only an option names: accepted by a policy, or by a rule without ports."""
     flow = Flow(kind.name, protocol, (str(port),), (), (), rule)
-    return Candidate(flow, kind, protocol, ((port, port),), (), (), rule, connections, "")
+    return Candidate(flow, kind, protocol, ((port, port),), Narrowing(), rule, connections, "")
 
 
 def _candidate(
@@ -108,63 +105,14 @@ def _candidate(
     openings: PacketSet,
     packets: PacketSet,
 ) -> Candidate:
-    source, target = _words(rule)
+    narrowed = narrowing(rule)
+    source = narrowed.source
     interfaces = tuple(dict.fromkeys(_interfaces(rule)))
-    addresses = tuple(_plain(words) for words in (source if kind.name == "in" else (*source, *target)))
+    addresses = tuple(narrowed.plain(words) for words in (source if kind.name == "in" else (*source, *narrowed.target)))
     texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
     flow = Flow(kind.name, protocol, texts, addresses, interfaces, rule)
     reason = _left_alone(pair, kind, protocol, ports, source, interfaces, openings)
-    return Candidate(flow, kind, protocol, ports, source, target, rule, openings, reason)
-
-
-def _words(rule: Rule) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """The rule's own address tests as option words, by side."""
-    words = rule.text.split()
-    source: list[tuple[str, ...]] = []
-    target: list[tuple[str, ...]] = []
-    index = 0
-    while index < len(words):
-        negated = words[index] == "!"
-        here = index + negated
-        word = words[here] if here < len(words) else ""
-        old_style = here + 1 < len(words) and words[here + 1] == "!"
-        value = here + 1 + old_style
-        sign = ("!",) if negated or old_style else ()
-        if word in ("-s", "--source", "--src", "-d", "--destination", "--dst") and value < len(words):
-            side = source if word in ("-s", "--source", "--src") else target
-            side.append((*sign, "-s" if side is source else "-d", words[value]))
-            index = value
-        elif word in ("--src-range", "--dst-range") and value < len(words):
-            side = source if word == "--src-range" else target
-            side.append(("-m", "iprange", *sign, word, words[value]))
-            index = value
-        elif word == "--match-set" and value + 1 < len(words) and words[value + 1] in ("src", "dst"):
-            side = source if words[value + 1] == "src" else target
-            side.append(("-m", "set", *sign, word, words[value], words[value + 1]))
-            index = value + 1
-        index += 1
-    return tuple(source), tuple(target)
-
-
-def _plain(words: tuple[str, ...]) -> str:
-    """An address test as people say it: `10.0.0.0/8`, `! 192.0.2.1`, `set wl`."""
-    sign = "! " if "!" in words else ""
-    if "--match-set" in words:
-        return f"{sign}set {words[words.index('--match-set') + 1]}"
-    return sign + words[-1]
-
-
-def mirrored(words: tuple[str, ...]) -> str:
-    """The same address test for packets of the opposite direction."""
-    other = {
-        "-s": "-d",
-        "-d": "-s",
-        "src": "dst",
-        "dst": "src",
-        "--src-range": "--dst-range",
-        "--dst-range": "--src-range",
-    }
-    return " ".join(other.get(word, word) for word in words)
+    return Candidate(flow, kind, protocol, ports, narrowed, rule, openings, reason)
 
 
 def _interfaces(rule: Rule) -> Iterator[str]:

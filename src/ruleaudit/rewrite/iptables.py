@@ -1,10 +1,13 @@
 """Edits of an iptables-save file: the smallest text, in the author's own style (design section 6, point 7)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ruleaudit.model.fields import Family
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Change
+from ruleaudit.rewrite.bundle import Group
+from ruleaudit.rewrite.flows import Candidate
 from ruleaudit.source import Edit, Span
 from ruleaudit.syntax.iptables import Document, RuleLine
 
@@ -27,19 +30,6 @@ class Editor:
         self.old_state = "--state" in words and "--ctstate" not in words
         self.notrack = "NOTRACK" if "NOTRACK" in words and "CT" not in words else "CT --notrack"
         self._extended: set[int] = set()
-
-    # -- words -------------------------------------------------------------------------------------
-
-    def state(self, states: str) -> str:
-        """A state test as this file writes it."""
-        return f"-m state --state {states}" if self.old_state else f"-m conntrack --ctstate {states}"
-
-    def icmp(self, kind: int, code: int | None = None) -> str:
-        """A match on an ICMP type of this family."""
-        what = str(kind) if code is None else f"{kind}/{code}"
-        if self.family is Family.IPV4:
-            return f"-p icmp -m icmp --icmp-type {what}"
-        return f"-p ipv6-icmp -m icmp6 --icmpv6-type {what}"
 
     # -- changes -----------------------------------------------------------------------------------
 
@@ -68,13 +58,36 @@ class Editor:
                 return True
         return False
 
-    def before(self, rule: Rule, text: str, topic: str, reason: str) -> None:
-        """Insert a rule before another one, in the same chain."""
+    def accept_untracked(
+        self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str, *, reply: bool, not_syn: bool
+    ) -> None:
+        """Before a rule, accept what is untracked of some flows, or of their replies; of TCP, without the openings."""
+        state = "-m state --state UNTRACKED" if self.old_state else "-m conntrack --ctstate UNTRACKED"
+        for text in _matches(flows, reply=reply, flags="! --syn" if not_syn else ""):
+            self._before(place, f"{text} {state} -j ACCEPT", topic, reason)
+
+    def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None:
+        """Before a rule, accept the resets that answer some flows."""
+        for text in _matches(flows, reply=True, flags="--tcp-flags RST RST"):
+            self._before(place, f"{text} -j ACCEPT", topic, reason)
+
+    def accept_errors(self, place: Rule, kind: int, code: int | None, topic: str, reason: str) -> None:
+        """Before a rule, accept an ICMP type of this family."""
+        what = str(kind) if code is None else f"{kind}/{code}"
+        match = (
+            f"-p icmp -m icmp --icmp-type {what}"
+            if self.family is Family.IPV4
+            else f"-p ipv6-icmp -m icmp6 --icmpv6-type {what}"
+        )
+        self._before(place, f"{match} -j ACCEPT", topic, reason)
+
+    def _before(self, rule: Rule, text: str, topic: str, reason: str) -> None:
         line = self._line(rule)
         self._insert(line.span.start if line else rule.span.start, rule.chain, text, topic, reason)
 
-    def raw(self, rules: list[tuple[str, str]], topic: str, reason: str) -> None:
-        """Put rules first into raw chains; a missing raw table is added behind the last table."""
+    def leave_untracked(self, groups: Sequence[Group], topic: str, reason: str) -> None:
+        """Put the notrack rules of both directions first into raw; a missing raw table is added behind the last one."""
+        rules = [rule for group in groups for rule in self._notracks(group)]
         section = next((t for t in self.document.sections if t.table.name == "raw"), None)
         if section is None:
             # tables are committed one by one: the accepts come first, then what makes them necessary
@@ -92,6 +105,16 @@ class Editor:
             at = first.span.start if first else section.rules[0].span.start if section.rules else last.span.end
             self._insert(at, chain, text, topic, reason)
 
+    def _notracks(self, group: Group) -> list[tuple[str, str]]:
+        """The chains of table raw, and the rule for each."""
+        there = _matches(group.flows, local=group.local, inbound=group.inbound)
+        back = _matches(group.flows, reply=True, local=group.local, unicast=group.unicast, inbound=group.inbound)
+        chain, side = ("OUTPUT", "! -o lo") if group.inbound else ("PREROUTING", "! -i lo")
+        return [
+            *(("PREROUTING", f"! -i lo {text} -j {self.notrack}") for text in there),
+            *((chain, f"{side} {text} -j {self.notrack}") for text in back),
+        ]
+
     def _insert(self, at: int, chain: str, text: str, topic: str, reason: str) -> None:
         zero = "[0:0] " if self.counters else ""
         new = f"{zero}-A {chain} {text}{self.end}"
@@ -101,3 +124,51 @@ class Editor:
 
     def _line(self, rule: Rule) -> RuleLine | None:
         return self.document.rule_line_at(rule.span.start)
+
+
+def _matches(
+    flows: Sequence[Candidate],
+    *,
+    reply: bool = False,
+    local: bool = False,
+    unicast: bool = False,
+    inbound: bool = True,
+    flags: str = "",
+) -> list[str]:
+    """The match words for flows that differ in their ports only; several rules when multiport is full."""
+    if not flows:
+        return []
+    protocol = flows[0].protocol
+    sides = flows[0].narrowed.texts(reply=reply)
+    plain = [w for w in sides if not w.startswith("-m")]
+    extra = [w for w in sides if w.startswith("-m")]
+    kinds = [f"--{'src' if reply else 'dst'}-type LOCAL" if inbound else "! --dst-type LOCAL"] if local else []
+    kinds += ["--dst-type UNICAST"] if unicast else []
+    if kinds:
+        extra.append(" ".join(["-m addrtype", *kinds]))
+    side = "s" if reply else "d"
+    out: list[str] = []
+    for ports in _port_groups(sorted({p for f in flows for p in f.ports})):
+        texts = [str(low) if low == high else f"{low}:{high}" for low, high in ports]
+        if len(texts) == 1:
+            match = [f"-m {protocol} --{side}port {texts[0]}"]
+        else:
+            match = [f"-m multiport --{side}ports {','.join(texts)}"]
+        if flags and protocol == "tcp":
+            match += ["-m tcp", flags] if len(texts) > 1 else [flags]
+        out.append(" ".join([*plain, f"-p {protocol}", *extra, *match]))
+    return out
+
+
+def _port_groups(ports: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Ports by at most 15 places, a range counting two (iptables-extensions(8), multiport)."""
+    groups: list[list[tuple[int, int]]] = [[]]
+    room = 15
+    for low, high in ports:
+        need = 1 if low == high else 2
+        if need > room:
+            groups.append([])
+            room = 15
+        groups[-1].append((low, high))
+        room -= need
+    return groups

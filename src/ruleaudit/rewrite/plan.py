@@ -6,17 +6,21 @@ that is missing. What no edit cures is refused with the packet that shows why. N
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
 
 from ruleaudit.analysis.alignment import align
 from ruleaudit.analysis.compare import compare_in
 from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import FixClass
+from ruleaudit.model.condition import And, States
+from ruleaudit.model.fields import State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
-from ruleaudit.results import Comparison, Difference, DifferenceKind, Refused
-from ruleaudit.rewrite.flows import Candidate, mirrored
-from ruleaudit.rewrite.iptables import Editor
-from ruleaudit.source import apply
-from ruleaudit.syntax.iptables import Document
+from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
+from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
+from ruleaudit.rewrite.flows import Candidate
+from ruleaudit.source import Span, apply
 
 #: from strict to loose; a plan takes the loosest of its differences
 STRICTNESS = (
@@ -28,28 +32,31 @@ STRICTNESS = (
 )
 ROUNDS = 12
 
-#: reads a text again: the rewritten ruleset, or None when it does not read without an error
-Reader = Callable[[str], Ruleset | None]
+#: reads a text again: the rewritten ruleset of each family, or None when it does not read without an error
+Reader = Callable[[str], tuple[Ruleset, ...] | None]
 
 
-@dataclass
-class _Bundle:
-    """What is done for one flow; each round of mending moves one of these on."""
+class Editor(Protocol):
+    """What a plan asks of a language; each edit says its topic and the reason for it."""
 
-    flow: Candidate
-    accept: str = ""  #: how untracked openings are accepted: not at all, own, new, twin
-    later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
-    reply_at: Rule | None = None  #: an accept for the replies stands before this rule
-    local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
-    unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
-    resets: set[Rule] = field(default_factory=set)
-    stuck: Difference | None = None
-    stuck_at: Rule | None = None  #: the rule of the original that is in the way
+    changes: list[Change]
 
-    @property
-    def is_hopeless(self) -> bool:
-        """A rule forbids this very flow, whatever happens to the others."""
-        return self.stuck is not None and self.stuck.forbidding is not None and self.stuck.path in ("in", "out")
+    def leave_untracked(self, groups: Sequence[Group], topic: str, reason: str) -> None: ...
+    def untracked_too(self, rule: Rule, topic: str, reason: str) -> bool: ...
+    def syn_only(self, rule: Rule, topic: str, reason: str) -> bool: ...
+    def accept_untracked(
+        self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str, *, reply: bool, not_syn: bool
+    ) -> None: ...
+    def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None: ...
+    def accept_errors(self, place: Rule, kind: int, code: int | None, topic: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rules of one address family in a space of their own."""
+
+    ruleset: Ruleset
+    space: Space
 
 
 @dataclass(frozen=True)
@@ -58,19 +65,23 @@ class Proved:
 
     editor: Editor
     text: str
-    comparison: Comparison
+    comparisons: tuple[Comparison, ...]
     kind: FixClass
     flows: tuple[Candidate, ...]
 
 
 @dataclass
 class Planner:
-    """Makes and proves rewrites of one ruleset."""
+    """Makes and proves rewrites of one text, for each address family that it speaks of.
 
-    document: Document
-    ruleset: Ruleset
-    space: Space
+    read    reads a text again: a ruleset for each side, or None when it does not read without an error
+    edit    a new editor of the text
+    """
+
+    text: str
+    sides: tuple[Side, ...]
     read: Reader
+    edit: Callable[[], Editor]
     allowed: frozenset[FixClass]
 
     def prove(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[Refused]]:
@@ -81,11 +92,11 @@ class Planner:
         if proved is not None:
             return proved, []
         if len(flows) == 1:
-            return None, [refusal(bundles[0])]
+            return None, [bundles[0].refusal]
         hopeless = [b for b in bundles if b.is_hopeless]
         if hopeless:
             again, refused = self.prove([b.flow for b in bundles if not b.is_hopeless])
-            return again, [refusal(b) for b in hopeless] + refused
+            return again, [b.refusal for b in hopeless] + refused
         stuck = [b.flow for b in bundles if b.stuck is not None]
         rest = [b.flow for b in bundles if b.stuck is None]
         if not stuck or not rest:
@@ -102,98 +113,95 @@ class Planner:
             refused += [Refused(f.flow, f.rule, reason, None) for f in second.flows]
         return together or first, refused
 
-    def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[_Bundle]]:
-        bundles = [_Bundle(flow) for flow in flows]
-        mends = _Mends(bundles)
+    def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[Bundle]]:
+        bundles = [Bundle(flow) for flow in flows]
+        mends = _Mends(bundles, self.same)
         for _ in range(ROUNDS):
-            editor = self._edit(bundles, mends)
-            text = apply(self.document.source.text, [c.edit for c in editor.changes])
-            new = self.read(text)
-            if new is None:
+            editor = self._edited(bundles, mends)
+            text = apply(self.text, [c.edit for c in editor.changes])
+            rulesets = self.read(text)
+            if rulesets is None:
                 return None, bundles
-            alignment = align(self.ruleset, new)
-            comparison = compare_in(self.space, self.ruleset, new, alignment, only_worst=True)
-            mends.ancestors = alignment.ancestors
-            wrong = [d for d in comparison.differences if d.loosens not in self.allowed]
-            if not wrong and not comparison.undecided:
-                if not any(d.kind is DifferenceKind.UNTRACKED for d in comparison.differences):
+            comparisons = []
+            for side, new in zip(self.sides, rulesets, strict=True):
+                alignment = align(side.ruleset, new)
+                mends.ancestors |= alignment.ancestors
+                comparisons.append(compare_in(side.space, side.ruleset, new, alignment, only_worst=True))
+            differences = [d for c in comparisons for d in c.differences]
+            wrong = [d for d in differences if d.loosens not in self.allowed]
+            if not wrong and not any(c.undecided for c in comparisons):
+                if not any(d.kind is DifferenceKind.UNTRACKED for d in differences):
                     return None, bundles  # right, and of no use
-                kinds = [d.loosens or FixClass.RELAXING for d in comparison.differences]
+                kinds = [d.loosens or FixClass.RELAXING for d in differences]
                 # what was proved with the contents of sets holds while they stay
-                kinds += [FixClass.ASSUMING] if self.ruleset.known_sets else []
+                kinds += [FixClass.ASSUMING for side in self.sides if side.ruleset.known_sets]
                 kind = max(kinds, key=STRICTNESS.index)
-                return Proved(editor, text, comparison, kind, tuple(flows)), bundles
+                return Proved(editor, text, tuple(comparisons), kind, tuple(flows)), bundles
             if not wrong or not mends.mend(wrong):
                 return None, bundles
         return None, bundles
 
+    @cached_property
+    def same(self) -> Mapping[Rule, Rule]:
+        """One rule for all that were read from the same text: by the families, or by the parts of a verdict map."""
+        first: dict[Span, Rule] = {}
+        return {r: first.setdefault(r.span, r) for side in self.sides for r in side.ruleset.rules()}
+
     # -- edits -------------------------------------------------------------------------------------
 
-    def _edit(self, bundles: Iterable[_Bundle], mends: "_Mends") -> Editor:
-        editor = Editor(self.document, self.ruleset.family)
-        groups = _grouped(bundles)
-        raw: list[tuple[str, str]] = []
+    def _edited(self, bundles: Iterable[Bundle], mends: "_Mends") -> Editor:
+        editor = self.edit()
+        groups = grouped(bundles)
+        editor.leave_untracked(groups, "PREROUTING + OUTPUT", "both directions; one alone saves nothing (RA201)")
         for group in groups:
-            raw += _raw_rules(group, editor)
-        editor.raw(raw, "PREROUTING + OUTPUT", "both directions; one alone saves nothing (RA201)")
-        for group in groups:
-            self._accepts(group, editor)
+            self._accepts(group.bundles, editor)
         mends.write(editor)
         return editor
 
-    def _accepts(self, group: list[_Bundle], editor: Editor) -> None:
-        ways: dict[tuple[str, Rule | None], list[_Bundle]] = {}
+    def _accepts(self, group: Sequence[Bundle], editor: Editor) -> None:
+        beside: list[tuple[Rule | None, Bundle]] = []
         for bundle in group:
-            if bundle.accept:
-                ways.setdefault((bundle.accept, bundle.flow.rule), []).append(bundle)
-        merged: dict[Rule, list[_Bundle]] = {}
-        for (way, rule), members in ways.items():
-            if rule is None:
+            rule = bundle.flow.rule
+            if rule is None or not bundle.accept:
                 continue
-            why = "untracked packets are never NEW; without it, these connections would be refused (RA202)"
-            if way == "own":
+            if bundle.accept in ("own", "twin"):
+                why = "untracked packets are never NEW; without it, these connections would be refused (RA202)"
                 editor.untracked_too(rule, "UNTRACKED added", why)
-            elif way == "twin":
-                editor.untracked_too(rule, "UNTRACKED added", why)
+            if bundle.accept == "twin":
                 editor.syn_only(rule, "--syn", "the limit counts connections, as it did: opening packets only")
-                merged.setdefault(self._place(rule), []).extend(members)
-            else:
-                merged.setdefault(self._place(rule), []).extend(members)
-        for place, members in merged.items():
-            why = "accepts exactly the traffic that is no longer tracked"
-            twins, others = ([b for b in members if (b.accept == "twin") is twin] for twin in (True, False))
-            self._accept(editor, place, twins, "UNTRACKED accept", why, flags="! --syn ")
-            self._accept(editor, place, others, "UNTRACKED accept", why)
-        for place, members in _by_place((b.later_at, b) for b in group).items():
-            why = "later packets were ESTABLISHED and met no other rule"
-            self._accept(editor, place, members, "! --syn accept", why, flags="! --syn ")
-        for place, members in _by_place((b.reply_at, b) for b in group).items():
-            why = "the replies were ESTABLISHED; untracked ones need a rule"
-            self._accept(editor, place, members, "reply accept", why, flags="! --syn ", reply=True)
-
-    def _accept(
-        self, editor: Editor, place: Rule, members: list[_Bundle], topic: str, why: str, *, flags: str = "",
-        reply: bool = False,
-    ) -> None:  # fmt: skip
-        for text in _matches([b.flow for b in members], reply=reply, narrow=False, flags=flags):
-            editor.before(place, f"{text} {editor.state('UNTRACKED')} -j ACCEPT", topic, why)
+            if bundle.accept in ("new", "twin"):
+                beside.append((self._place(rule), bundle))
+        why = "accepts exactly the traffic that is no longer tracked"
+        for place, members in by_place(beside).items():
+            for twin in (True, False):
+                flows = [b.flow for b in members if (b.accept == "twin") is twin]
+                editor.accept_untracked(place, flows, "UNTRACKED accept", why, reply=False, not_syn=twin)
+        why = "later packets were ESTABLISHED and met no other rule"
+        for place, members in by_place((b.later_at, b) for b in group).items():
+            flows = [b.flow for b in members]
+            editor.accept_untracked(place, flows, "! --syn accept", why, reply=False, not_syn=True)
+        why = "the replies were ESTABLISHED; untracked ones need a rule"
+        for place, members in by_place((b.reply_at, b) for b in group).items():
+            flows = [b.flow for b in members]
+            editor.accept_untracked(place, flows, "reply accept", why, reply=True, not_syn=True)
 
     def _place(self, rule: Rule) -> Rule:
         """Where a new accept beside a rule has to stand: before the outermost jump with a state test that leads
         to it.
         """
-        table = self.ruleset.tables[rule.table]
         place, chain, seen = rule, rule.chain, {rule.chain}
         while True:
-            callers = [
-                r
-                for c in table.chains.values()
+            callers = {
+                self.same[r]
+                for side in self.sides
+                if rule.table in side.ruleset.tables
+                for c in side.ruleset.tables[rule.table].chains.values()
                 for r in c.rules
                 if isinstance(r.verdict, Jump | Goto) and r.verdict.chain == chain and c.name not in seen
-            ]
+            }
             if len(callers) != 1:
                 return place
-            caller = callers[0]
+            caller = callers.pop()
             if _tests_state(caller):
                 place = caller
             chain = caller.chain
@@ -204,18 +212,23 @@ class Planner:
 class _Mends:
     """What the differences of a comparison ask for beyond the accepts of the flows themselves."""
 
-    bundles: list[_Bundle]
+    bundles: list[Bundle]
+    same: Mapping[Rule, Rule]
     #: ICMP type and code of each accept, by its place and path
     errors: dict[tuple[Rule, str, int], tuple[int, int | None]] = field(default_factory=dict)
     refusing: set[Rule] = field(default_factory=set)  #: rules that have to refuse UNTRACKED too
-    moved: list[_Bundle] = field(default_factory=list)  #: by this round, as are
+    moved: list[Bundle] = field(default_factory=list)  #: by this round, as are
     fresh: set[tuple[Rule, str, int]] = field(default_factory=set)  #: these errors
-    ancestors: Mapping[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
+    ancestors: dict[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
 
     def _place(self, difference: Difference) -> Rule | None:
         """Where an accept has to stand: before what refuses now, or, where a policy does, before what accepted."""
         refusing = self.ancestors.get(difference.new.rule) if difference.new.rule else None
-        return refusing or difference.old.rule
+        return self.same[refusing] if refusing else self._accepting(difference)
+
+    def _accepting(self, difference: Difference) -> Rule | None:
+        """The rule of the original that decided."""
+        return self.same[difference.old.rule] if difference.old.rule else None
 
     def mend(self, wrong: Sequence[Difference]) -> bool:
         """Move the plan on; False when some difference has no cure (its flow is marked as stuck)."""
@@ -235,8 +248,8 @@ class _Mends:
                         bundle.stuck, bundle.stuck_at = difference, difference.forbidding or self._place(difference)
         return cured
 
-    def _concerned(self, difference: Difference) -> list[_Bundle]:
-        found = [b for b in self.bundles if _meets(b.flow, difference)]
+    def _concerned(self, difference: Difference) -> list[Bundle]:
+        found = [b for b in self.bundles if b.concerns(difference)]
         # a narrowed flow has nothing to do with what happens to other hosts' packets, nor the reverse
         own = "forward" if difference.path == "forward" else "in"
         to_blame = [b for b in found if b.flow.kind.name == own or not b.local]
@@ -251,9 +264,10 @@ class _Mends:
             case DifferenceKind.REFUSAL | DifferenceKind.OPENS | DifferenceKind.EFFECT if (
                 difference.role == "opening" and difference.old.rule and _tests_new(difference.old.rule)
             ):
-                if difference.old.rule in self.refusing:
+                refusing = self.same[difference.old.rule]
+                if refusing in self.refusing:
                     return False
-                self.refusing.add(difference.old.rule)
+                self.refusing.add(refusing)
                 return True
             case DifferenceKind.HALF_TRACKED | DifferenceKind.BREAKS | DifferenceKind.OPENS | DifferenceKind.STRAY:
                 return self._flow(difference)
@@ -272,7 +286,7 @@ class _Mends:
             self.moved.append(bundle)
         return bool(concerned)
 
-    def _advance(self, bundle: _Bundle, difference: Difference) -> bool:
+    def _advance(self, bundle: Bundle, difference: Difference) -> bool:
         inbound = bundle.flow.kind.name == "in"
         if difference.forbidding is not None:
             # the rule may only concern packets to other hosts
@@ -294,14 +308,14 @@ class _Mends:
         if difference.role == "reply" and difference.path != ("in" if inbound else ""):
             if bundle.reply_at is not None or difference.old.rule is None:
                 return False
-            bundle.reply_at = difference.old.rule
+            bundle.reply_at = self._accepting(difference)
             return True
         if bundle.flow.rule is None:
             return False
         settled = bundle.accept or not _tests_new(bundle.flow.rule)
         later = difference.role == "later" and bundle.flow.protocol == "tcp" and bundle.later_at is None
         if later and settled and difference.old.rule is not None:
-            bundle.later_at = difference.old.rule
+            bundle.later_at = self._accepting(difference)
             return True
         ways: list[str]
         if any(m.memory for m in bundle.flow.rule.matches):
@@ -355,136 +369,25 @@ class _Mends:
         for rule in self.refusing:
             editor.untracked_too(rule, "UNTRACKED refused too", "what was refused as NEW stays refused")
         for (place, path, _), (kind, code) in sorted(self.errors.items(), key=lambda item: item[1][0]):
-            text = f"{editor.icmp(kind, code if path == 'out' else None)} -j ACCEPT"
             why = (
                 "errors that this host sends about untracked flows count as INVALID"
                 if path == "out"
                 else "else path-MTU messages about untracked flows count as INVALID and are refused (RA203)"
             )
-            editor.before(place, text, f"icmp {kind}", why)
-        resets = _by_place((place, bundle) for bundle in self.bundles for place in bundle.resets)
-        for place, members in resets.items():
-            for text in _matches([b.flow for b in members], reply=True, narrow=False, flags="--tcp-flags RST RST "):
-                editor.before(
-                    place, f"{text} -j ACCEPT", "RST accept", "the RST of a REJECT is INVALID about untracked flows"
-                )
-
-
-def _by_place(places: Iterable[tuple[Rule | None, _Bundle]]) -> dict[Rule, list[_Bundle]]:
-    found: dict[Rule, list[_Bundle]] = {}
-    for place, bundle in places:
-        if place is not None:
-            found.setdefault(place, []).append(bundle)
-    return found
-
-
-def refusal(bundle: _Bundle) -> Refused:
-    """Why a flow may not leave."""
-    flow, difference = bundle.flow.flow, bundle.stuck
-    if difference is None:
-        return Refused(flow, bundle.flow.rule, "no rewrite of it could be proved", None)
-    return Refused(flow, bundle.stuck_at or bundle.flow.rule, difference.description, difference.witness)
-
-
-def _meets(flow: Candidate, difference: Difference) -> bool:
-    """The packets of a difference have a port of the flow, on the side where the service is."""
-    leaving = difference.path in ("out", "local", "looped")
-    back = leaving or (difference.path == "forward" and difference.role == "reply")
-    for ports in difference.ports:
-        side = ports.source if back else ports.target
-        if difference.forbidding is not None and difference.role == "reply":
-            # a translated reply looks like a packet of the flow on the side where its ports are few
-            side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
-        if flow.protocol == ports.protocol and any(low <= b and a <= high for low, high in side for a, b in flow.ports):
-            return True
-    return False
-
-
-# -- the words of rules --------------------------------------------------------------------------------
-
-
-def _grouped(bundles: Iterable[_Bundle]) -> list[list[_Bundle]]:
-    """Flows whose raw rules differ in nothing but the ports, together."""
-    groups: dict[tuple[object, ...], list[_Bundle]] = {}
-    for b in bundles:
-        f = b.flow
-        key = (f.kind.name, f.protocol, f.source, f.target, b.local, b.unicast)
-        groups.setdefault(key, []).append(b)
-    return list(groups.values())
-
-
-def _raw_rules(group: list[_Bundle], editor: Editor) -> list[tuple[str, str]]:
-    first = group[0]
-    flows = [b.flow for b in group]
-    back = "OUTPUT" if first.flow.kind.name == "in" else "PREROUTING"
-    rules: list[tuple[str, str]] = []
-    inbound = first.flow.kind.name == "in"
-    for text in _matches(flows, reply=False, narrow=first.local, flags="", inbound=inbound):
-        rules.append(("PREROUTING", f"! -i lo {text} -j {editor.notrack}"))
-    for text in _matches(flows, reply=True, narrow=first.local, flags="", unicast=first.unicast, inbound=inbound):
-        side = "! -o lo" if back == "OUTPUT" else "! -i lo"
-        rules.append((back, f"{side} {text} -j {editor.notrack}"))
-    return rules
-
-
-def _matches(
-    flows: Sequence[Candidate], *, reply: bool, narrow: bool, flags: str, unicast: bool = False, inbound: bool = True
-) -> list[str]:
-    """The match words for flows that differ in their ports only; several rules when multiport is full."""
-    if not flows:
-        return []
-    first = flows[0]
-    words = [*first.source, *first.target]
-    sides = [mirrored(w) if reply else " ".join(w) for w in words]
-    plain = [w for w in sides if not w.startswith("-m")]
-    extra = [w for w in sides if w.startswith("-m")]
-    own = f"--{'src' if reply else 'dst'}-type LOCAL" if inbound else "! --dst-type LOCAL"
-    kinds = [own] if narrow else []
-    kinds += ["--dst-type UNICAST"] if unicast else []
-    if kinds:
-        extra.append(" ".join(["-m addrtype", *kinds]))
-    out: list[str] = []
-    for ports in _port_groups(sorted({p for f in flows for p in f.ports})):
-        texts = [str(low) if low == high else f"{low}:{high}" for low, high in ports]
-        if len(texts) == 1:
-            match = f"-m {first.protocol} --{'s' if reply else 'd'}port {texts[0]}"
-        else:
-            match = f"-m multiport --{'s' if reply else 'd'}ports {','.join(texts)}"
-        flag = (
-            f"-m tcp {flags}"
-            if flags and first.protocol == "tcp" and len(texts) > 1
-            else flags
-            if first.protocol == "tcp"
-            else ""
-        )
-        out.append(" ".join([*plain, f"-p {first.protocol}", *extra, match, *([flag.strip()] if flag else [])]))
-    return out
-
-
-def _port_groups(ports: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Ports by at most 15 places, a range counting two (iptables-extensions(8), multiport)."""
-    groups: list[list[tuple[int, int]]] = [[]]
-    room = 15
-    for low, high in ports:
-        need = 1 if low == high else 2
-        if need > room:
-            groups.append([])
-            room = 15
-        groups[-1].append((low, high))
-        room -= need
-    return groups
+            editor.accept_errors(place, kind, code if path == "out" else None, f"icmp {kind}", why)
+        why = "the RST of a REJECT is INVALID about untracked flows"
+        for place, members in by_place((place, b) for b in self.bundles for place in b.resets).items():
+            editor.accept_resets(place, [b.flow for b in members], "RST accept", why)
 
 
 def _tests_state(rule: Rule) -> bool:
-    return any("state" in m.name or m.name == "conntrack" for m in rule.matches)
+    return any(m.consumer is None and mentions_state(m.condition) for m in rule.matches)
 
 
 def _tests_new(rule: Rule) -> bool:
-    words = rule.text.split()
-    for index, word in enumerate(words[:-1]):
-        if word in ("--ctstate", "--state") and words[index - 1] != "!":
-            return "NEW" in words[index + 1].strip('"').upper().split(",")
-    return False
+    """The rule asks for NEW; `! --ctstate ESTABLISHED` does not."""
+    items = [m.condition.items if isinstance(m.condition, And) else (m.condition,) for m in rule.matches]
+    return any(isinstance(c, States) and State.NEW in c.states for some in items for c in some)
 
 
 def _icmp_type(packet: str) -> tuple[int, int | None]:

@@ -1,23 +1,24 @@
 """What to suggest for one ruleset: whether anything needs tracking, which flows leave, and what is kept and why."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.compare import in_all
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.tracking import judge_in
+from ruleaudit.analysis.tracking import judge_in, together
 from ruleaudit.analysis.walk import Identities, conntrack_users
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
-from ruleaudit.model.ruleset import Rule, Ruleset
+from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
 from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named
-from ruleaudit.rewrite.plan import Planner, Reader
-from ruleaudit.syntax.iptables import Document
+from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
+from ruleaudit.source import SourceFile
 
 _DEFAULT = frozenset({FixClass.EXACT, FixClass.SAME_CONNECTIONS, FixClass.ASSUMING})
 #: how many single flows are tried for the menu of options
@@ -37,15 +38,24 @@ class Options:
     menu: bool = True  #: try what each flow that stays could gain, for the offers
 
 
-def suggest(document: Document, ruleset: Ruleset, read: Reader, options: Options) -> Suggestion:
-    """The suggestion for a ruleset that was read without an error; `read` reads a rewritten text."""
-    found = with_room(
-        lambda room: _Suggester(document, ruleset, read, options, make_space((ruleset,), room)).answer(), ruleset.size
-    )
+def suggest(
+    source: SourceFile, rulesets: tuple[Ruleset, ...], read: Reader, edit: Callable[[], Editor], options: Options
+) -> Suggestion:
+    """The suggestion for a text that was read without an error: its rules for each address family.
+
+    `read` reads a rewritten text, `edit` makes an editor of the text.
+    """
+
+    def answer(room: int) -> Suggestion:
+        sides = tuple(Side(ruleset, make_space((ruleset,), room)) for ruleset in rulesets)
+        return _Suggester(source, sides, read, edit, options).answer()
+
+    found = with_room(answer, sum(ruleset.size for ruleset in rulesets))
     if found is not None:
         return found
     note = "the packets of this ruleset do not fit into memory: nothing can be proved, so nothing is suggested"
-    return Suggestion(document.source, ruleset, "nothing-to-free", None, Tracking(ruleset, ()), notes=(note,))
+    ruleset = rulesets[0]
+    return Suggestion(source, ruleset, "nothing-to-free", None, Tracking(ruleset, ()), notes=(note,))
 
 
 def intervals(texts: Iterable[str]) -> tuple[Interval, ...]:
@@ -64,33 +74,29 @@ def intervals(texts: Iterable[str]) -> tuple[Interval, ...]:
 
 @dataclass
 class _Suggester:
-    document: Document
-    ruleset: Ruleset
+    source: SourceFile
+    sides: tuple[Side, ...]
     read: Reader
+    edit: Callable[[], Editor]
     options: Options
-    space: Space
 
     def answer(self) -> Suggestion:
         wanted, excluded = intervals(self.options.ports), intervals(self.options.exclude)
-        tracking = judge_in(self.space, self.ruleset)
-        base = Suggestion(
-            self.document.source, self.ruleset, "nothing-to-free", None, tracking, notes=self.ruleset.notes
-        )
-        if not conntrack_users(self.ruleset) or not tracking.required:
+        ruleset = self.sides[0].ruleset
+        tracking = together([judge_in(side.space, side.ruleset) for side in self.sides])
+        base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
+        if not any(conntrack_users(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
-        numbers = Identities.of(self.ruleset)
-        whole = Pair(self.space, self.ruleset, self.ruleset, Alignment(numbers, numbers, (), (), True))
-        every = [
-            _without(c, excluded) for c in candidates(whole) if not (self.ruleset.partial and c.kind.name == "forward")
-        ]
+        wholes = [_whole(side) for side in self.sides]
+        every = [_without(c, excluded) for c in _merged(_candidates(wholes))]
         every = [c for c in every if c.ports]
-        chosen = list(self._chosen(whole, every, wanted))
-        closed = tuple(self._closed(whole, chosen, wanted))
+        chosen = list(self._chosen(wholes, every, wanted))
+        closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
         left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
         allowed = _DEFAULT | {FixClass(name) for name in self.options.allow}
         if FixClass.RELAXING in allowed:
             allowed |= {FixClass.REVERSED}
-        planner = Planner(self.document, self.ruleset, self.space, self.read, frozenset(allowed))
+        planner = Planner(self.source.text, self.sides, self.read, self.edit, frozenset(allowed))
         proved, refused = planner.prove(chosen)
         kept = tuple(
             Kept(j.rule, RuleClass.REQUIRED, j.reason, j.connections[0] if j.connections else None)
@@ -106,6 +112,7 @@ class _Suggester:
         )
         if proved is None:
             return base
+        comparison = in_all(proved.comparisons)
         return replace(
             base,
             outcome="rewrite",
@@ -113,11 +120,13 @@ class _Suggester:
             flows=tuple(c.flow for c in proved.flows),
             changes=tuple(proved.editor.changes),
             text=proved.text,
-            comparison=proved.comparison,
-            assumptions=proved.comparison.assumptions,
+            comparison=comparison,
+            assumptions=comparison.assumptions,
         )
 
-    def _chosen(self, whole: Pair, every: Sequence[Candidate], wanted: Sequence[Interval]) -> Iterator[Candidate]:
+    def _chosen(
+        self, wholes: Sequence[Pair], every: Sequence[Candidate], wanted: Sequence[Interval]
+    ) -> Iterator[Candidate]:
         if self.options.everything:
             yield from every
             return
@@ -129,14 +138,15 @@ class _Suggester:
             hits = [c for c in hits if c.ports]
             yield from hits
             if not hits and low == high:
-                yield from self._by_policy(whole, low)
+                yield from _merged(c for whole in wholes for c in self._by_policy(whole, low))
 
     def _by_policy(self, whole: Pair, port: int) -> Iterator[Candidate]:
         """A port that no rule names, but that is open: by policy, or by a rule without ports."""
         opening = whole.roles(KINDS[0], whole.old).opening
-        here = self.space.connection_part(opening.accepted & ~opening.untracked & self.space.is_(Field.DPORT, port))
+        space = whole.space
+        here = space.connection_part(opening.accepted & ~opening.untracked & space.is_(Field.DPORT, port))
         for protocol in (6, 17):
-            found = here & self.space.is_(Field.PROTOCOL, protocol)
+            found = here & space.is_(Field.PROTOCOL, protocol)
             if not is_empty(found):
                 rule = next(
                     (by for by, _, p in opening.walk.decided if isinstance(by, Rule) and not is_empty(p & found)), None
@@ -150,21 +160,22 @@ class _Suggester:
             if low != high or any(a <= low <= b for c in chosen for a, b in c.ports):
                 continue
             for protocol in (6, 17):
-                here = self.space.is_(Field.PROTOCOL, protocol) & self.space.is_(Field.DPORT, low) & opening.packets
+                space = whole.space
+                here = space.is_(Field.PROTOCOL, protocol) & space.is_(Field.DPORT, low) & opening.packets
                 flow = Flow("in", PROTOCOL_NAMES[protocol], (str(low),), (), (), None)
-                yield from self._reason(opening, here, flow)
+                yield from self._reason(space, opening, here, flow)
 
-    def _reason(self, opening: Seen, here: PacketSet, flow: Flow) -> Iterator[Refused]:
+    def _reason(self, space: Space, opening: Seen, here: PacketSet, flow: Flow) -> Iterator[Refused]:
         frame = Frame("opening")
         for (rule, consumer), packets in opening.walk.consumed.items():
             if not is_empty(packets & here):
-                text = sample(self.space, packets & here, "in", frame).text
+                text = sample(space, packets & here, "in", frame).text
                 reason = f"line {rule.line} ({consumer.what}) answers these connections through conntrack"
                 yield Refused(flow, rule, reason, Witness(text, f"reaches line {rule.line}"))
                 return
         left = here & opening.untracked
         if not is_empty(left):
-            text = sample(self.space, left, "in", frame).text
+            text = sample(space, left, "in", frame).text
             yield Refused(flow, None, "it is untracked already", Witness(text, "untracked before and after"))
         elif flow.protocol == "tcp":
             yield Refused(flow, None, "nothing lets it in", None)
@@ -177,8 +188,39 @@ class _Suggester:
                 yield Offer(("--port", ",".join(flow.flow.ports)), (flow.flow,), proved.kind)
 
 
+def _whole(side: Side) -> Pair:
+    """The ruleset beside itself: what it does with every packet."""
+    numbers = Identities.of(side.ruleset)
+    return Pair(side.space, side.ruleset, side.ruleset, Alignment(numbers, numbers, (), (), True))
+
+
+def _candidates(wholes: Sequence[Pair]) -> Iterator[Candidate]:
+    for whole in wholes:
+        partial = whole.old.ruleset.partial
+        yield from (c for c in candidates(whole) if not (partial and c.kind.name == "forward"))
+
+
+def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
+    """The flows of all address families; what one rule accepts of both is one flow."""
+    found: dict[object, Candidate] = {}
+    for flow in flows:
+        place = flow.rule.span if flow.rule else None
+        key = (place, flow.kind.name, flow.protocol, flow.narrowed)
+        known = found.get(key)
+        if known is None:
+            found[key] = flow
+        else:
+            ports = tuple(sorted({*known.ports, *flow.ports}))
+            found[key] = replace(_with_ports(known, ports), reason=known.reason or flow.reason)
+    return list(found.values())
+
+
 def _overlap(one: Candidate, other: Candidate) -> bool:
-    return one.rule is other.rule and one.protocol == other.protocol and one.kind is other.kind
+    return (
+        (one.rule and one.rule.span) == (other.rule and other.rule.span)
+        and one.protocol == other.protocol
+        and one.kind is other.kind
+    )
 
 
 def _with_ports(candidate: Candidate, ports: tuple[Interval, ...]) -> Candidate:

@@ -1,0 +1,93 @@
+"""What a plan does for its flows: a bundle for each, moved on by each round of mending (design section 6, point 3)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ruleaudit.model.ruleset import Rule
+from ruleaudit.results import Difference, Refused
+from ruleaudit.rewrite.flows import Candidate
+
+
+@dataclass
+class Bundle:
+    """What is done for one flow."""
+
+    flow: Candidate
+    accept: str = ""  #: how untracked openings are accepted: not at all, own, new, twin
+    later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
+    reply_at: Rule | None = None  #: an accept for the replies stands before this rule
+    local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
+    unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
+    resets: set[Rule] = field(default_factory=set)  #: resets are accepted before these rules
+    stuck: Difference | None = None
+    stuck_at: Rule | None = None  #: the rule of the original that is in the way
+
+    @property
+    def is_hopeless(self) -> bool:
+        """A rule forbids this very flow, whatever happens to the others."""
+        return self.stuck is not None and self.stuck.forbidding is not None and self.stuck.path in ("in", "out")
+
+    @property
+    def refusal(self) -> Refused:
+        """Why the flow may not leave."""
+        flow, difference = self.flow.flow, self.stuck
+        if difference is None:
+            return Refused(flow, self.flow.rule, "no rewrite of it could be proved", None)
+        return Refused(flow, self.stuck_at or self.flow.rule, difference.description, difference.witness)
+
+    def concerns(self, difference: Difference) -> bool:
+        """The packets of a difference have a port of the flow, on the side where the service is."""
+        leaving = difference.path in ("out", "local", "looped")
+        back = leaving or (difference.path == "forward" and difference.role == "reply")
+        for ports in difference.ports:
+            side = ports.source if back else ports.target
+            if difference.forbidding is not None and difference.role == "reply":
+                # a translated reply looks like a packet of the flow on the side where its ports are few
+                side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
+            if self.flow.protocol == ports.protocol and any(
+                low <= b and a <= high for low, high in side for a, b in self.flow.ports
+            ):
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Bundles whose notrack rules differ in nothing but the ports."""
+
+    bundles: tuple[Bundle, ...]
+
+    @property
+    def flows(self) -> tuple[Candidate, ...]:
+        return tuple(b.flow for b in self.bundles)
+
+    @property
+    def inbound(self) -> bool:
+        """To this host, not through it."""
+        return self.bundles[0].flow.kind.name == "in"
+
+    @property
+    def local(self) -> bool:
+        return self.bundles[0].local
+
+    @property
+    def unicast(self) -> bool:
+        return self.bundles[0].unicast
+
+
+def grouped(bundles: Iterable[Bundle]) -> list[Group]:
+    """Bundles whose notrack rules can be one, together."""
+    groups: dict[tuple[object, ...], list[Bundle]] = {}
+    for b in bundles:
+        key = (b.flow.kind.name, b.flow.protocol, b.flow.narrowed, b.local, b.unicast)
+        groups.setdefault(key, []).append(b)
+    return [Group(tuple(members)) for members in groups.values()]
+
+
+def by_place(places: Iterable[tuple[Rule | None, Bundle]]) -> dict[Rule, list[Bundle]]:
+    """Bundles by the rule beside which something is done for them."""
+    found: dict[Rule, list[Bundle]] = {}
+    for place, bundle in places:
+        if place is not None:
+            found.setdefault(place, []).append(bundle)
+    return found
