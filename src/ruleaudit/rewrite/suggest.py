@@ -13,7 +13,7 @@ from ruleaudit.analysis.walk import Identities, conntrack_users
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
-from ruleaudit.model.ruleset import Ruleset
+from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
 from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named
