@@ -25,6 +25,12 @@ class Alignment:
     added: tuple[Rule, ...]
     other: bool  #: something else than rules differs (a policy, a chain's place)
 
+    @staticmethod
+    def with_itself(ruleset: Ruleset) -> "Alignment":
+        """A ruleset beside itself: everything is asked about, as if all of it had changed."""
+        numbers = Identities.of(ruleset)
+        return Alignment(numbers, numbers, (), (), True)
+
     @property
     def ancestors(self) -> dict[Rule, Rule]:
         """The old rule of each new rule that has one."""

@@ -8,7 +8,6 @@ from ruleaudit.analysis.connection import KINDS, Kind, role_shape
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Roles, Side
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import Walk
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import TCP, AddressType, Field, Hook, State
 from ruleaudit.model.ruleset import Effect, EffectKind, Rule, Use
@@ -117,34 +116,14 @@ def _word(effect: Effect) -> str:
 def _newly_tagged(pair: Pair, hook: Hook) -> PacketSet:
     """Packets from side B to side A that only the new ruleset leaves untracked at a hook."""
     space = pair.space
-    tags: list[PacketSet] = []
-    packets = pair.region & pair.domain("in" if hook is Hook.PREROUTING else "out", True)
-    for side in (pair.old, pair.new):
-        walk = Walk(
-            space,
-            side.ruleset,
-            side.identities,
-            Frame("reply", True),
-            {State.ESTABLISHED: space.all},
-            original=space.none,
-            active=side.active,
-        )
-        walk.run((hook,), packets)
-        tags.append(walk.tag & packets)
-    if hook is Hook.PREROUTING:
-        through = pair.region & pair.domain("forward", True)
+    paths = ("in", "forward") if hook is Hook.PREROUTING else ("out",)
+    tags = [space.none, space.none]
+    for path in paths:
+        packets = pair.region & pair.domain(path, True)
         for index, side in enumerate((pair.old, pair.new)):
-            walk = Walk(
-                space,
-                side.ruleset,
-                side.identities,
-                Frame("reply", True),
-                {State.ESTABLISHED: space.all},
-                original=space.none,
-                active=side.active,
-            )
-            walk.run((hook,), through)
-            tags[index] = tags[index] | (walk.tag & through)
+            walk = pair.walk(side, Frame("reply", True), {State.ESTABLISHED: space.all}, space.none)
+            walk.run((hook,), packets)
+            tags[index] = tags[index] | (walk.tag & packets)
     return tags[1] & ~tags[0]
 
 

@@ -31,16 +31,7 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 
 def _walk(pair: Pair, side: Side, hooks: tuple[Hook, ...], packets: PacketSet, free_header: bool) -> Walk:
-    space = pair.space
-    walk = Walk(
-        space,
-        side.ruleset,
-        side.identities,
-        Frame("any"),
-        {state: space.in_state(state) for state in TRACKED_STATES},
-        original=space.diagrams.bit(space.direction_bit),
-        active=side.active,
-    )
+    walk = pair.free_walk(side)
     if free_header:
         walk.skip_look_up()
     walk.run(hooks, packets)

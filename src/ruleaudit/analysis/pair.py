@@ -3,13 +3,13 @@
 Outside the region no packet meets a rule that differs, so there both agree by construction (engine notes, decision 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, role_shape, tracked_as
-from ruleaudit.analysis.space import Frame, Space, View, interface_names, tested_mark_bits
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, conntrack_users
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import Field, State
@@ -89,6 +89,21 @@ class Pair:
         self._untracked: dict[str, PacketSet] = {}
         self._from_services: dict[str, PacketSet] = {}
 
+    @staticmethod
+    def alone(space: Space, ruleset: Ruleset) -> "Pair":
+        """A ruleset beside itself: what it does with every packet."""
+        return Pair(space, ruleset, ruleset, Alignment.with_itself(ruleset))
+
+    def walk(self, side: Side, frame: Frame, states: Mapping[State, PacketSet], original: PacketSet) -> Walk:
+        """A walk through one of the rulesets, not yet begun."""
+        return Walk(self.space, side.ruleset, side.identities, frame, states, original, active=side.active)
+
+    def free_walk(self, side: Side) -> Walk:
+        """A walk of packets in every state and direction, as variables of their own."""
+        space = self.space
+        states = {state: space.in_state(state) for state in TRACKED_STATES}
+        return self.walk(side, Frame("any"), states, space.diagrams.bit(space.direction_bit))
+
     @cached_property
     def region(self) -> PacketSet:
         """The connections of which some packet may meet a rule that differs."""
@@ -134,15 +149,7 @@ class Pair:
         belongs to.
         """
         space = self.space
-        walk = Walk(
-            space,
-            side.ruleset,
-            side.identities,
-            Frame("opening", True, request=True),
-            {State.NEW: space.all},
-            original=space.all,
-            active=side.active,
-        )
+        walk = self.walk(side, Frame("opening", True, request=True), {State.NEW: space.all}, space.all)
         packets = self.region & self.domain(kind.there, True) & role_shape(space, "opening")
         return space.connection_part(walk.run(PATHS[kind.there], packets))
 
@@ -158,15 +165,7 @@ class Pair:
         if kind.name == "looped" and role == "later":
             packets = self.space.none  # nobody answers these, so every one is NEW ([k32])
         states = tracked_as(self.space, role, other_side_untracked)
-        walk = Walk(
-            self.space,
-            side.ruleset,
-            side.identities,
-            Frame(role, reverse),
-            states,
-            original=self.space.none if reverse else self.space.all,
-            active=side.active,
-        )
+        walk = self.walk(side, Frame(role, reverse), states, self.space.none if reverse else self.space.all)
         accepted = walk.run(PATHS[path], packets)
         return Seen(packets, accepted, walk.tag & packets, walk)
 
@@ -249,16 +248,9 @@ class Pair:
     ) -> Walk:
         """Send packets along a path in one given state; the walk's `outcomes` and `tag` tell what came of them."""
         everything = self.space.all
-        walk = Walk(
-            self.space,
-            side.ruleset,
-            side.identities,
-            Frame(role, reverse),
-            {state: everything},
-            original=everything if original else self.space.none,
-            active=side.active,
-            immune=immune,
-        )
+        direction = everything if original else self.space.none
+        walk = self.walk(side, Frame(role, reverse), {state: everything}, direction)
+        walk.immune = immune
         walk.run(PATHS[path], packets)
         return walk
 

@@ -13,7 +13,7 @@ from ruleaudit.analysis.consequence import Consequences, is_plain
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Side, make_space
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.walk import ACCEPT, PATHS, EffectKey, Identities, Walk, mentions_state, uses_conntrack
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
@@ -80,9 +80,7 @@ class _Judge:
     def __init__(self, space: Space, ruleset: Ruleset) -> None:
         self.space, self.ruleset = space, ruleset
         self.mentioning = [r for r in ruleset.rules() if uses_conntrack(r)]
-        numbers = Identities.of(ruleset)
-        nothing = Alignment(numbers, numbers, (), (), True)
-        self.whole = Pair(space, ruleset, ruleset, nothing)
+        self.whole = Pair.alone(space, ruleset)
         self.called = _called_chains(ruleset)
 
     def all(self) -> Iterator[Judgement]:
@@ -214,15 +212,7 @@ class _Judge:
 
     def _free_walk(self, side: Side, path: str, packets: PacketSet) -> Walk:
         space = self.space
-        walk = Walk(
-            space,
-            side.ruleset,
-            side.identities,
-            Frame("any"),
-            {state: space.in_state(state) for state in TRACKED_STATES},
-            original=space.diagrams.bit(space.direction_bit),
-            active=side.active,
-        )
+        walk = self.whole.free_walk(side)
         walk.run(PATHS[path], packets & possible_states(space, self.whole.helpers))
         return walk
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.compare import in_all
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.tracking import judge_in, together
-from ruleaudit.analysis.walk import Identities, conntrack_users
+from ruleaudit.analysis.walk import conntrack_users
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
@@ -87,7 +86,7 @@ class _Suggester:
         base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
         if not any(conntrack_users(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
-        wholes = [_whole(side) for side in self.sides]
+        wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
         every = [_without(c, excluded) for c in _merged(_candidates(wholes))]
         every = [c for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))
@@ -186,12 +185,6 @@ class _Suggester:
             proved, _ = planner.prove([flow])
             if proved is not None:
                 yield Offer(("--port", ",".join(flow.flow.ports)), (flow.flow,), proved.kind)
-
-
-def _whole(side: Side) -> Pair:
-    """The ruleset beside itself: what it does with every packet."""
-    numbers = Identities.of(side.ruleset)
-    return Pair(side.space, side.ruleset, side.ruleset, Alignment(numbers, numbers, (), (), True))
 
 
 def _candidates(wholes: Sequence[Pair]) -> Iterator[Candidate]:

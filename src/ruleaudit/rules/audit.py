@@ -59,8 +59,7 @@ class Audit:
     @cached_property
     def whole(self) -> Pair:
         """The ruleset beside itself, in the region of all packets."""
-        numbers = Identities.of(self.ruleset)
-        return Pair(self.space, self.ruleset, self.ruleset, Alignment(numbers, numbers, (), (), True))
+        return Pair.alone(self.space, self.ruleset)
 
     @cached_property
     def untracking(self) -> Pair:

@@ -133,14 +133,7 @@ def _interferes(rule: Rule) -> bool:
 
 def _walk(audit: Audit, hook: Hook, path: str) -> Walk:
     pair = audit.whole
-    walk = Walk(
-        pair.space,
-        audit.ruleset,
-        pair.old.identities,
-        Frame("any"),
-        {State.NEW: pair.space.all},
-        original=pair.space.all,
-    )
+    walk = pair.walk(pair.old, Frame("any"), {State.NEW: pair.space.all}, pair.space.all)
     walk.run((hook,), pair.domain(path, False))
     return walk
 

@@ -24,12 +24,10 @@ References
 
 from collections.abc import Iterator
 
-from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.differing import ports_text
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import Identities
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field
@@ -86,7 +84,7 @@ def check(audit: Audit) -> Iterator[Finding]:
     twin = audit.twin
     if twin is None or not audit.notracks:
         return
-    there = _whole(twin, audit.space.diagrams.room)
+    there = Pair.alone(make_space((twin,), audit.space.diagrams.room), twin)
     if not there.old.active:
         return
     told: set[Rule] = set()
@@ -101,11 +99,6 @@ def check(audit: Audit) -> Iterator[Finding]:
             for finding in _mismatches(audit, twin, kind, rule, tagged & opening.accepted, tracked_services):
                 told.add(rule)
                 yield finding
-
-
-def _whole(ruleset: Ruleset, room: int) -> Pair:
-    numbers = Identities.of(ruleset)
-    return Pair(make_space((ruleset,), room), ruleset, ruleset, Alignment(numbers, numbers, (), (), True))
 
 
 def _services(pair: Pair, openings: PacketSet) -> Iterator[tuple[int, list[Interval]]]:
