@@ -556,3 +556,31 @@ def test_a_notrack_that_one_family_lacks_is_found_when_both_files_are_given(run:
     assert "tcp/80,443 is untracked over IPv4, but tracked over IPv6" in line
     six.write_text(raw + filtered)
     assert "RA207" not in run("check", "--format", "concise", four, six).out
+
+
+# -- the way of packets -------------------------------------------------------------------------------
+
+
+def test_packets_come_back_in_the_order_given(run: Run, rules: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "packets"
+    listed.write_text("# two of them\nin tcp > :443 flags S state new\n\nin udp > :53 state new\n")
+    first = "in icmp > * type 8 state new"
+    answer = json.loads(run("explain", rules, "--packet", first, "--packets", listed, "--format", "json").out)
+    found = [(p["packet"], p["state"], p["verdict"], p["tracked"], p["decided_by"]["line"]) for p in answer["packets"]]
+    assert found == [
+        (first, "new", "accept", True, 8),
+        ("in tcp > :443 flags S state new", "new", "accept", True, 10),
+        ("in udp > :53 state new", "new", "drop", True, None),
+    ]
+    policy = answer["packets"][2]["decided_by"]
+    assert (policy["chain"], policy["policy"]) == ("INPUT", "drop")
+    assert {step["match"] for p in answer["packets"] for step in p["path"]} == {True, False, "unknown"}
+    text = run("explain", rules, "--packet", first).out
+    assert "ACCEPTED by line 8" in text
+
+
+def test_every_packet_that_cannot_be_read_is_named(run: Run, rules: Path) -> None:
+    ran = run("explain", rules, "--packet", "in tpc > *", "--packet", "in tcp > *", "--packet", "up tcp > *")
+    assert (ran.code, ran.out) == (2, "")
+    assert 'in tpc > *: unknown protocol "tpc"; did you mean tcp?' in ran.err
+    assert 'up tcp > *: "up" is no path' in ran.err

@@ -30,7 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "arguments": {"report", "diagnostics", ""},
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name
-SINGLE = {("syntax", "ruleaudit.model.fields"), ("rules", "ruleaudit.rewrite.flows")}
+SINGLE = {
+    ("syntax", "ruleaudit.model.fields"),
+    ("syntax", "ruleaudit.model.packet"),
+    ("rules", "ruleaudit.rewrite.flows"),
+}
 #: whatever else they do, only these may open files, start processes or know the terminal
 OPENERS = {"cli.py", "source.py", "observe.py", "discovery.py"}
 PROCESS_STARTERS = {"observe.py"}

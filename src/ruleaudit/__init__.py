@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.from_iptables import Lowered
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.ruleset import Ruleset
-    from ruleaudit.results import Comparison, FileReport, Suggestion, Tracking
+    from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
     from ruleaudit.source import SourceFile
     from ruleaudit.syntax.iptables import Document
 
@@ -35,6 +35,7 @@ __all__ = [
     "UsageError",
     "check",
     "explain",
+    "follow",
     "load",
     "lower",
     "read",
@@ -135,6 +136,32 @@ def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets =
     lowered = lower(source, language, sets)[1]
     _no_errors(source, lowered)
     return judge(lowered.ruleset)
+
+
+def follow(
+    path: str | SourceFile, packets: Iterable[str], *, language: str | None = None, sets: Sets = NO_SETS
+) -> tuple[Followed, ...]:
+    """The way of packets, written in the packet language, in every state that they can have.
+
+    Raises SourceError for a file that is unreadable or holds errors, UsageError for packets that cannot be read.
+    """
+    from ruleaudit.analysis.follow import follow as follow_one
+    from ruleaudit.syntax.packet import asked_packet
+    from ruleaudit.syntax.refusal import Refused
+
+    asked, wrong = [], []
+    for text in packets:
+        try:
+            asked.append(asked_packet(text))
+        except Refused as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            wrong.append(f"{text}: {error.message}{hint}")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    source = load(path) if isinstance(path, str) else path
+    lowered = lower(source, language, sets)[1]
+    _no_errors(source, lowered)
+    return tuple(found for packet in asked for found in follow_one(lowered.ruleset, packet))
 
 
 def suggest(

@@ -118,6 +118,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     explain = command("explain", "show who needs connection tracking, and why", "0 done, 2 could not do it")
     explain.add_argument("file", metavar="FILE[:LINE]")
+    explain.add_argument(
+        "--packet",
+        action="append",
+        default=[],
+        metavar="P",
+        help="its way: 'in tcp * > *:443 flags S'; again and again",
+    )
+    explain.add_argument("--packets", metavar="LIST", help="the ways of the packets in a file, one in each line")
 
     verify = command(
         "verify",

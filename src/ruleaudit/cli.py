@@ -263,6 +263,8 @@ def _repeated(asked: Namespace) -> list[str]:
 
 
 def _explain(asked: Namespace) -> Answer:
+    if asked.packet or asked.packets:
+        return _followed(asked)
     path, number = _with_line(asked.file)
     sets = ruleaudit.read_sets(asked.ipset)
     tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
@@ -282,6 +284,24 @@ def _explain(asked: Namespace) -> Answer:
     if number is not None:
         return Answer(DONE, explain_text.rows(tracking, notes=asked.verbose, style=_style(asked)), remarks)
     return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+
+
+def _followed(asked: Namespace) -> Answer:
+    packets: list[str] = list(asked.packet)
+    if asked.packets:
+        if asked.packets == asked.file == "-":
+            raise UsageError("only one of FILE and LIST can be standard input")
+        lines = ruleaudit.load(asked.packets).text.splitlines()
+        packets += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    source = _load(asked.file, asked)
+    found = ruleaudit.follow(source, packets, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
+    if asked.format == "json":
+        from ruleaudit.report import packet_json
+
+        return Answer(DONE, packet_json.render(source, found))
+    from ruleaudit.report import packet_text
+
+    return Answer(DONE, packet_text.render(found, style=_style(asked)))
 
 
 def _with_line(text: str) -> tuple[str, int | None]:

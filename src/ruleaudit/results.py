@@ -255,3 +255,34 @@ class FileReport:
     opaque: tuple[Rule, ...]
     findings: tuple[Finding, ...]
     tracking: Tracking | None
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One rule on the way of a packet: `match` is None when an opaque test decides; `action` is what the rule does."""
+
+    hook: str
+    rule: Rule
+    match: bool | None
+    action: str
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The way of one packet in one state.
+
+    asked       the text as given; `packet` the whole packet that was followed
+    verdict     accept, drop, reject, queue or undecided; `detail` its kind or number
+    decided_by  the rule, or the base chain whose policy decided
+    open        what decides and was left open, or cannot be known: fields, and texts of opaque tests
+    """
+
+    asked: str
+    packet: str
+    state: str
+    verdict: str
+    detail: str
+    tracked: bool
+    decided_by: Rule | Chain | None
+    path: tuple[PathStep, ...]
+    open: tuple[str, ...] = ()

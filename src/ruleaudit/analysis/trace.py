@@ -144,11 +144,12 @@ class _Run:
         if chain.nat and not (self.active and self._state is State.NEW):
             return ("accept", "")
         verdict = self._chain(chain, hook)
+        by_policy = verdict is None or verdict[0] == "return"
         if verdict is None or verdict[0] == "return":
             verdict = ("drop", "") if isinstance(chain.policy, Drop) else ("accept", "")
             if chain.rules or verdict[0] == "drop":
                 self.last = chain
-        self.decisions.append(((chain.table, chain.name), self.last))
+        self.decisions.append(((chain.table, chain.name), chain if by_policy else self.last))
         return verdict
 
     def _chain(self, chain: Chain, hook: Hook) -> tuple[str, str] | None:

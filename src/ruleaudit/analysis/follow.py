@@ -1,0 +1,266 @@
+"""One packet on its way through a ruleset, in every state that it can have: what `explain --packet` answers.
+
+The way is that of the reference interpreter. A value that was left open is chosen, and named when another one would
+have met another verdict; a test that nobody can answer here is tried both ways.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ruleaudit.analysis.connection import path_domain, possible_states
+from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
+from ruleaudit.analysis.trace import Packet, Trace, trace
+from ruleaudit.analysis.walk import PATHS
+from ruleaudit.analysis.witness import sample
+from ruleaudit.diagnostics import UsageError
+from ruleaudit.model.condition import Opaque
+from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Fragment, Hook, State
+from ruleaudit.model.packet import AskedPacket
+from ruleaudit.model.ruleset import (
+    Accept,
+    Chain,
+    Continue,
+    Drop,
+    EffectKind,
+    Goto,
+    Jump,
+    Queue,
+    Reject,
+    Return,
+    Rule,
+    Ruleset,
+    Unknown,
+)
+from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
+from ruleaudit.results import Followed, PathStep
+
+#: opaque tests are tried both ways in this many runs at most
+RUNS = 64
+
+_NAMES = {
+    Field.SADDR: "the source address",
+    Field.DADDR: "the destination address",
+    Field.SPORT: "the source port",
+    Field.DPORT: "the destination port",
+    Field.PROTOCOL: "the protocol",
+    Field.IIF: "the input interface",
+    Field.OIF: "the output interface",
+    Field.TCP_FLAGS: "the TCP flags",
+    Field.ICMP_TYPE: "the ICMP type",
+    Field.ICMP_CODE: "the ICMP code",
+    Field.MARK: "the mark",
+    Field.SRC_TYPE: "whose address the source is",
+    Field.DST_TYPE: "whose address the destination is",
+    Field.PKTTYPE: "the link-layer type",
+    Field.FRAGMENT: "whether it is a fragment",
+}
+
+
+def follow(ruleset: Ruleset, asked: AskedPacket) -> tuple[Followed, ...]:
+    """The packet in each state that it can have, or in those that were asked for. Raises UsageError for a packet that
+    cannot be.
+    """
+    if asked.family not in (None, ruleset.family):
+        mine = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
+        raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
+    found = with_room(lambda room: tuple(_Asked(ruleset, asked, room).all()), ruleset.size)
+    if found is None:
+        raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
+    return found
+
+
+class _Asked:
+    def __init__(self, ruleset: Ruleset, asked: AskedPacket, room: int) -> None:
+        self.ruleset, self.asked = ruleset, asked
+        conditions = [r.condition for r in ruleset.rules()]
+        names = interface_names(conditions) | {n for n in (asked.iif, asked.oif) if n}
+        self.space = Space(ruleset.family, names, tested_mark_bits(conditions), Diagrams(room))
+        self.pair = Pair.alone(self.space, ruleset)
+        self.active = self.pair.old.active
+
+    def all(self) -> Iterator[Followed]:
+        region = self._region()
+        chosen = sample(self.space, region, self.asked.path, Frame("any"))
+        states = self.asked.states or self._states(chosen.packet, region)
+        done: set[State] = set()
+        for state in states:
+            runs = _runs(self.ruleset, self.asked.path, chosen.packet, state, self.active)
+            seen = State.UNTRACKED if runs[0].untracked or not self.active else state
+            if seen in done:
+                continue
+            done.add(seen)
+            yield self._followed(runs, chosen.text, seen, region, state)
+
+    def _region(self) -> PacketSet:
+        """Every packet that the question may mean."""
+        space, asked = self.space, self.asked
+        region = space.domain
+        for name, value in (
+            (Field.SADDR, asked.source),
+            (Field.DADDR, asked.target),
+            (Field.SPORT, asked.sport),
+            (Field.DPORT, asked.dport),
+            (Field.PROTOCOL, asked.protocol),
+            (Field.FRAGMENT, asked.fragment or Fragment.WHOLE),
+            (Field.MARK, asked.mark),
+        ):
+            if value is not None:
+                region = region & space.is_(name, value)
+        for side, interface in ((Field.IIF, asked.iif), (Field.OIF, asked.oif)):
+            if interface is not None:
+                region = region & space.interface(side, interface)
+        if asked.flags is not None:
+            region = region & space.flags(0xFF, asked.flags)
+        if asked.icmp is not None:
+            region = region & space.is_(Field.ICMP_TYPE, asked.icmp[0])
+            if asked.icmp[1] is not None:
+                region = region & space.is_(Field.ICMP_CODE, asked.icmp[1])
+        if is_empty(region):
+            raise UsageError(f"{asked.text}: there is no such packet")
+        usual = region & path_domain(space, asked.path, False, self.pair.transparent)
+        return region if is_empty(usual) else usual
+
+    def _states(self, packet: Packet, region: PacketSet) -> tuple[State, ...]:
+        """The states that the chosen packet can have."""
+        if not self.active:
+            return (State.UNTRACKED,)
+        space = self.space
+        point = region
+        for name, value in packet.values.items():
+            point = point & space.is_(name, value)
+        possible = point & possible_states(space, self.pair.helpers)
+        return tuple(s for s in TRACKED_STATES if not is_empty(possible & space.in_state(s))) or (State.INVALID,)
+
+    def _followed(self, runs: list[Trace], text: str, seen: State, region: PacketSet, state: State) -> Followed:
+        verdicts = {run.verdict for run in runs}
+        first = runs[0]
+        verdict, detail = first.verdict if len(verdicts) == 1 else ("undecided", "")
+        if verdict == "unknown":
+            verdict, detail = "undecided", ""
+        open_tests = _varying(runs)
+        opened = [f"line {rule.line}" for rule in open_tests] if verdict == "undecided" else []
+        opened += self._open_fields(region, state)
+        return Followed(
+            self.asked.text,
+            f"{text} state {seen.value}",
+            seen.value,
+            verdict,
+            detail,
+            self.active and seen is not State.UNTRACKED,
+            None if verdict == "undecided" else decider(self.ruleset, first),
+            tuple(
+                PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, _action(s.rule))
+                for s in first.steps
+            ),
+            tuple(opened),
+        )
+
+    def _open_fields(self, region: PacketSet, state: State) -> list[str]:
+        """The fields that were left open, and of which another value meets another verdict."""
+        asked, space = self.asked, self.space
+        if is_empty(region):
+            return []
+        walk = self.pair.walk(self.pair.old, Frame("any"), {state: space.all}, space.all)
+        walk.run(PATHS[asked.path], region)
+        fields = {
+            Field.SADDR: asked.source,
+            Field.DADDR: asked.target,
+            Field.PROTOCOL: asked.protocol,
+            Field.IIF: asked.iif if asked.path != "out" else "",
+            Field.OIF: asked.oif if asked.path != "in" else "",
+            Field.TCP_FLAGS: asked.flags,
+            Field.ICMP_TYPE: asked.icmp,
+        }
+        if asked.protocol is None or asked.protocol in PORT_PROTOCOLS:
+            fields |= {Field.SPORT: asked.sport, Field.DPORT: asked.dport}
+        found = []
+        for name, said in fields.items():
+            if said is not None:
+                continue
+            forgotten = space.diagrams.cube(list(space.bits[name]))
+            outcomes = [packets & region for packets in walk.outcomes.values()]
+            if any(not is_empty(p.exists(forgotten) & region & ~p) for p in outcomes):
+                found.append(_NAMES[name])
+        return found
+
+
+def decider(ruleset: Ruleset, run: Trace) -> Rule | Chain | None:
+    """Who decided: of an accepted packet, the filtering chain of its path."""
+    if run.verdict[0] != "accept":
+        return run.decided_by
+    own = [(ruleset.tables[table].chains[chain], by) for (table, chain), by in run.decisions]
+    own = [(chain, by) for chain, by in own if not chain.nat]
+    hooks = (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT)
+    filtering = [(chain, by) for chain, by in own if chain.hook in hooks and chain.priority == 0]
+    for some in (filtering, own):
+        rules = [by for _, by in some if isinstance(by, Rule)]
+        if rules:
+            return rules[-1]
+        if some:
+            return some[-1][0]
+    return None
+
+
+@dataclass
+class _Answers:
+    """Answers to opaque tests: those given, and False for the others, which are noted."""
+
+    given: dict[tuple[object, ...], bool]
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+
+    def __call__(self, test: Opaque, rule: Rule) -> bool:
+        scope = test.scope.value
+        key: tuple[object, ...] = (scope, test.name, test.reads)
+        if scope == "memory":
+            key = (scope, test.name, rule)
+        if key not in self.given and key not in self.asked:
+            self.asked.append(key)
+        return self.given.get(key, False)
+
+
+def _runs(ruleset: Ruleset, path: str, packet: Packet, state: State, active: bool) -> list[Trace]:
+    """The ways of a packet for every combination of answers to the opaque tests that it meets."""
+    todo: list[dict[tuple[object, ...], bool]] = [{}]
+    runs: list[Trace] = []
+    while todo and len(runs) < RUNS:
+        answers = _Answers(todo.pop(0))
+        runs.append(trace(ruleset, path, packet, state, answers, active=active))
+        for place, key in enumerate(answers.asked):
+            todo.append({**answers.given, **dict.fromkeys(answers.asked[:place], False), key: True})
+    return runs
+
+
+def _varying(runs: list[Trace]) -> set[Rule]:
+    """The rules that match in some runs and not in others."""
+    seen: dict[Rule, bool] = {}
+    varying: set[Rule] = set()
+    for step in (s for run in runs for s in run.steps):
+        if seen.setdefault(step.rule, step.matched) is not step.matched:
+            varying.add(step.rule)
+    return varying
+
+
+def _action(rule: Rule) -> str:
+    """What a rule does with the packets that it matches."""
+    words = [e.text if e.kind is not EffectKind.NOTRACK else "notrack" for e in rule.effects]
+    match rule.verdict:
+        case Accept():
+            words.append("accept")
+        case Drop():
+            words.append("drop")
+        case Reject(kind):
+            words.append(f"reject {kind}".strip())
+        case Queue(number):
+            words.append(f"queue {number}".strip())
+        case Jump(chain):
+            words.append(f"jump {chain}")
+        case Goto(chain):
+            words.append(f"goto {chain}")
+        case Return():
+            words.append("return")
+        case Unknown(text):
+            words.append(text)
+        case Continue():
+            pass
+    return ", ".join(words) or "continue"

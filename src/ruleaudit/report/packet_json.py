@@ -1,0 +1,50 @@
+"""`explain --packet` as JSON: each packet in each state that was followed."""
+
+from collections.abc import Sequence
+
+from ruleaudit.model.ruleset import Chain, Rule
+from ruleaudit.report.schema import Json, document, rule_place
+from ruleaudit.results import Followed, PathStep
+from ruleaudit.source import SourceFile
+
+
+def render(source: SourceFile, packets: Sequence[Followed]) -> str:
+    """One object, the packets in the order given."""
+    return document({"packets": [_packet(source, packet) for packet in packets]})
+
+
+def _packet(source: SourceFile, found: Followed) -> dict[str, Json]:
+    return {
+        "packet": found.asked,
+        "followed": found.packet,
+        "state": found.state,
+        "verdict": found.verdict,
+        "detail": found.detail,
+        "tracked": found.tracked,
+        "decided_by": _decider(source, found.decided_by),
+        "depends_on": list(found.open),
+        "path": [_step(source, step) for step in found.path],
+    }
+
+
+def _decider(source: SourceFile, by: Rule | Chain | None) -> Json:
+    match by:
+        case Rule():
+            return rule_place(source, by)
+        case Chain():
+            policy = type(by.policy).__name__.lower()
+            return {"chain": by.name, "table": by.table, "policy": policy, "line": None}
+        case None:
+            return None
+
+
+def _step(source: SourceFile, step: PathStep) -> dict[str, Json]:
+    return {
+        "hook": step.hook,
+        "table": step.rule.table,
+        "chain": step.rule.chain,
+        "line": step.rule.line,
+        "text": step.rule.text,
+        "match": "unknown" if step.match is None else step.match,
+        "action": step.action,
+    }

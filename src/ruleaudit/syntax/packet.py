@@ -1,0 +1,154 @@
+"""The packet language: `in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S iif eth0`.
+
+    <path> <protocol> <source> > <destination> [key value]...
+
+An address or a port that is `*` or left out is open.
+"""
+
+import re
+
+from ruleaudit.model.fields import ICMP, ICMPV6, PORT_PROTOCOLS, TCP, Family, Fragment, State
+from ruleaudit.model.packet import AskedPacket
+from ruleaudit.syntax import services
+from ruleaudit.syntax.addresses import numeric
+from ruleaudit.syntax.refusal import Refused, did_you_mean
+
+PATHS = ("in", "out", "forward")
+_KEYS = ("iif", "oif", "flags", "type", "mark", "fragment", "state")
+_FLAGS = "FSRPAU"
+_TYPES = {
+    ICMP: {
+        "echo-reply": (0, None), "destination-unreachable": (3, None), "network-unreachable": (3, 0),
+        "host-unreachable": (3, 1), "port-unreachable": (3, 3), "fragmentation-needed": (3, 4),
+        "redirect": (5, None), "echo-request": (8, None), "time-exceeded": (11, None),
+        "parameter-problem": (12, None), "timestamp-request": (13, None), "timestamp-reply": (14, None),
+    },
+    ICMPV6: {
+        "destination-unreachable": (1, None), "port-unreachable": (1, 4), "packet-too-big": (2, None),
+        "time-exceeded": (3, None), "parameter-problem": (4, None), "echo-request": (128, None),
+        "echo-reply": (129, None), "router-solicitation": (133, None), "router-advertisement": (134, None),
+        "neighbour-solicitation": (135, None), "neighbour-advertisement": (136, None), "redirect": (137, None),
+        "neighbor-solicitation": (135, None), "neighbor-advertisement": (136, None),
+    },
+}  # fmt: skip
+_END = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:\[\]]*))(?::(?P<port>[^:]*))?")
+
+
+def asked_packet(text: str) -> AskedPacket:
+    """Raises Refused for a text that names no packet; its `word` is what is wrong."""
+    words = text.split()
+    if not words:
+        raise Refused("a packet looks like: in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S")
+    if words[0] not in PATHS:
+        raise Refused(f'"{words[0]}" is no path: in, out or forward', words[0], did_you_mean(words[0], PATHS))
+    if len(words) < 2:
+        raise Refused("the protocol is missing: tcp, udp, icmp, icmpv6 or a number")
+    protocol = None if words[1] == "*" else services.protocol(words[1])
+    ends = words[2:]
+    if ">" not in ends:
+        raise Refused('" > " is missing between source and destination', words[-1])
+    at = ends.index(">")
+    if at > 1:
+        raise Refused(f'unexpected "{ends[1]}": one address stands before the ">"', ends[1])
+    source = _end(ends[0] if at else "*", protocol)
+    rest = ends[at + 1 :]
+    has_target = bool(rest) and rest[0] not in _KEYS
+    target = _end(rest[0] if has_target else "*", protocol)
+    families = {f for f in (source[0], target[0], {ICMP: Family.IPV4, ICMPV6: Family.IPV6}.get(protocol or 0)) if f}
+    if len(families) > 1:
+        raise Refused("it is IPv4 and IPv6 at once", rest[0] if has_target else words[1])
+    keys = _keys(rest[1:] if has_target else rest, protocol)
+    family = families.pop() if families else None
+    return AskedPacket(
+        text,
+        words[0],
+        protocol,
+        family,
+        source[1],
+        source[2],
+        target[1],
+        target[2],
+        **keys,  # type: ignore[arg-type]
+    )
+
+
+def _end(word: str, protocol: int | None) -> tuple[Family | None, int | None, int | None]:
+    """Family, address and port of one side."""
+    if word == "*":
+        return None, None, None
+    six = numeric(word, 128)
+    if six is not None:
+        return Family.IPV6, six, None
+    found = _END.fullmatch(word)
+    if found is None:
+        raise Refused(f'"{word}" is no address: 192.0.2.1:80, [2001:db8::1]:80 or *:80', word)
+    port = None
+    if found["port"] not in (None, "", "*"):
+        if protocol is not None and protocol not in PORT_PROTOCOLS:
+            raise Refused("this protocol has no ports", word)
+        port = services.port(found["port"], protocol)
+    address = found["six"] if found["six"] is not None else found["four"]
+    if address in ("", "*"):
+        return None, None, port
+    family = Family.IPV6 if found["six"] is not None else Family.IPV4
+    value = numeric(address, family.address_bits)
+    if value is None or (family is Family.IPV4 and address.count(".") != 3):
+        raise Refused(f'"{address}" is no {"IPv6" if family is Family.IPV6 else "IPv4"} address', address)
+    return family, value, port
+
+
+def _keys(words: list[str], protocol: int | None) -> dict[str, object]:
+    out: dict[str, object] = {}
+    at = 0
+    while at < len(words):
+        key = words[at]
+        if key not in _KEYS:
+            raise Refused(f'unknown key "{key}"', key, did_you_mean(key, _KEYS))
+        if at + 1 >= len(words):
+            raise Refused(f"{key} needs a value", key)
+        name = {"type": "icmp", "state": "states"}.get(key, key)
+        if name in out:
+            raise Refused(f"{key} is given twice", key)
+        out[name] = _value(key, words[at + 1], protocol)
+        at += 2
+    return out
+
+
+def _value(key: str, word: str, protocol: int | None) -> object:
+    match key:
+        case "flags" if protocol != TCP:
+            raise Refused("flags are for tcp only", key)
+        case "flags":
+            if word != "none" and (not word or set(word) - set(_FLAGS)):
+                raise Refused(f'bad flags "{word}": letters of {_FLAGS}, or none', word)
+            return sum(1 << place for place, letter in enumerate(_FLAGS) if word != "none" and letter in word)
+        case "type":
+            return _type(word, protocol)
+        case "mark":
+            mark = services.number(word)
+            if mark is None or mark > 0xFFFFFFFF:
+                raise Refused(f'bad mark "{word}"', word)
+            return mark
+        case "fragment":
+            if word not in ("first", "later"):
+                raise Refused(f'bad fragment "{word}": first or later', word)
+            return Fragment.FIRST if word == "first" else Fragment.LATER
+        case "state":
+            names = [state.value for state in State]
+            if word not in (*names, "any"):
+                raise Refused(f'unknown state "{word}"', word, did_you_mean(word, (*names, "any")))
+            return () if word == "any" else (State(word),)
+        case _:
+            return word
+
+
+def _type(word: str, protocol: int | None) -> tuple[int, int | None]:
+    names = _TYPES.get(protocol or 0)
+    if names is None:
+        raise Refused("type is for icmp and icmpv6 only", "type")
+    if word in names:
+        return names[word]
+    kind, slash, code = word.partition("/")
+    if not kind.isdigit() or int(kind) > 255 or (slash and (not code.isdigit() or int(code) > 255)):
+        raise Refused(f'bad ICMP type "{word}": 8, 3/4 or a name', word, did_you_mean(word, names))
+    return int(kind), int(code) if slash else None
