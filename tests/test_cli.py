@@ -584,3 +584,31 @@ def test_every_packet_that_cannot_be_read_is_named(run: Run, rules: Path) -> Non
     assert (ran.code, ran.out) == (2, "")
     assert 'in tpc > *: unknown protocol "tpc"; did you mean tcp?' in ran.err
     assert 'up tcp > *: "up" is no path' in ran.err
+
+
+# -- formats ------------------------------------------------------------------------------------------
+
+
+def test_several_formats_each_to_its_file(
+    run: Run, rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("sarif", "junit", "gitlab", "json")}
+    ran = run("check", rules, *(f"--format={name}:{path}" for name, path in files.items()))
+    assert ran.code == 1
+    assert ran.out.startswith("warning[RA101]")
+    assert all(path.read_text() for path in files.values())
+    assert json.loads(files["json"].read_text())["summary"]["warnings"] == 1
+    assert "only one --format" in run("check", rules, "--format", "json", "--format", "sarif").err
+    assert "none of full" in run("check", rules, "--format", "yaml").err
+    monkeypatch.setenv("RULEAUDIT_FORMAT", "concise")
+    assert run("check", rules).out.startswith(f"{rules}:10:46: RA101")
+    monkeypatch.setenv("RULEAUDIT_FORMAT", "yaml")
+    assert run("check", rules).code == 2
+
+
+@pytest.mark.parametrize("form", ["full", "concise", "json", "jsonl", "github", "gitlab", "sarif", "junit", "markdown"])
+def test_the_exit_code_is_the_same_in_every_format(run: Run, rules: Path, tmp_path: Path, form: str) -> None:
+    clean = tmp_path / "clean.v4"
+    clean.write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    gone = tmp_path / "gone.v4"
+    assert [run("check", "--format", form, file).code for file in (clean, rules, gone)] == [0, 1, 2]

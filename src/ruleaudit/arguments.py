@@ -1,6 +1,7 @@
 """The arguments of the command line: commands, options and what they may hold."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -62,6 +63,18 @@ def _choices(*names: str) -> Any:
             if name not in names:
                 raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(names)}")
         return found
+
+    return parse
+
+
+def _format(known: Sequence[str]) -> Any:
+    """`sarif` or `sarif:out.sarif` as (format, file)."""
+
+    def parse(text: str) -> tuple[str, str]:
+        name, _, path = text.partition(":")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return name, path
 
     return parse
 
@@ -150,7 +163,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command("rules", "list the lint rules", "0 done")
     rule = command("rule", "show the documentation of a lint rule", "0 done, 2 there is no such rule")
     rule.add_argument("code", metavar="CODE", help="a code or a name: RA201, one-way-notrack")
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    if asked.command == "check":
+        shown = [name for name, path in asked.formats if not path]
+        if len(shown) > 1:
+            raise UsageError("only one --format can go to standard output; name a file: --format sarif:out.sarif")
+        asked.format = shown[0] if shown else _default_format()
+    return asked
+
+
+def _default_format() -> str:
+    """That of the environment, else the first."""
+    formats = FORMATS["check"]
+    name = os.environ.get("RULEAUDIT_FORMAT", formats[0])
+    if name not in formats:
+        raise UsageError(f"RULEAUDIT_FORMAT: {name!r} is none of {', '.join(formats)}")
+    return name
 
 
 def _common(parser: argparse.ArgumentParser, command: str) -> None:
@@ -161,7 +189,18 @@ def _common(parser: argparse.ArgumentParser, command: str) -> None:
     )
     group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
     formats = FORMATS[command]
-    group.add_argument("--format", choices=formats, default=formats[0], help=f"default: {formats[0]}")
+    if command == "check":
+        group.add_argument(
+            "--format",
+            type=_format(formats),
+            action="append",
+            default=[],
+            dest="formats",
+            metavar="FORMAT[:FILE]",
+            help=f"one of {', '.join(formats)}; default: RULEAUDIT_FORMAT or {formats[0]}; again with a FILE: several",
+        )
+    else:
+        group.add_argument("--format", choices=formats, default=formats[0], help=f"default: {formats[0]}")
     what = "write the new ruleset to FILE, if there is one" if command == "suggest" else "write the report to FILE"
     group.add_argument("-o", dest="output", metavar="FILE", help=what)
     group.add_argument("-q", dest="quiet", action="store_true", help="no summary and notes on standard error")

@@ -147,28 +147,59 @@ def _check(asked: Namespace) -> Answer:
             reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=sources)
         except SourceError as error:
             failed.append((source.path, str(error)))
-    result, summary = _checked(asked, reports, failed)
+    from ruleaudit.report import check_summary
+
+    for form, file in asked.formats:
+        if file:
+            write(file, _checked(asked, reports, failed, form, Style(False)))
+    result = _checked(asked, reports, failed, asked.format, _style(asked))
+    summary = check_summary.render(reports, notes=asked.verbose)
     errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
     return Answer(_check_code(asked, reports, failed), result, remarks + summary, errors)
 
 
-def _checked(asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]]) -> tuple[str, str]:
-    from ruleaudit.report import check_summary
-
-    summary = check_summary.render(reports, notes=asked.verbose)
-    match asked.format:
+def _checked(
+    asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]], form: str, style: Style
+) -> str:
+    notes: bool = asked.verbose
+    match form:
         case "json":
             from ruleaudit.report import check_json
 
-            return check_json.render(reports, failed), summary
+            return check_json.render(reports, failed)
+        case "jsonl":
+            from ruleaudit.report import check_jsonl
+
+            return check_jsonl.render(reports)
         case "concise":
             from ruleaudit.report import check_concise
 
-            return check_concise.render(reports, notes=asked.verbose, style=_style(asked)), summary
+            return check_concise.render(reports, notes=notes, style=style)
+        case "github":
+            from ruleaudit.report import check_github
+
+            return check_github.render(reports, notes=notes)
+        case "gitlab":
+            from ruleaudit.report import check_gitlab
+
+            return check_gitlab.render(reports)
+        case "sarif":
+            from ruleaudit.report import check_sarif
+            from ruleaudit.rules import RULES
+
+            return check_sarif.render(reports, RULES, failed)
+        case "junit":
+            from ruleaudit.report import check_junit
+
+            return check_junit.render(reports, failed, notes=notes)
+        case "markdown":
+            from ruleaudit.report import check_markdown
+
+            return check_markdown.render(reports, failed, notes=notes)
         case _:
             from ruleaudit.report import check_full
 
-            return check_full.render(reports, notes=asked.verbose, style=_style(asked)), summary
+            return check_full.render(reports, notes=notes, style=style)
 
 
 def _check_code(asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]]) -> int:

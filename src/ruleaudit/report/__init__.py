@@ -1,6 +1,6 @@
 """One file for each output format of each command; the only package besides `cli` that knows the terminal.
 
-check     full (check_full), concise (check_concise), json (check_json); check_summary for standard error
+check     full, concise, json, jsonl, github, gitlab, sarif, junit, markdown (check_*); check_summary for standard error
 suggest   full (suggest_text with applying), diff (diff), json (suggest_json)
 explain   full (explain_text), json (explain_json)
 verify    full (verify_text), json (verify_json)
@@ -9,7 +9,7 @@ show      source (the tree itself), json (show_json)
 
 #: the formats of each command, the default first
 FORMATS: dict[str, tuple[str, ...]] = {
-    "check": ("full", "concise", "json"),
+    "check": ("full", "concise", "json", "jsonl", "github", "gitlab", "sarif", "junit", "markdown"),
     "suggest": ("full", "json"),
     "explain": ("full", "json"),
     "verify": ("full", "json"),

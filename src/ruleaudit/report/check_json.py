@@ -16,7 +16,7 @@ def render(reports: Sequence[FileReport], failed: Sequence[tuple[str, str]] = ()
     by = Counter(f.severity for report in reports for f in report.findings)
     values: dict[str, Json] = {
         "files": [*map(_file, reports), *(_failed(*one) for one in failed)],
-        "findings": [one for report in reports for one in _findings(report)],
+        "findings": [one for report in reports for one in findings(report)],
         "summary": {
             "errors": by[Severity.ERROR],
             "warnings": by[Severity.WARNING],
@@ -46,7 +46,8 @@ def _failed(path: str, message: str) -> dict[str, Json]:
     return {"path": path, "language": None, "rules": 0, "exact": 0, "opaque": [], "required": [], "error": message}
 
 
-def _findings(report: FileReport) -> list[Json]:
+def findings(report: FileReport) -> list[dict[str, Json]]:
+    """The findings about one file, as objects."""
     rules = sorted(report.ruleset.rules(), key=lambda r: r.span) if report.ruleset else []
     starts = [rule.span.start for rule in rules]
 
