@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
 
 if TYPE_CHECKING:
+    from ruleaudit.config import Settings
     from ruleaudit.model.from_iptables import Lowered
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.ruleset import Ruleset
@@ -112,19 +113,23 @@ def check(
     language: str | None = None,
     sets: Sets = NO_SETS,
     beside: Sequence[SourceFile] = (),
+    settings: Settings | None = None,
 ) -> tuple[FileReport, ...]:
     """Every finding about some files; among them and those of `beside` is the twin of the other family looked for.
+
+    `settings` say what to look for (`ruleaudit.config`); nothing is read from a configuration file here.
 
     Raises SourceError for a file that cannot be read.
     """
     from ruleaudit.discovery import twin
-    from ruleaudit.rules import check_source
+    from ruleaudit.rules import DEFAULT, check_source
 
     sources = [load(path) if isinstance(path, str) else path for path in paths]
     reports: list[FileReport] = []
     for source in sources:
         other = twin(source, [*sources, *beside]) if language is None else None
-        reports.append(check_source(source, language, sets, lower(other, None, sets)[1].ruleset if other else None))
+        rules = lower(other, None, sets)[1].ruleset if other else None
+        reports.append(check_source(source, language, sets, rules, settings or DEFAULT))
     return tuple(reports)
 
 

@@ -14,6 +14,7 @@ _DESCRIPTION = (
     "Tells which firewall rules need connection tracking, and rewrites a ruleset so that the rest does without."
 )
 _EXITS = "exit status: 0 done, 1 findings or differences (see each command), 2 could not do it"
+BASELINE = ".ruleaudit-baseline.json"
 _LOOSE = ("reversed", "relaxing")
 #: what `verify --allow` takes: kinds of differences (strays is a synonym of stray), and classes of rewrites
 ALLOWED = (
@@ -104,7 +105,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     check = command("check", "lint rulesets", "0 nothing at or above --fail-on, 1 findings, 2 a file could not be read")
     check.add_argument("files", nargs="*", metavar="FILE", help="default: the rulesets below the current folder")
-    check.add_argument("--fail-on", choices=("error", "warning", "note"), default="warning", help="default: warning")
+    check.add_argument("--fail-on", choices=("error", "warning", "note"), help="default: warning")
+    for option, text in (
+        ("--select", "these rules alone: codes, their beginnings (RA2), names"),
+        ("--extend-select", "these, too"),
+        ("--ignore", "not these"),
+    ):
+        check.add_argument(option, type=_list, action="extend", default=[], metavar="RULES", help=text)
+    check.add_argument("--no-ignores", action="store_true", help="take no notice of ignore comments")
+    check.add_argument("--baseline", metavar="FILE", help="leave out what a baseline knows")
+    check.add_argument(
+        "--write-baseline", nargs="?", const=BASELINE, metavar="FILE", help=f"write one; default: {BASELINE}"
+    )
+    check.add_argument("--prune-baseline", action="store_true", help="take out of it what is no longer found")
+    check.add_argument("--config", metavar="FILE", help="default: the nearest ruleaudit.toml or pyproject.toml")
+    check.add_argument("--no-config", action="store_true", help="read no configuration file")
+    check.add_argument("--show-settings", action="store_true", help="print the settings for each file, and do nothing")
     check.add_argument("--exit-zero", action="store_true", help="exit with 0 whatever is found")
 
     suggest = command(

@@ -9,12 +9,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 import ruleaudit
-from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
+from ruleaudit.config import Settings
+from ruleaudit.diagnostics import Finding, FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.report.style import Style, wants_colour
 from ruleaudit.results import Comparison, Difference, FileReport, RuleClass, Suggestion, Tracking
 from ruleaudit.source import SourceFile, write
@@ -133,20 +134,28 @@ def _check(asked: Namespace) -> Answer:
         if not paths:
             raise SourceError("no ruleset below this folder (rules.v4, iptables.rules, *.nft...); name the files")
         remarks = f"checking {', '.join(paths)}\n"
-    sets = ruleaudit.read_sets(asked.ipset)
+    settings = {path: _settings(asked, path) for path in paths}
+    if asked.show_settings:
+        return Answer(DONE, "".join(f"{path}: {settings[path]}\n" for path in paths))
     reports: list[FileReport] = []
     failed: list[tuple[str, str]] = []
-    sources: list[SourceFile] = []
+    sources: list[tuple[SourceFile, Settings]] = []
+    bars: list[Severity] = []
     for path in paths:
         try:
-            sources.append(_load(path, asked))
+            sources.append((_load(path, asked), settings[path]))
         except SourceError as error:
             failed.append((path, str(error)))
-    for source in sources:
+    for source, chosen in sources:
         try:
-            reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=sources)
+            sets = ruleaudit.read_sets([*chosen.ipset, *asked.ipset])
+            beside = [other for other, _ in sources]
+            reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=beside, settings=chosen)
+            bars.append(chosen.fail_on)
         except SourceError as error:
             failed.append((source.path, str(error)))
+    reports, said = _baselined(asked, reports, settings[paths[0]].baseline)
+    remarks += said
     from ruleaudit.report import check_summary
 
     for form, file in asked.formats:
@@ -155,7 +164,55 @@ def _check(asked: Namespace) -> Answer:
     result = _checked(asked, reports, failed, asked.format, _style(asked))
     summary = check_summary.render(reports, notes=asked.verbose)
     errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
-    return Answer(_check_code(asked, reports, failed), result, remarks + summary, errors)
+    return Answer(_check_code(asked, list(zip(reports, bars, strict=True)), failed), result, remarks + summary, errors)
+
+
+def _settings(asked: Namespace, path: str) -> Settings:
+    """The settings of the configuration file, and what the command line says instead."""
+    from ruleaudit import config
+    from ruleaudit.discovery import nearest_config
+    from ruleaudit.rules import RULES
+
+    known = [(rule.CODE, rule.NAME) for rule in RULES]
+    found = asked.config or (None if asked.no_config else nearest_config(path))
+    settings = config.load(ruleaudit.load(found), known) if found else config.Settings()
+
+    def codes(words: Sequence[str]) -> tuple[str, ...]:
+        return tuple(config.known_code(word, known) for word in words)
+
+    select = codes(asked.select) or settings.select
+    select += codes(asked.extend_select) if select else ()
+    settings = replace(settings, select=select, ignore=(*settings.ignore, *codes(asked.ignore)))
+    if asked.fail_on:
+        settings = replace(settings, fail_on=Severity(asked.fail_on))
+    return replace(settings, comments=not asked.no_ignores)
+
+
+def _baselined(asked: Namespace, reports: list[FileReport], configured: str) -> tuple[list[FileReport], str]:
+    """The reports without what the baseline knows; a new one is written where it is asked for."""
+    from ruleaudit import suppress
+
+    if asked.write_baseline:
+        text = suppress.baseline_text((r.source, f) for r in reports for f in r.findings)
+        write(asked.write_baseline, text)
+        return reports, f"{asked.write_baseline}: written\n"
+    path = asked.baseline or configured
+    if not path:
+        if asked.prune_baseline:
+            raise UsageError("--prune-baseline needs --baseline FILE")
+        return reports, ""
+    left = suppress.read_baseline(ruleaudit.load(path))
+    out: list[FileReport] = []
+    known: list[tuple[SourceFile, Finding]] = []
+    for report in reports:
+        fresh, number = suppress.without_known(report.source, report.findings, left)
+        known += [(report.source, f) for f in report.findings if f not in fresh]
+        out.append(replace(report, findings=tuple(fresh), baselined=number))
+    gone = sum(left.values())
+    if asked.prune_baseline:
+        write(path, suppress.baseline_text(known))
+        return out, f"{path}: written, without {gone} that are no longer found\n"
+    return out, f"{path}: {gone} of its findings are no longer there: --prune-baseline\n" if gone else ""
 
 
 def _checked(
@@ -202,13 +259,17 @@ def _checked(
             return check_full.render(reports, notes=notes, style=style)
 
 
-def _check_code(asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]]) -> int:
-    if failed or any(map(_is_cut_off, reports)):
+def _check_code(asked: Namespace, reports: list[tuple[FileReport, Severity]], failed: list[tuple[str, str]]) -> int:
+    if failed or any(_is_cut_off(report) for report, _ in reports):
         return FAILED
     severities = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
-    failing = severities[: [s.value for s in severities].index(asked.fail_on) + 1]
-    found = any(finding.severity in failing for report in reports for finding in report.findings)
-    return FOUND if found and not asked.exit_zero else DONE
+
+    found = any(
+        severities.index(finding.severity) <= severities.index(bar)
+        for report, bar in reports
+        for finding in report.findings
+    )
+    return FOUND if found and not asked.exit_zero and not asked.write_baseline else DONE
 
 
 def _is_cut_off(report: FileReport) -> bool:

@@ -46,3 +46,17 @@ def twin(source: SourceFile, others: Sequence[SourceFile]) -> SourceFile | None:
     if len(named) == 1:
         return named[0]
     return found[0] if len(found) == 1 and len(others) <= 2 else None
+
+
+def nearest_config(path: str) -> str | None:
+    """The configuration for a ruleset: the nearest one above it, up to the root of the repository."""
+    folder = Path(path).resolve().parent if path != "-" else Path.cwd()
+    for above in (folder, *folder.parents):
+        own, project = above / "ruleaudit.toml", above / "pyproject.toml"
+        if own.is_file():
+            return str(own)
+        if project.is_file() and "[tool.ruleaudit" in project.read_text(encoding="utf-8", errors="replace"):
+            return str(project)
+        if (above / ".git").exists():
+            return None
+    return None

@@ -255,6 +255,8 @@ class FileReport:
     opaque: tuple[Rule, ...]
     findings: tuple[Finding, ...]
     tracking: Tracking | None
+    suppressed: tuple[Finding, ...] = ()  #: covered by comments
+    baselined: int = 0  #: known to the baseline
 
 
 @dataclass(frozen=True)

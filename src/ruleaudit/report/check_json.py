@@ -21,8 +21,8 @@ def render(reports: Sequence[FileReport], failed: Sequence[tuple[str, str]] = ()
             "errors": by[Severity.ERROR],
             "warnings": by[Severity.WARNING],
             "notes": by[Severity.NOTE],
-            "suppressed": 0,
-            "baselined": 0,
+            "suppressed": sum(len(report.suppressed) for report in reports),
+            "baselined": sum(report.baselined for report in reports),
         },
     }
     if failed:

@@ -21,6 +21,10 @@ def _one(report: FileReport, notes: bool) -> Iterator[str]:
     found = [count(by[Severity.ERROR], "error"), count(by[Severity.WARNING], "warning")]
     if by[Severity.NOTE]:
         found.append(count(by[Severity.NOTE], "note") + (f" ({hidden} shown with -v)" if hidden else ""))
+    if report.suppressed:
+        found.append(f"{len(report.suppressed):,} ignored")
+    if report.baselined:
+        found.append(f"{report.baselined:,} baselined")
     yield f"{path}: {_read(report)}. {', '.join(found)}."
     if report.tracking is not None and report.tracking.judgements:
         yield _tracking(report.tracking.judgements) + f" Why: ruleaudit explain {path}"

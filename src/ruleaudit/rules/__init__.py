@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 import ruleaudit
+from ruleaudit import suppress
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in
+from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
@@ -27,7 +29,9 @@ from ruleaudit.rules import (
     state_test_on_untracked,
     syntax,
     undefined_chain,
+    unexplained_suppression,
     unrendered_template,
+    unused_suppression,
     v4_v6_mismatch,
 )
 from ruleaudit.rules.audit import Audit
@@ -37,6 +41,8 @@ from ruleaudit.source import SourceFile, Span
 RULES: tuple[ModuleType, ...] = (
     syntax,
     not_understood,
+    unused_suppression,
+    unexplained_suppression,
     unrendered_template,
     needs_tracking,
     needless_tracking,
@@ -51,6 +57,9 @@ RULES: tuple[ModuleType, ...] = (
 )
 
 
+DEFAULT = Settings()
+
+
 def find(word: str) -> ModuleType | None:
     """The rule with a code or name."""
     return next((rule for rule in RULES if word.lower() in (rule.CODE.lower(), rule.NAME)), None)
@@ -61,6 +70,7 @@ def check_source(
     language: str | None = None,
     sets: Mapping[str, IpSet] = ruleaudit.NO_SETS,
     twin: Ruleset | None = None,
+    settings: Settings = DEFAULT,
 ) -> FileReport:
     """Everything that is to be said about one file; `twin` are the rules of the other family on the same host.
 
@@ -76,8 +86,14 @@ def check_source(
     tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read, twin)
     rules = tuple(ruleset.rules())
     opaque = tuple(r for r in rules if not r.understood)
-    found = tuple(sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code)))
-    return FileReport(source, ruleset, len(rules), len(rules) - len(opaque), opaque, found, tracking)
+    found = sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))
+    found = [settings.weighed(f) for f in found if settings.wants(f, source)]
+    applied = suppress.apply_to(source, found) if settings.comments else suppress.Applied(tuple(found))
+    about = [unused_suppression.finding(source, c) for c in applied.unused]
+    about += [unexplained_suppression.finding(c) for c in applied.unexplained]
+    about = [settings.weighed(f) for f in about if settings.wants(f, source)]
+    told = tuple(sorted((*applied.kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
+    return FileReport(source, ruleset, len(rules), len(rules) - len(opaque), opaque, told, tracking, applied.covered)
 
 
 def _findings(

@@ -1,0 +1,120 @@
+"""Findings that somebody has seen and accepted: ignore comments, and baselines of what was there before.
+
+    # ruleaudit: ignore[RA101] low volume, and we like to see it in the table
+    -A INPUT -p tcp -m comment --comment "ruleaudit: ignore[RA101] seen" --dport 80 -j ACCEPT
+    # ruleaudit: ignore-file[RA1] a copy of the vendor's rules
+
+A comment of its own is about the next line that is none; iptables-save drops it, and keeps the comment of a rule.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from ruleaudit.diagnostics import Finding, Severity, SourceError
+from ruleaudit.source import SourceFile, Span
+
+_IGNORE = re.compile(r"ruleaudit:[ \t]*ignore(?P<file>-file)?\[(?P<codes>[^\]\n]*)\](?P<reason>[^\"\n]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One ignore comment: the lines that it is about (none: the whole file), and what it covers."""
+
+    span: Span
+    line: int | None
+    codes: tuple[str, ...]
+    reason: str
+    own_line: bool
+
+    def covers(self, finding: Finding, line: int) -> bool:
+        """Whether a finding in a line is meant."""
+        if self.line is not None and self.line != line:
+            return False
+        return any(word in (finding.code, finding.name) or finding.code.startswith(word.upper()) for word in self.codes)
+
+
+def suppressions(source: SourceFile) -> Iterator[Suppression]:
+    """Every ignore comment of a file."""
+    lines = source.text.split("\n")
+    for found in _IGNORE.finditer(source.text):
+        number = source.position(found.start()).line
+        own_line = lines[number - 1].lstrip().startswith("#")
+        about = number
+        if own_line:
+            while about < len(lines) and (not lines[about - 1].strip() or lines[about - 1].lstrip().startswith("#")):
+                about += 1
+        codes = tuple(word.strip() for word in found["codes"].split(",") if word.strip())
+        span = Span(found.start(), found.start() + len(found.group().rstrip()))
+        yield Suppression(span, None if found["file"] else about, codes, found["reason"].strip(" \t:-"), own_line)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What ignore comments leave of some findings, what they cover, and the comments that cover nothing."""
+
+    kept: tuple[Finding, ...]
+    covered: tuple[Finding, ...] = ()
+    unused: tuple[Suppression, ...] = ()
+    unexplained: tuple[Suppression, ...] = ()
+
+
+def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
+    """The findings about one file, sorted out by its comments."""
+    comments = list(suppressions(source))
+    if not comments:
+        return Applied(tuple(findings))
+    kept: list[Finding] = []
+    covered: list[Finding] = []
+    used: set[Suppression] = set()
+    for finding in findings:
+        line = source.position(finding.span.start).line
+        by = [comment for comment in comments if comment.covers(finding, line)]
+        used.update(by)
+        (covered if by else kept).append(finding)
+    unused = tuple(c for c in comments if c not in used)
+    unexplained = tuple(c for c in comments if c in used and not c.reason)
+    return Applied(tuple(kept), tuple(covered), unused, unexplained)
+
+
+# -- baselines -----------------------------------------------------------------------------------------
+
+#: file, code and the text of the line: what a finding is known by, whatever line it moves to
+Known = tuple[str, str, str]
+
+
+def known_as(source: SourceFile, finding: Finding) -> Known:
+    """How a baseline calls a finding."""
+    text = " ".join(source.line(source.position(finding.span.start).line).split())
+    return PurePath(source.path).as_posix(), finding.code, text
+
+
+def read_baseline(source: SourceFile) -> Counter[Known]:
+    """The findings of a baseline, counted. Raises SourceError."""
+    try:
+        entries = json.loads(source.text)["findings"]
+        return Counter({(e["file"], e["code"], e["text"]): int(e["count"]) for e in entries})
+    except (ValueError, KeyError, TypeError):
+        raise SourceError(f"{source.path}: no baseline; write one with: ruleaudit check --write-baseline") from None
+
+
+def baseline_text(found: Iterable[tuple[SourceFile, Finding]]) -> str:
+    """The text of a baseline of findings; notes are no faults, and not kept."""
+    counts = Counter(known_as(s, f) for s, f in found if f.severity is not Severity.NOTE)
+    entries = [{"file": name[0], "code": name[1], "text": name[2], "count": counts[name]} for name in sorted(counts)]
+    return json.dumps({"schema": "ruleaudit-baseline/1", "findings": entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def without_known(source: SourceFile, findings: Sequence[Finding], left: Counter[Known]) -> tuple[list[Finding], int]:
+    """The findings that the baseline does not know, and the number of the others; `left` is used up."""
+    fresh: list[Finding] = []
+    for finding in findings:
+        name = known_as(source, finding)
+        if finding.severity is not Severity.NOTE and left[name] > 0:
+            left[name] -= 1
+        else:
+            fresh.append(finding)
+    return fresh, len(findings) - len(fresh)
