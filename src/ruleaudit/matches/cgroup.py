@@ -1,5 +1,6 @@
 """cgroup: the control group of the socket (iptables-extensions(8), cgroup)."""
 
+from ruleaudit.matches.checks import checked, exactly_one
 from ruleaudit.matches.extension import Example, MatchExtension, OptionSpec, opaque
 from ruleaudit.model.condition import Opaque, Scope
 
@@ -11,12 +12,13 @@ OPTIONS = (
 EXAMPLES = (
     Example("-m cgroup --path system.slice", Opaque("cgroup --path system.slice", Scope.MEMORY), chain="OUTPUT"),
     Example("-m cgroup --cgroup web", refused='bad value "web"', chain="OUTPUT"),
+    Example("-m cgroup --cgroup 1 --path /", refused="cannot stand together", chain="OUTPUT"),
 )
 
 EXTENSION = MatchExtension(
     "cgroup",
     OPTIONS,
-    opaque("cgroup", Scope.MEMORY),
+    checked(opaque("cgroup", Scope.MEMORY), exactly_one("--path", "--cgroup")),
     EXAMPLES,
     chains=(
         "INPUT",

@@ -4,6 +4,7 @@ It counts conntrack entries: untracked packets are asked too, but the count neve
 and 12).
 """
 
+from ruleaudit.matches.checks import checked, within
 from ruleaudit.matches.extension import (
     Context,
     Example,
@@ -16,6 +17,7 @@ from ruleaudit.matches.extension import (
 )
 from ruleaudit.model.condition import Not, Opaque, Scope, negate
 from ruleaudit.model.ruleset import Consumer, Use
+from ruleaudit.syntax.numbers import ALL_ONES
 from ruleaudit.syntax.refusal import Refused
 
 OPTIONS = (
@@ -47,7 +49,13 @@ EXAMPLES = (
     Example("-p tcp -m connlimit --connlimit-above 3", _THREE),
     Example("-p tcp -m connlimit --connlimit-upto 3", Not(_THREE)),
     Example("-p tcp -m connlimit --connlimit-above few", refused='bad value "few"'),
+    Example("-p tcp -m connlimit --connlimit-above 4294967296", refused="from 0 to 4294967295"),
     Example("-p tcp -m connlimit", refused="needs --connlimit-upto or --connlimit-above"),
 )
 
-EXTENSION = MatchExtension("connlimit", OPTIONS, read, EXAMPLES)
+EXTENSION = MatchExtension(
+    "connlimit",
+    OPTIONS,
+    checked(read, within("--connlimit-upto", 0, ALL_ONES), within("--connlimit-above", 0, ALL_ONES)),
+    EXAMPLES,
+)

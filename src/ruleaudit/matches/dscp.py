@@ -1,5 +1,6 @@
 """dscp: the differentiated services field (iptables-extensions(8), dscp)."""
 
+from ruleaudit.matches.checks import checked, exactly_one, within
 from ruleaudit.matches.extension import Example, MatchExtension, OptionSpec, opaque
 from ruleaudit.model.condition import Opaque, Scope
 
@@ -11,6 +12,13 @@ OPTIONS = (
 EXAMPLES = (
     Example("-m dscp --dscp-class EF", Opaque("dscp --dscp-class EF", Scope.PACKET)),
     Example("-m dscp --dscp x", refused='bad value "x"'),
+    Example("-m dscp --dscp 0x40", refused="from 0 to 63"),
+    Example("-m dscp --dscp 0x3f --dscp-class CS0", refused="cannot stand together"),
 )
 
-EXTENSION = MatchExtension("dscp", OPTIONS, opaque("dscp", Scope.PACKET), EXAMPLES)
+EXTENSION = MatchExtension(
+    "dscp",
+    OPTIONS,
+    checked(opaque("dscp", Scope.PACKET), exactly_one("--dscp", "--dscp-class"), within("--dscp", 0, 63)),
+    EXAMPLES,
+)

@@ -1,7 +1,9 @@
 """ecn: explicit congestion notification bits (iptables-extensions(8), ecn)."""
 
+from ruleaudit.matches.checks import checked, with_protocol
 from ruleaudit.matches.extension import Example, MatchExtension, OptionSpec, opaque
 from ruleaudit.model.condition import Not, Opaque, Scope
+from ruleaudit.model.fields import TCP
 
 OPTIONS = (
     OptionSpec("--ecn-tcp-cwr", arguments=0, negatable=True),
@@ -12,6 +14,16 @@ OPTIONS = (
 EXAMPLES = (
     Example("-p tcp -m ecn ! --ecn-tcp-cwr", Not(Opaque("ecn --ecn-tcp-cwr", Scope.PACKET))),
     Example("-m ecn --ecn-ip-ect 9", refused='bad value "9"'),
+    Example("-m ecn --ecn-tcp-cwr", refused="needs -p tcp"),
 )
 
-EXTENSION = MatchExtension("ecn", OPTIONS, opaque("ecn", Scope.PACKET), EXAMPLES)
+EXTENSION = MatchExtension(
+    "ecn",
+    OPTIONS,
+    checked(
+        opaque("ecn", Scope.PACKET),
+        with_protocol("--ecn-tcp-cwr", TCP, "tcp"),
+        with_protocol("--ecn-tcp-ece", TCP, "tcp"),
+    ),
+    EXAMPLES,
+)

@@ -5,6 +5,7 @@ takes
 away. What the list holds at any time cannot be known.
 """
 
+from ruleaudit.matches.checks import checked, within
 from ruleaudit.matches.extension import Context, Example, MatchExtension, Meaning, Options, OptionSpec, normalised
 from ruleaudit.model.condition import ALWAYS, NEVER, Not, Opaque, Scope, negate
 from ruleaudit.syntax.refusal import Refused
@@ -35,6 +36,8 @@ def read(given: Options, context: Context) -> Meaning:
             "recent needs exactly one of --set, --rcheck, --update and --remove", actions[1].name if actions[1:] else ""
         )
     action = actions[0]
+    if action.name in ("--set", "--remove") and any(o.name == "--rttl" for o in given):
+        raise Refused(f"--rttl needs --rcheck or --update, not {action.name}", "--rttl")
     text = normalised("recent", given)
     if action.name == "--set":
         return Meaning(NEVER if action.negated else ALWAYS, memory=True, writes=text)
@@ -50,7 +53,9 @@ EXAMPLES = (
     ),
     Example("-m recent ! --rcheck --name ssh", Not(Opaque("recent --name ssh --rcheck", Scope.MEMORY))),
     Example("-m recent --name ssh", refused="exactly one of"),
+    Example("-m recent --set --rttl", refused="--rttl needs --rcheck or --update"),
+    Example("-m recent --rcheck --hitcount 65536", refused="from 0 to 65535"),
     Example("-m recent --update --seconds soon", refused='bad value "soon"'),
 )
 
-EXTENSION = MatchExtension("recent", OPTIONS, read, EXAMPLES)
+EXTENSION = MatchExtension("recent", OPTIONS, checked(read, within("--hitcount", 0, 65535)), EXAMPLES)

@@ -36,7 +36,7 @@ GENERAL = (
     OptionSpec("-g", ("--goto",)),
     OptionSpec("-m", ("--match",), repeatable=True),
     OptionSpec("-f", ("--fragments", "--fragment"), arguments=0, negatable=True),
-    OptionSpec("-c", ("--set-counters",), arguments=2),
+    OptionSpec("-c", ("--set-counters",), optional=True),
     OptionSpec("-t", ("--table",)),
     OptionSpec("-v", ("--verbose",), arguments=0, repeatable=True),
     OptionSpec("-n", ("--numeric",), arguments=0, repeatable=True),
@@ -360,6 +360,9 @@ class RuleInProgress:
                 self.refuse(f'bad target name "{given.value}"', self.place(*words))
                 return
             self.target = (name, given.value, words)
+        elif name == "-c":
+            if not re.fullmatch("[0-9]+ [0-9]+|[0-9]+,[0-9]+", " ".join(given.values)):
+                self.refuse("-c needs the numbers of packets and bytes", self.place(*words))
         elif name == "-t":
             self.refuse("-t has no place in a file: the table is that of the *table line", self.place(*words))
         elif name in _ORDER:

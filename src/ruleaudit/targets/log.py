@@ -5,7 +5,7 @@ from ruleaudit.model.ruleset import Effect, EffectKind
 from ruleaudit.targets.extension import CONTINUE, Action, Example, TargetExtension, effect
 
 OPTIONS = (
-    OptionSpec("--log-level"),
+    OptionSpec("--log-level", pattern="[0-7]|(?i:emerg|panic|alert|crit|err|error|warn|warning|notice|info|debug)"),
     OptionSpec("--log-prefix"),
     OptionSpec("--log-tcp-sequence", arguments=0),
     OptionSpec("--log-tcp-options", arguments=0),
@@ -19,6 +19,7 @@ EXAMPLES = (
         '-j LOG --log-prefix "INPUT drop: " --log-level 4',
         Action(CONTINUE, (Effect(EffectKind.LOG, 'LOG --log-prefix "INPUT drop: " --log-level 4'),)),
     ),
+    Example("-j LOG --log-level bad", refused='bad value "bad"'),
     Example("-j LOG --log-prefx x", refused='unknown option "--log-prefx"'),
 )
 

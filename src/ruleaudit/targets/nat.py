@@ -10,7 +10,7 @@ from ruleaudit.model.fields import DCCP, SCTP, TCP, UDP, Family
 from ruleaudit.model.ruleset import Accept, Consumer, Effect, EffectKind, Use
 from ruleaudit.syntax.addresses import address_range, network
 from ruleaudit.syntax.refusal import Refused
-from ruleaudit.syntax.services import port_range
+from ruleaudit.syntax.services import port, port_range
 from ruleaudit.targets.extension import Action, Example, TargetExtension
 
 Ranges = tuple[tuple[int, int], ...]
@@ -50,6 +50,8 @@ def to_address(option: Given, context: Context) -> tuple[Ranges, Ranges]:
             raise Refused(f'bad destination "{word}"', word)
         return addresses, ()
     _need_ports(ports, context)
+    if "/" in ports and port(ports.partition("/")[2], context.protocol) == 0:
+        raise Refused(f'bad port "0" behind the range of "{word}"', word)
     return addresses, (port_range(port_words, context.protocol, "-"),)
 
 

@@ -3,6 +3,7 @@
 from ruleaudit.matches.extension import Context, Options, OptionSpec
 from ruleaudit.model.ruleset import Queue
 from ruleaudit.syntax.numbers import number, number_range
+from ruleaudit.syntax.refusal import Refused
 from ruleaudit.targets.extension import Action, Example, TargetExtension
 
 OPTIONS = (
@@ -22,6 +23,10 @@ def read(given: Options, context: Context) -> Action:
                 queue = str(number(option.value, 0, 65535, "queue number"))
             case "--queue-balance":
                 low, high = number_range(option.value, 0, 65535, "queue range")
+                if option.value[-1:] == ":":
+                    high = 65534
+                if low == high or high - low == 65535:
+                    raise Refused(f'bad queue range "{option.value}": first:last', option.value, "use --queue-num")
                 queue = f"{low}:{high}"
             case _:
                 extras.append(option.name.removeprefix("--queue-"))
@@ -32,6 +37,7 @@ EXAMPLES = (
     Example("-j NFQUEUE", Action(Queue("0"))),
     Example("-j NFQUEUE --queue-num 3 --queue-bypass", Action(Queue("3 bypass"))),
     Example("-j NFQUEUE --queue-balance 0:3", Action(Queue("0:3"))),
+    Example("-j NFQUEUE --queue-balance 4", refused="bad queue range"),
     Example("-j NFQUEUE --queue-num 65536", refused='bad queue number "65536"'),
 )
 
