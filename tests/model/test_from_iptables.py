@@ -49,7 +49,6 @@ LOW = (0x0A000000, 0x0AFFFFFF)
         ("! -d 10.0.0.0/8", Not(Values(Field.DADDR, (LOW,)))),
         ("-s 10.1.2.3/8", Values(Field.SADDR, (LOW,))),
         ("-s 0.0.0.0/0", ALWAYS),
-        ("! -s 0/0", NEVER),
         ("-d 10.0.0.1/255.0.0.255", Masked(Field.DADDR, 0xFF0000FF, 0x0A000001)),
         ("-s 10.0.0.0/9,10.128.0.0/9,192.0.2.1", Values(Field.SADDR, (LOW, (0xC0000201, 0xC0000201)))),
         (
@@ -202,6 +201,12 @@ def test_equal_conditions_are_one_object() -> None:
         ("-A INPUT -p tcp --dport -j ACCEPT", "--dport", "--dport needs a value", ""),
         ("-A INPUT -p tcp --tcp-flags", "--tcp-flags", "--tcp-flags needs 2 words", ""),
         ("-A INPUT -p tpc -j ACCEPT", "tpc", 'unknown protocol "tpc"', "did you mean tcp?"),
+        (
+            "-A INPUT ! -s 0/0 -j ACCEPT",
+            "0/0",
+            "not any address at all: that matches nothing, and iptables-nft refuses it",
+            "",
+        ),
         ("-A INPUT -s 10.0.0.256 -j ACCEPT", "10.0.0.256", '"10.0.0.256" is not an IPv4 address', ""),
         ("-A INPUT -s 10.0.0.0/33 -j ACCEPT", "33", 'bad prefix length "33": at most 32', ""),
         ("-A INPUT -s ::1 -j ACCEPT", "::1", '"::1" is not an IPv4 address', ""),

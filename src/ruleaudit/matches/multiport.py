@@ -30,6 +30,8 @@ def read(given: Options, context: Context) -> Meaning:
         if not word or word[0] == ":" or word[-1] == ":":
             raise Refused(f'bad port list "{option.value}"', option.value)
         ports.append(port_range(word, context.protocol))
+        if ":" in word and ports[-1][0] == ports[-1][1]:
+            raise Refused(f'bad port range "{word}": both ends are the same', word, f"write {ports[-1][0]}")
         slots += 1 + (":" in word)
     if slots > 15:
         raise Refused(
@@ -52,6 +54,7 @@ EXAMPLES = (
         "-p tcp -m multiport --ports http",
         all_of([NOT_LATER, any_of([Values(Field.SPORT, ((80, 80),)), Values(Field.DPORT, ((80, 80),))])]),
     ),
+    Example("-p tcp -m multiport --dports 80:80", refused="both ends are the same"),
     Example("-m multiport --dports 80,443", refused="needs -p"),
     Example("! -p tcp -m multiport --dports 80", refused="needs -p"),
     Example("-p tcp -m multiport --dports 80,,443", refused="bad port list"),

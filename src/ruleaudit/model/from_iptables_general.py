@@ -59,7 +59,9 @@ def _addresses(field: Field, word: str, negated: bool, family: Family) -> Condit
     if ranges:
         joined = merged(ranges)
         if joined == ((0, full),):
-            return NEVER if negated else ALWAYS
+            if negated:
+                raise Refused("not any address at all: that matches nothing, and iptables-nft refuses it", word)
+            return ALWAYS
         rest.insert(0, Values(field, joined))
     return negate(any_of(rest), negated)
 
