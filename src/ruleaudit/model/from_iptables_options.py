@@ -58,6 +58,9 @@ _NO_OUTPUT = ("PREROUTING", "INPUT")
 #: the order of ip_packet_match() in the kernel
 _ORDER = {"-s": 0, "-d": 1, "-i": 2, "-o": 3, "-p": 4, "-f": 5}
 
+#: facts section 14
+_NOT_TESTED = "the kernel refuses it; iptables-restore --test does not"
+
 Place = tuple[int, int]  #: offsets into the rule's text
 
 
@@ -486,9 +489,10 @@ class RuleInProgress:
     def _allowed(self, extension: MatchExtension | TargetExtension, kind: str, name: str, place: Place) -> bool:
         before = len(self.complaints)
         if extension.tables and self.table not in extension.tables:
-            self.refuse(f"{kind} {name} is allowed only in table {' or '.join(extension.tables)}", place)
+            self.refuse(f"{kind} {name} is allowed only in table {' or '.join(extension.tables)}", place, _NOT_TESTED)
         elif extension.chains and self.chain in BASE_CHAINS and self.chain not in extension.chains:
-            self.refuse(f"{kind} {name} is allowed in {', '.join(extension.chains)} only, not in {self.chain}", place)
+            where = ", ".join(extension.chains)
+            self.refuse(f"{kind} {name} is allowed in {where} only, not in {self.chain}", place, _NOT_TESTED)
         if extension.protocols and (self.protocol_negated or self.protocol not in extension.protocols):
             names = [next(n for n, number in PROTOCOLS.items() if number == p) for p in extension.protocols]
             self.refuse(f"{kind} {name} needs -p {' or '.join(names)}", place)
