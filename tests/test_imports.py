@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"model", "syntax", "diagnostics", "matches"},
     "results": {"model", "source", "diagnostics"},
     "analysis": {"model", "packets", "results", "source", "diagnostics"},
+    "reading": {"model", "syntax", "diagnostics"},
     "config": {"syntax", "source", "diagnostics"},
     "suppress": {"source", "diagnostics"},
     "rules": {"config", "suppress", "analysis", "model", "packets", "results", "source", "diagnostics", ""},

@@ -17,12 +17,12 @@ from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from ruleaudit.config import Settings
-    from ruleaudit.model.from_iptables import Lowered
+    from ruleaudit.model.fields import Family
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.ruleset import Ruleset
+    from ruleaudit.reading import Reading
     from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
     from ruleaudit.source import SourceFile
-    from ruleaudit.syntax.iptables import Document
 
     Sets = Mapping[str, IpSet]
 
@@ -73,13 +73,14 @@ def read_sets(paths: Iterable[str]) -> Sets:
     return known
 
 
-def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS) -> tuple[Document, Lowered]:
-    """The tree and the model of an iptables-save file; `sets` are the ipsets whose contents are known (`read_sets`).
+def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS) -> Reading:
+    """The tree and the model of a file; `sets` are the ipsets whose contents are known (`read_sets`).
 
     Raises SourceError for what is no ruleset at all.
     """
     from ruleaudit.model.fields import Family
     from ruleaudit.model.from_iptables import lower as to_model
+    from ruleaudit.reading import Reading as Read
     from ruleaudit.syntax import iptables
     from ruleaudit.syntax import language as languages
 
@@ -99,12 +100,16 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         )
     document = iptables.read(source)
     family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
-    return document, to_model(document, family, sets)
+    lowered = to_model(document, family, sets)
+    return Read(document, (lowered.ruleset,), lowered.findings)
 
 
 def read(path: str, *, language: str | None = None, sets: Sets = NO_SETS) -> Ruleset:
-    """The model of one file; what is wrong in it is found by `check`. Raises SourceError."""
-    return lower(load(path), language, sets)[1].ruleset
+    """The model of one file, for the first address family that it speaks of; what is wrong in it is found by `check`.
+
+    Raises SourceError.
+    """
+    return lower(load(path), language, sets).rulesets[0]
 
 
 def check(
@@ -128,19 +133,19 @@ def check(
     reports: list[FileReport] = []
     for source in sources:
         other = twin(source, [*sources, *beside]) if language is None else None
-        rules = lower(other, None, sets)[1].ruleset if other else None
+        rules = lower(other, None, sets).rulesets[0] if other else None
         reports.append(check_source(source, language, sets, rules, settings or DEFAULT))
     return tuple(reports)
 
 
 def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS) -> Tracking:
     """Who needs connection tracking, and why. Raises SourceError for a file that is unreadable or holds errors."""
-    from ruleaudit.analysis.tracking import judge
+    from ruleaudit.analysis.tracking import judge, together
 
     source = load(path) if isinstance(path, str) else path
-    lowered = lower(source, language, sets)[1]
-    _no_errors(source, lowered)
-    return judge(lowered.ruleset)
+    reading = lower(source, language, sets)
+    _no_errors(source, reading)
+    return together([judge(ruleset) for ruleset in reading.rulesets])
 
 
 def follow(
@@ -164,9 +169,14 @@ def follow(
     if wrong:
         raise UsageError("\n".join(wrong))
     source = load(path) if isinstance(path, str) else path
-    lowered = lower(source, language, sets)[1]
-    _no_errors(source, lowered)
-    return tuple(found for packet in asked for found in follow_one(lowered.ruleset, packet))
+    reading = lower(source, language, sets)
+    _no_errors(source, reading)
+    by_family = {ruleset.family: ruleset for ruleset in reading.rulesets}
+
+    def meets(family: Family | None) -> Ruleset:
+        return by_family[family] if family in by_family else reading.rulesets[0]
+
+    return tuple(found for packet in asked for found in follow_one(meets(packet.family), packet))
 
 
 def suggest(
@@ -194,43 +204,47 @@ def suggest(
     from ruleaudit.source import SourceFile as File
 
     source = path if isinstance(path, File) else load(path)
-    document, lowered = lower(source, language, sets)
-    _no_errors(source, lowered)
+    reading = lower(source, language, sets)
+    document = reading.document
+    _no_errors(source, reading)
     if document.listing:
         raise SourceError(f"{source.path}: line 1: iptables -S output is no file to load; give that of iptables-save")
-    family = "ip6tables-save" if lowered.ruleset.family.value == "ip6" else "iptables-save"
+    # what a rewritten text is must not be guessed again
+    known = "ip6tables-save" if reading.rulesets[0].family.value == "ip6" else "iptables-save"
 
     def again(text: str) -> tuple[Model, ...] | None:
-        _, new = lower(File(source.path, text), family, sets)
-        return None if any(f.severity is Severity.ERROR for f in new.findings) else (new.ruleset,)
+        new = lower(File(source.path, text), known, sets)
+        return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    model = lowered.ruleset
-    return rewrite(source, (model,), again, lambda: Editor(document, model.family), options)
+    return rewrite(source, reading.rulesets, again, lambda: Editor(document, reading.rulesets[0].family), options)
 
 
 def verify(
     old: str | SourceFile, new: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS
 ) -> Comparison:
     """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
-    from ruleaudit.analysis.compare import compare
+    from ruleaudit.analysis.compare import compare, in_all
     from ruleaudit.source import SourceFile as File
 
     sides = []
     for one in (old, new):
         source = one if isinstance(one, File) else load(one)
-        lowered = lower(source, language, sets)[1]
-        _no_errors(source, lowered)
-        sides.append(lowered.ruleset)
-    if sides[0].family is not sides[1].family:
-        raise UsageError(f"{sides[0].source.path} is IPv4 and {sides[1].source.path} is IPv6, or the reverse")
-    return compare(sides[0], sides[1])
+        reading = lower(source, language, sets)
+        _no_errors(source, reading)
+        sides.append({ruleset.family: ruleset for ruleset in reading.rulesets})
+    before, after = sides
+    if before.keys() != after.keys():
+        paths = [next(iter(side.values())).source.path for side in sides]
+        families = [" and ".join("IPv4" if f.value == "ip" else "IPv6" for f in side) for side in sides]
+        raise UsageError(f"{paths[0]} is {families[0]}, and {paths[1]} is {families[1]}")
+    return in_all([compare(before[family], after[family]) for family in before])
 
 
-def _no_errors(source: SourceFile, lowered: Lowered) -> None:
+def _no_errors(source: SourceFile, reading: Reading) -> None:
     from ruleaudit.diagnostics import Severity
 
-    errors = [f for f in lowered.findings if f.severity is Severity.ERROR]
+    errors = [f for f in reading.findings if f.severity is Severity.ERROR]
     if errors:
         place = source.position(errors[0].span.start)
         more = f" (and {len(errors) - 1} more: ruleaudit check {source.path})" if len(errors) > 1 else ""

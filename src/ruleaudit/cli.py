@@ -444,12 +444,13 @@ def _show(asked: Namespace) -> Answer:
     from ruleaudit.report import show_json
     from ruleaudit.report.wording import count
 
-    document, lowered = ruleaudit.lower(_load(asked.file, asked), asked.language, ruleaudit.read_sets(asked.ipset))
-    found = [f for f in lowered.findings if f.severity is Severity.ERROR]
+    reading = ruleaudit.lower(_load(asked.file, asked), asked.language, ruleaudit.read_sets(asked.ipset))
+    document = reading.document
+    found = [f for f in reading.findings if f.severity is Severity.ERROR]
     path = document.source.path
     remarks = f"{path}: {count(len(found), 'error')}; see: ruleaudit check {path}\n" if found else ""
     if asked.form == "json":
-        return Answer(DONE, show_json.render(lowered.ruleset), remarks)
+        return Answer(DONE, show_json.render(reading.rulesets[0]), remarks)
     if asked.format == "json":
         return Answer(DONE, show_json.render_source(path, str(document)), remarks)
     return Answer(DONE, str(document), remarks)

@@ -39,7 +39,7 @@ TEXT = """\
 COMMIT
 """
 SOURCE = SourceFile("rules.v4", TEXT)
-RULESET: Ruleset = lower(SOURCE)[1].ruleset
+RULESET: Ruleset = lower(SOURCE).rulesets[0]
 LATER = Witness("in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags A iif eth0", "later packets would be refused")
 STRAY = Witness("in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags A iif eth0 state invalid", "drop, then accept")
 
@@ -110,7 +110,7 @@ CHANGES = (
     Change(Edit(Span(_NEW.start + 4, _NEW.start + 4), ",UNTRACKED"), "UNTRACKED added", "untracked is never NEW"),
 )
 REWRITTEN = apply(TEXT, (c.edit for c in CHANGES))
-NEW_RULESET: Ruleset = lower(SourceFile("rules.v4.new", REWRITTEN))[1].ruleset
+NEW_RULESET: Ruleset = lower(SourceFile("rules.v4.new", REWRITTEN)).rulesets[0]
 STRAYS = Difference(
     DifferenceKind.STRAY,
     "tcp to 80,443: packets of no connection were refused and are accepted now",

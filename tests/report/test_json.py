@@ -95,7 +95,7 @@ def test_show_marks_what_is_not_understood() -> None:
     from ruleaudit.source import SourceFile
 
     text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m nonesuch --what 3 -j ACCEPT\n-A INPUT -p tcp -j DROP\nCOMMIT\n"
-    document = json.loads(show_json.render(lower(SourceFile("x", text))[1].ruleset))
+    document = json.loads(show_json.render(lower(SourceFile("x", text)).rulesets[0]))
     chain = next(c for c in document["tables"][0]["chains"] if c["name"] == "INPUT")
     assert [rule["understood"] for rule in chain["rules"]] == [False, True]
     assert [rule["verdict"] for rule in chain["rules"]] == ["accept", "drop"]

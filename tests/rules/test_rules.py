@@ -21,7 +21,7 @@ ALL = [
 
 
 def _checked(example: Example) -> FileReport:
-    twin = lower(SourceFile("twin.v6", example.twin))[1].ruleset if example.twin else None
+    twin = lower(SourceFile("twin.v6", example.twin)).rulesets[0] if example.twin else None
     return check_source(SourceFile("example.rules", example.text), example.language, twin=twin)
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 import ruleaudit
 from ruleaudit import suppress
 from ruleaudit.analysis.pair import make_space
-from ruleaudit.analysis.tracking import judge, judge_in
+from ruleaudit.analysis.tracking import judge, judge_in, together
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ipset import IpSet
@@ -58,6 +58,8 @@ RULES: tuple[ModuleType, ...] = (
 
 
 DEFAULT = Settings()
+#: findings whose message names packets of one address family, and that are one finding all the same
+SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE}
 
 
 def find(word: str) -> ModuleType | None:
@@ -80,12 +82,16 @@ def check_source(
         template = unrendered_template.find(source)
         if template is not None:
             return FileReport(source, None, 0, 0, (), (template,), None)
-    _, lowered = ruleaudit.lower(source, language, sets)
-    ruleset, read = lowered.ruleset, lowered.findings
-    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room))
-    tracking, findings = answer if answer is not None else _what_fits(source, ruleset, read, twin)
-    rules = tuple(ruleset.rules())
-    opaque = tuple(r for r in rules if not r.understood)
+    reading = ruleaudit.lower(source, language, sets)
+    judged = [_judged(source, ruleset, reading.findings, twin) for ruleset in reading.rulesets]
+    # what is true of both address families is said once
+    first: dict[tuple[str, Span, str], Finding] = {}
+    for finding in (f for _, some in judged for f in some):
+        first.setdefault((finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message), finding)
+    findings = first.values()
+    tracking = together([one for one, _ in judged])
+    rules = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
+    opaque = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules() if not r.understood}
     found = sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))
     found = [settings.weighed(f) for f in found if settings.wants(f, source)]
     applied = suppress.apply_to(source, found) if settings.comments else suppress.Applied(tuple(found))
@@ -93,7 +99,23 @@ def check_source(
     about += [unexplained_suppression.finding(c) for c in applied.unexplained]
     about = [settings.weighed(f) for f in about if settings.wants(f, source)]
     told = tuple(sorted((*applied.kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
-    return FileReport(source, ruleset, len(rules), len(rules) - len(opaque), opaque, told, tracking, applied.covered)
+    return FileReport(
+        source,
+        reading.rulesets[0],
+        len(rules),
+        len(rules) - len(opaque),
+        tuple(sorted(opaque.values(), key=lambda r: r.span)),
+        told,
+        tracking,
+        applied.covered,
+    )
+
+
+def _judged(
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None
+) -> tuple[Tracking, list[Finding]]:
+    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room))
+    return answer if answer is not None else _what_fits(source, ruleset, read, twin)
 
 
 def _findings(
