@@ -132,7 +132,7 @@ def _refuses(rule: Rule) -> Verdict | None:
     return verdict
 
 
-CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK)
+CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK, EffectKind.ZONE)
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,11 @@ class Identities:
 def conntrack_users(ruleset: Ruleset) -> list[Rule]:
     """The rules that switch tracking on, dead ones included (facts section 2)."""
     return [r for r in ruleset.rules() if uses_conntrack(r)]
+
+
+def is_tracking(ruleset: Ruleset) -> bool:
+    """The kernel tracks connections while this ruleset is loaded."""
+    return ruleset.tracks or bool(conntrack_users(ruleset))
 
 
 def uses_conntrack(rule: Rule) -> bool:
@@ -379,6 +384,12 @@ class Walk:
                 if not self._looked_up:
                     self.template = self.template | (hit & ~self.tag)
                     self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+            case EffectKind.ZONE:
+                if not self._looked_up:
+                    self.template = self.template | hit
+                    self.tag = self.tag & ~hit
+                    self._version += 1
+                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.MARK:
                 self._set_mark(effect, hit)
             case EffectKind.WRITE:

@@ -82,6 +82,7 @@ class EffectKind(Enum):
     MARK = "mark"  #: sets bits of the packet mark, see `mask` and `value`
     NOTRACK = "notrack"  #: tags the packet UNTRACKED, if it carries no tag or entry yet
     TRACK = "track"  #: CT --zone/--helper/--timeout/...: makes a template, so that a later notrack has no effect
+    ZONE = "zone"  #: nft's ct zone set before conntrack: the packet is tracked, whatever notrack said (facts section 9)
     NAT = "nat"  #: DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP
     ENTRY = "entry"  #: creates or changes the entry: CONNMARK save, CONNSECMARK, SYNPROXY, CT --helper
     CHANGE = "change"  #: changes the packet: TOS, DSCP, TCPMSS, TTL, HL, TEE, CLASSIFY...
@@ -207,6 +208,7 @@ class Ruleset:
     tables: dict[str, Table]
     partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
     notes: tuple[str, ...] = field(default=())
+    tracks: bool = False  #: something besides the rules switches conntrack on: a ct helper, declared (facts section 2)
     known_sets: tuple[str, ...] = ()  #: ipsets whose contents some rule was read with
 
     @property

@@ -8,7 +8,7 @@ from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.tracking import judge_in, together
-from ruleaudit.analysis.walk import conntrack_users
+from ruleaudit.analysis.walk import is_tracking
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
@@ -84,7 +84,7 @@ class _Suggester:
         ruleset = self.sides[0].ruleset
         tracking = together([judge_in(side.space, side.ruleset) for side in self.sides])
         base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
-        if not any(conntrack_users(side.ruleset) for side in self.sides) or not tracking.required:
+        if not any(is_tracking(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
         wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
         every = [_without(c, excluded) for c in _merged(_candidates(wholes))]

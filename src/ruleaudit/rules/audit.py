@@ -7,7 +7,7 @@ from functools import cached_property
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import Identities, conntrack_users
+from ruleaudit.analysis.walk import Identities, is_tracking
 from ruleaudit.diagnostics import Finding
 from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Chain, EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Tracking
@@ -54,7 +54,7 @@ class Audit:
     def notracks(self) -> tuple[Rule, ...]:
         """The rules that leave packets untracked; none if nothing here has the kernel track at all."""
         rules = tuple(r for r in self.ruleset.rules() if any(e.kind is EffectKind.NOTRACK for e in r.effects))
-        return rules if rules and conntrack_users(self.ruleset) else ()
+        return rules if rules and is_tracking(self.ruleset) else ()
 
     @cached_property
     def whole(self) -> Pair:
