@@ -10,7 +10,8 @@ Everything returned is an immutable value of `ruleaudit.results`; `SourceError` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
     from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
+    from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
 
     Sets = Mapping[str, IpSet]
@@ -79,9 +81,7 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
     Raises SourceError for what is no ruleset at all.
     """
     from ruleaudit.model.fields import Family
-    from ruleaudit.model.from_iptables import lower as to_model
     from ruleaudit.reading import Reading as Read
-    from ruleaudit.syntax import iptables
     from ruleaudit.syntax import language as languages
 
     kind = language or languages.sniff(source)
@@ -89,7 +89,7 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         line = next(n for n, t in enumerate(source.text.splitlines(), 1) if "{{" in t or "{%" in t)
         raise SourceError(f"{source.path}: line {line}: a template; render it first, then check the result")
     if kind in ("nft", "nft-json"):
-        raise SourceError(f"{source.path}: line 1: nft rulesets are not read yet; give the output of iptables-save")
+        return _lower_nft(source, kind)
     if kind == "shell":
         raise SourceError(
             f"{source.path}: line 1: a shell script; run it in a network namespace and give the output of iptables-save"
@@ -98,10 +98,29 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         raise SourceError(
             f"{source.path}: line 1: not a firewall ruleset; expected a line such as *filter or -A INPUT ..."
         )
+    from ruleaudit.model.from_iptables import lower as to_model
+    from ruleaudit.syntax import iptables
+
     document = iptables.read(source)
     family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
     lowered = to_model(document, family, sets)
     return Read(document, (lowered.ruleset,), lowered.findings)
+
+
+def _lower_nft(source: SourceFile, kind: str) -> Reading:
+    from ruleaudit.model.from_nftables import lower as to_model
+    from ruleaudit.reading import Reading as Read
+
+    if kind == "nft":
+        from ruleaudit.syntax import nftables
+
+        document = nftables.read(source)
+    else:
+        from ruleaudit.syntax import nft_json
+
+        document = nft_json.read(source)
+    lowered = to_model(document)
+    return Read(document, lowered.rulesets, lowered.findings)
 
 
 def read(path: str, *, language: str | None = None, sets: Sets = NO_SETS) -> Ruleset:
@@ -188,36 +207,47 @@ def suggest(
     allow: Sequence[str] = (),
     language: str | None = None,
     menu: bool = True,
+    separate: bool = False,
     sets: Sets = NO_SETS,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
+    `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
     from ruleaudit.model.ruleset import Ruleset as Model
-    from ruleaudit.rewrite.iptables import Editor
+    from ruleaudit.rewrite.iptables import Editor as IptablesEditor
+    from ruleaudit.rewrite.nftables import Editor as NftEditor
     from ruleaudit.rewrite.suggest import Options
     from ruleaudit.rewrite.suggest import suggest as rewrite
     from ruleaudit.source import SourceFile as File
+    from ruleaudit.syntax.nft_tree import NftDocument
 
     source = path if isinstance(path, File) else load(path)
     reading = lower(source, language, sets)
     document = reading.document
     _no_errors(source, reading)
-    if document.listing:
-        raise SourceError(f"{source.path}: line 1: iptables -S output is no file to load; give that of iptables-save")
     # what a rewritten text is must not be guessed again
-    known = "ip6tables-save" if reading.rulesets[0].family.value == "ip6" else "iptables-save"
+    known = reading.rulesets[0].language
+    if isinstance(document, NftDocument):
+        edit: Callable[[], Editor] = partial(NftEditor, document, separate)
+    else:
+        if document.listing:
+            what = "iptables -S output is no file to load; give that of iptables-save"
+            raise SourceError(f"{source.path}: line 1: {what}")
+        if reading.rulesets[0].family.value == "ip6":
+            known = "ip6tables-save"
+        edit = partial(IptablesEditor, document)
 
     def again(text: str) -> tuple[Model, ...] | None:
         new = lower(File(source.path, text), known, sets)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    return rewrite(source, reading.rulesets, again, lambda: Editor(document, reading.rulesets[0].family), options)
+    return rewrite(source, reading.rulesets, again, edit, options)
 
 
 def verify(

@@ -12,6 +12,7 @@ from ruleaudit.model.fields import Family, Field, Hook
 from ruleaudit.model.from_nftables_conditions import Conditions, Contents
 from ruleaudit.model.from_nftables_rule import Part, RuleReader
 from ruleaudit.model.ruleset import Accept, Chain, Drop, Jump, Match, Rule, Ruleset, Table
+from ruleaudit.source import Span
 from ruleaudit.syntax import nft_tree as tree
 
 _FAMILIES = {Family.IPV4: ("ip", "inet", "netdev"), Family.IPV6: ("ip6", "inet", "netdev")}
@@ -76,7 +77,7 @@ class _Lowering:
             if isinstance(s, tree.SetUpdate)
         }
         contents = Contents(name, table.sets, written)
-        reader = RuleReader(self.family, Conditions(self.family, contents))
+        reader = RuleReader(self.family, Conditions(self.family, contents), self._text)
         chains: dict[str, Chain] = {}
         for chain in table.chains.values():
             rules = tuple(made for rule in chain.rules for made in self._rules(reader, name, chain.name, rule))
@@ -89,6 +90,10 @@ class _Lowering:
                 begun = _from_devices(chains[chain.name], chain.devices)
                 chains[begun.name] = begun
         return Table(name, chains, table.span)
+
+    def _text(self, span: Span) -> str:
+        """As written, on one line; JSON says nothing in these words."""
+        return "" if self.document.json else " ".join(self.document.source.slice(span).replace("\\\n", " ").split())
 
     def _rules(self, reader: RuleReader, table: str, chain: str, rule: tree.Rule) -> list[Rule]:
         line = self.document.source.position(rule.span.start).line

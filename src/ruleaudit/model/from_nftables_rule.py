@@ -51,8 +51,9 @@ class Part:
 class RuleReader:
     """Reads the rules of one table, for one address family."""
 
-    def __init__(self, family: Family, conditions: Conditions) -> None:
-        self.family, self.conditions = family, conditions
+    def __init__(self, family: Family, conditions: Conditions, written: Callable[[Span], str]) -> None:
+        """`written` gives the text under a span, where a part of it stands for itself."""
+        self.family, self.conditions, self.written = family, conditions, written
 
     def parts(self, rule: tree.Rule) -> list[Part]:
         """The rules that one rule amounts to, in order."""
@@ -106,7 +107,8 @@ class RuleReader:
                 tested = self.conditions.match(statement, _written(statement))
                 name = next((s.text for s in selectors(statement.left)), "")
                 match = ModelMatch(name, statement.span, tested.condition, tested.consumer, tested.memory)
-                self._match(replace(match, understood=tested.understood, reason=tested.reason))
+                text = self.written(statement.span) or _written(statement)
+                self._match(replace(match, understood=tested.understood, reason=tested.reason, text=text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():

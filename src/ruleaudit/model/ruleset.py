@@ -135,6 +135,7 @@ class Match:
     memory      it counts or remembers what it sees (limit, recent): evaluating it is an effect
     writes      a match that is a list write by itself (recent --set, set via --add): the effect's text, else None
     understood  False: the text could not be interpreted; the condition is an Opaque and the rule is approximate
+    text        how it is written, where a rule is a sequence of tests (nft)
     """
 
     name: str
@@ -145,6 +146,7 @@ class Match:
     writes: str | None = None
     understood: bool = True
     reason: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +212,11 @@ class Ruleset:
     notes: tuple[str, ...] = field(default=())
     tracks: bool = False  #: something besides the rules switches conntrack on: a ct helper, declared (facts section 2)
     known_sets: tuple[str, ...] = ()  #: ipsets whose contents some rule was read with
+
+    @property
+    def is_nft(self) -> bool:
+        """Written in nft's language or its JSON, not for iptables-restore."""
+        return self.language != "iptables-save"
 
     @property
     def size(self) -> int:

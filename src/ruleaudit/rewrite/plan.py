@@ -15,7 +15,7 @@ from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.condition import And, States
-from ruleaudit.model.fields import State
+from ruleaudit.model.fields import Family, State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
@@ -48,7 +48,9 @@ class Editor(Protocol):
         self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str, *, reply: bool, not_syn: bool
     ) -> None: ...
     def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None: ...
-    def accept_errors(self, place: Rule, kind: int, code: int | None, topic: str, reason: str) -> None: ...
+    def accept_errors(
+        self, place: Rule, family: Family, kind: int, code: int | None, topic: str, reason: str
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -214,11 +216,11 @@ class _Mends:
 
     bundles: list[Bundle]
     same: Mapping[Rule, Rule]
-    #: ICMP type and code of each accept, by its place and path
-    errors: dict[tuple[Rule, str, int], tuple[int, int | None]] = field(default_factory=dict)
+    #: family, ICMP type and code of each accept, by its place and path
+    errors: dict[tuple[Rule, str, Family, int], tuple[Family, int, int | None]] = field(default_factory=dict)
     refusing: set[Rule] = field(default_factory=set)  #: rules that have to refuse UNTRACKED too
     moved: list[Bundle] = field(default_factory=list)  #: by this round, as are
-    fresh: set[tuple[Rule, str, int]] = field(default_factory=set)  #: these errors
+    fresh: set[tuple[Rule, str, Family, int]] = field(default_factory=set)  #: these errors
     ancestors: dict[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
 
     def _place(self, difference: Difference) -> Rule | None:
@@ -348,7 +350,7 @@ class _Mends:
         if place is None:
             return False
         kind = _icmp_type(difference.witness.packet)
-        key = (place, difference.path, kind[0])
+        key = (place, difference.path, kind[0], kind[1])
         if key in self.errors and key not in self.fresh:
             return False
         self.errors[key] = kind
@@ -368,13 +370,13 @@ class _Mends:
         """The edits that belong to no single flow."""
         for rule in self.refusing:
             editor.untracked_too(rule, "UNTRACKED refused too", "what was refused as NEW stays refused")
-        for (place, path, _), (kind, code) in sorted(self.errors.items(), key=lambda item: item[1][0]):
+        for (place, path, family, _), (_, kind, code) in sorted(self.errors.items(), key=lambda item: item[1][1]):
             why = (
                 "errors that this host sends about untracked flows count as INVALID"
                 if path == "out"
                 else "else path-MTU messages about untracked flows count as INVALID and are refused (RA203)"
             )
-            editor.accept_errors(place, kind, code if path == "out" else None, f"icmp {kind}", why)
+            editor.accept_errors(place, family, kind, code if path == "out" else None, f"icmp {kind}", why)
         why = "the RST of a REJECT is INVALID about untracked flows"
         for place, members in by_place((place, b) for b in self.bundles for place in b.resets).items():
             editor.accept_resets(place, [b.flow for b in members], "RST accept", why)
@@ -390,7 +392,8 @@ def _tests_new(rule: Rule) -> bool:
     return any(isinstance(c, States) and State.NEW in c.states for some in items for c in some)
 
 
-def _icmp_type(packet: str) -> tuple[int, int | None]:
+def _icmp_type(packet: str) -> tuple[Family, int, int | None]:
     words = packet.split()
+    family = Family.IPV6 if words[1] == "icmpv6" else Family.IPV4
     kind, _, code = words[words.index("type") + 1].partition("/")
-    return int(kind), int(code) if code else None
+    return family, int(kind), int(code) if code else None
