@@ -26,7 +26,9 @@ def consumer(rule: Rule, source: SourceFile) -> Span:
 
 #: the statements of nft that decide or act
 _STATEMENT = re.compile(
-    r"(?<![\w\".-])(?:accept|drop|reject|queue|jump|goto|return|notrack|ct zone set|[sd]nat|masquerade|redirect)(?![\w\".-])"
+    r"(?<![\w\".-])"
+    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|ct zone set|[sd]nat|masquerade|redirect)"
+    r"(?![\w\".-])"
 )
 
 
