@@ -159,8 +159,9 @@ class Editor:
         old = self._types(family, kinds)
         kinds.add(kind)
         change = self.changes[index]
+        topic = f"{header} {', '.join(map(str, sorted(kinds)))}"
         text = change.edit.text.replace(f"type {old} accept", f"type {self._types(family, kinds)} accept")
-        self.changes[index] = Change(Edit(change.edit.span, text), change.topic, change.reason)
+        self.changes[index] = Change(Edit(change.edit.span, text), topic, change.reason)
 
     def _types(self, family: Family, kinds: set[int]) -> str:
         names = [_ERRORS[family].get(kind, str(kind)) for kind in sorted(kinds)]
