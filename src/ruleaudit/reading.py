@@ -1,4 +1,4 @@
-"""What was read of one file: its tree, the rules of each address family that it speaks of, and what is wrong with it."""
+"""What was read of one file: its tree, the rules of each address family in it, and what is wrong with it."""
 
 from dataclasses import dataclass
 
