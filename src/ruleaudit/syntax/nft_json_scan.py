@@ -55,7 +55,7 @@ class _Scanner:
         try:
             return self.scan(self.text, at)
         except json.JSONDecodeError as error:
-            raise BadJson(error.msg[:1].lower() + error.msg[1:] + " here", error.pos) from None
+            raise BadJson(error.msg[:1].lower() + error.msg[1:], error.pos) from None
         except RecursionError:
             raise BadJson("it is nested too deeply", at) from None
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a rule of nft JSON looks at, as nft text: headers, options, meta, ct, routes; libnftables-json(5), EXPRESSIONS."""
+"""What a rule of nft JSON looks at, as nft text: headers, meta, ct, routes (libnftables-json(5), EXPRESSIONS)."""
 
 import re
 from collections.abc import Callable, Iterable
