@@ -13,7 +13,7 @@ from ruleaudit.syntax.refusal import Refused, did_you_mean
 #: what stands for itself in nft text: names, numbers, addresses of all kinds
 _BARE = re.compile(
     r"[A-Za-z_.][A-Za-z0-9_./-]*|[0-9][0-9A-Za-z]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]+)?"
-    r"|[0-9a-fA-F]{0,4}:[0-9a-fA-F:]*(?:[0-9]+(?:\.[0-9]+){3})?(?:/[0-9]+)?"
+    r"|[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:[0-9a-fA-F:]*(?:[0-9]+(?:\.[0-9]+){3})?(?:/[0-9]+)?"
 )
 _SET_NAME = re.compile(r"@[A-Za-z_.][A-Za-z0-9_./-]*")
 #: values of these are names of interfaces and moments: nft lists them in quotes
@@ -102,7 +102,7 @@ class Expressions(Selectors):
         """IMMEDIATES: a set's name, the wildcard, or a value as nft text would have it."""
         if value == "*" or _SET_NAME.fullmatch(value):
             return value
-        if not _is_quoted(about) and _BARE.fullmatch(value):
+        if value.isdigit() or (not _is_quoted(about) and _BARE.fullmatch(value)):
             return value
         return quoted(value)
 
@@ -205,9 +205,11 @@ class Expressions(Selectors):
 def _is_quoted(about: Any) -> bool:
     if not isinstance(about, dict):
         return False
-    meta, ct = about.get("meta"), about.get("ct")
+    meta, ct, fib = about.get("meta"), about.get("ct"), about.get("fib")
     if isinstance(meta, dict):
         return meta.get("key") in _QUOTED_META
+    if isinstance(fib, dict):
+        return fib.get("result") in ("oif", "oifname")
     return "osf" in about or (isinstance(ct, dict) and ct.get("key") in ("helper", "label"))
 
 
@@ -218,4 +220,4 @@ def _is_existence(about: Any) -> bool:
     name, value = next(iter(about.items()))
     if name in ("exthdr", "tcp option", "ip option", "sctp chunk"):
         return isinstance(value, dict) and "field" not in value
-    return name in ("fib", "dccp option")
+    return name in ("fib", "dccp option") or (name == "rt" and value == {"key": "ipsec"})

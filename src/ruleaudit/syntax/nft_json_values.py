@@ -23,8 +23,9 @@ from ruleaudit.syntax.nft_tree import (
 
 _PREFIX = re.compile(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/([0-9]+)")
 _RAW = re.compile(r"@(ll|nh|th|ih),([0-9]+),([0-9]+)")
-_RAW_OPTION = re.compile(r"tcp option @([0-9]+),([0-9]+),([0-9]+)")
+_RAW_OPTION = re.compile(r"tcp option (?:@([0-9]+),([0-9]+),([0-9]+)|([0-9]+))")
 _EXTENSIONS = ("hbh", "rt", "rt0", "rt2", "srh", "frag", "dst", "mh")
+_TUNNELS = ("gre", "gretap", "vxlan", "geneve")
 _OF_RT = ("classid", "nexthop", "mtu", "ipsec")
 _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s?)?")
 
@@ -63,7 +64,7 @@ def value(node: Value) -> Any:
         case Braces(elements):
             return {"set": [element(each) for each in elements]}
         case Selector(text):
-            return selector(text)
+            return selector(text) if not text.startswith("jhash") else jhash(text)
         case Lookup(key, data):
             return {"map": {"key": value(key), "data": value(data)}}
     raise Unwritable(type(node).__name__)
@@ -147,7 +148,7 @@ def selector(text: str) -> Any:
         return {"payload": {"base": raw[1], "offset": int(raw[2]), "len": int(raw[3])}}
     raw = _RAW_OPTION.fullmatch(text)
     if raw is not None:
-        return {"tcp option": {"base": int(raw[1]), "offset": int(raw[2]), "len": int(raw[3])}}
+        return {"tcp option": {"base": int(raw[1] or raw[4]), "offset": int(raw[2] or 0), "len": int(raw[3] or 8)}}
     first, *rest = text.split()
     match first, rest:
         case "meta", [key]:
@@ -184,7 +185,17 @@ def selector(text: str) -> Any:
             return {"payload": {"protocol": first, "field": " ".join(field)}}
         case "udp" | "udplite" | "tcp" | "dccp" | "sctp" | "th", [field]:
             return {"payload": {"protocol": first, "field": field}}
+    if first in _TUNNELS and len(rest) == 2:
+        return {"payload": {"tunnel": first, "protocol": rest[0], "field": rest[1]}}
     raise Unwritable(text)
+
+
+def jhash(text: str) -> Any:
+    """HASH: `jhash ip saddr . ip daddr mod 2 seed 1`."""
+    key, *words = re.split(r" (mod|seed|offset) ", text.removeprefix("jhash "))
+    parts = [selector(part) for part in re.split(r" \. (?=[a-z@])", key)]
+    found = {name: int(number, 0) for name, number in zip(words[::2], words[1::2], strict=True)}
+    return {"jhash": {"expr": {"concat": parts} if len(parts) > 1 else parts[0]} | found}
 
 
 def _generator(words: list[str]) -> dict[str, Any]:

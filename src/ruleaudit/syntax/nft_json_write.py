@@ -30,7 +30,8 @@ from ruleaudit.syntax.nft_tree import (
 
 _SIZES = r"(?:k|m)?bytes"
 _LIMIT = re.compile(
-    rf"limit rate (?P<over>over |until )?(?P<rate>\d+) ?(?P<unit>{_SIZES})? ?/ ?(?P<per>second|minute|hour|day|week)"
+    rf"limit rate (?P<over>over |until )?(?P<rate>\d+) ?(?P<unit>{_SIZES})? ?/ ?"
+    r"(?:meta )?(?P<per>second|minute|hour|day|week)"
     rf"(?: burst (?P<burst>\d+) ?(?P<burst_unit>packets|{_SIZES}))?"
 )
 _QUOTA = re.compile(
@@ -99,17 +100,18 @@ def assignment(node: Assignment) -> Any:
 
 
 def set_update(node: SetUpdate) -> Any:
-    """SET; one that gives data to a map, or is a meter, is not written."""
-    if node.operation not in ("add", "update", "delete") or re.search(r" : ", node.text):
+    """SET, and the like for maps; a meter is not written."""
+    if node.operation not in ("add", "update", "delete") or isinstance(node.data, Verdict):
         raise Unwritable(node.text)
     times = dict(re.findall(r"\b(timeout|expires) ([0-9dhms]+)", node.text))
     options = tuple(f"{name} {time}" for name, time in times.items())
-    found: dict[str, Any] = {
-        "op": node.operation,
-        "elem": element(Element(node.key, None, options, node.span)),
-        "set": f"@{node.name}",
-    }
-    return {"set": found | ({"stmt": expr(node.statements)} if node.statements else {})}
+    key = element(Element(node.key, None, options, node.span))
+    found: dict[str, Any] = {"op": node.operation, "elem": key}
+    if node.statements:
+        found["stmt"] = expr(node.statements)
+    if node.data is None:
+        return {"set": found | {"set": f"@{node.name}"}}
+    return {"map": found | {"data": value(node.data), "map": f"@{node.name}"}}
 
 
 def nat(node: Nat) -> Any:
