@@ -125,8 +125,9 @@ def nat(node: Nat) -> Any:
     if node.port is not None:
         found["port"] = value(node.port)
     if "prefix" in words[1:3]:
-        found["type_flags"] = "prefix"
-    ends = [word for word in re.split(r"[ ,]+", node.text) if word in _NAT_FLAGS]
+        found["type_flags"] = ["interval", "prefix"]
+    ends = ["netmap"] if "type_flags" in found else []
+    ends += [word for word in re.split(r"[ ,]+", node.text) if word in _NAT_FLAGS]
     if ends:
         found["flags"] = ends
     return {node.name: found or None}
