@@ -162,7 +162,7 @@ class Assignment:
 class SetUpdate:
     """`add|update|delete @set { key statements }`, and the older `meter name { key statements }` (operation `meter`).
 
-    `statements` decide whether the rule goes on (limit, ct count, quota).
+    `statements` decide whether the rule goes on (limit, ct count, quota); `data` is what a map is to give for the key.
     """
 
     operation: str
@@ -171,6 +171,7 @@ class SetUpdate:
     statements: tuple["Statement", ...]
     text: str
     span: Span
+    data: "Value | Verdict | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,270 @@
+"""The words of a file, read from left to right: statements, names, variables, and what to do when one is wrong."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.nft_tokens import BRACES, END, JUNK, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
+from ruleaudit.syntax.refusal import did_you_mean
+
+#: what decides where a statement ends, and what has to be looked at in it
+_NOTABLE = re.compile(r"[;{}$]")
+_NAME = re.compile(r"[A-Za-z_.]")
+_OPENING = re.compile(r"^[ \t]*(?:table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
+
+
+class SyntaxProblem(Exception):
+    """A statement that cannot be read on; what is wrong with it."""
+
+    def __init__(self, span: Span, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.problem = Problem(span, message, hint)
+
+
+class Undefined(Exception):
+    """A variable that nothing defines."""
+
+    def __init__(self, word: Token) -> None:
+        super().__init__(f"${word.text} is defined nowhere in this file")
+        self.word = word
+
+
+class WordReader:
+    """A place in the words of a file and of what it includes.
+
+    `scopes` hold the variables, the innermost last: each the words that it stands for.
+    """
+
+    def __init__(self, source: SourceFile) -> None:
+        self.source = source
+        self.words = tokens(source.text)
+        self.kinds = "".join([word.kind for word in self.words])
+        self.at = 0
+        self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
+        self.problems: list[Problem] = []
+        self.anonymous: Callable[[Token], str] | None = None
+
+    # -- words
+
+    def peek(self, ahead: int = 0) -> Token | None:
+        """The word here, or some words on; None behind the last."""
+        place = self.at + ahead
+        return self.words[place] if place < len(self.words) else None
+
+    def text(self, ahead: int = 0) -> str:
+        """The text of a word that is no string; "" where there is none."""
+        word = self.peek(ahead)
+        return word.text if word is not None and word.kind != STRING else ""
+
+    def take(self) -> Token:
+        """The word here; raises SyntaxProblem behind the last."""
+        word = self.peek()
+        if word is None:
+            self.fail_at_end()
+        self.at += 1
+        return word
+
+    def fail_at_end(self) -> NoReturn:
+        """The file ends too early."""
+        last = self.words[-1] if self.words else Token(WORD, "", 0, 0)
+        raise SyntaxProblem(Span(last.start, last.end), "the file ends here, and something is not closed")
+
+    def fail(self, word: Token | None, message: str, hint: str = "") -> NoReturn:
+        """Something is wrong with a word."""
+        if word is None:
+            self.fail_at_end()
+        raise SyntaxProblem(Span(word.start, word.end), message, hint)
+
+    def expect(self, text: str, what: str = "") -> Token:
+        """The word here, which must be this one."""
+        word = self.peek()
+        if word is None or word.text != text or word.kind == STRING:
+            self.fail(word, f"{shown(word)}: {what or quoted(text)} is missing before it")
+        self.at += 1
+        return word
+
+    def name(self, what: str) -> Token:
+        """The name of something; a variable is no name, but what it stands for may be (chains)."""
+        word = self.peek()
+        if word is not None and word.kind == SELECTOR:
+            word = self._split(word)
+        if word is None or word.kind in (VARIABLE, STRING, JUNK) or not _NAME.match(word.text):
+            self.fail(word, f"{shown(word)}: the name of a {what} is missing before it")
+        self.at += 1
+        return word
+
+    def _split(self, word: Token) -> Token:
+        """A selector where names are: `ip length` is two words."""
+        parts = word.text.split(" ")
+        if parts[0] == "meta" and word.end - word.start == len(parts[-1]):
+            parts = parts[1:]
+        out, at = [], word.start
+        for part in parts:
+            out.append(Token(WORD, part, at, min(at + len(part), word.end)))
+            at += len(part) + 1
+        self.replace(self.at, self.at + 1, out)
+        return out[0]
+
+    def replace(self, first: int, last: int, new: Sequence[Token]) -> None:
+        """Other words for [first, last)."""
+        self.words[first:last] = new
+        self.kinds = self.kinds[:first] + "".join([word.kind for word in new]) + self.kinds[last:]
+
+    def skip_ends(self) -> None:
+        """Go behind line ends and semicolons."""
+        while self.at < len(self.words) and self.kinds[self.at] == END:
+            self.at += 1
+
+    def skip_statement(self) -> None:
+        """Go to where the statement here ends, over its braces, and not out of the braces that it stands in."""
+        depth = 0
+        while self.at < len(self.words):
+            kind = self.kinds[self.at]
+            if depth == 0 and kind in (END, "}"):
+                return
+            depth += (kind == "{") - (kind == "}")
+            self.at += 1
+
+    # -- statements
+
+    def statement(self) -> list[Token]:
+        """The words up to where the statement ends: variables are written out, braces are one word.
+
+        Raises Undefined, SyntaxProblem.
+        """
+        found = _NOTABLE.search(self.kinds, self.at)
+        if found is None or found[0] in ";}":
+            end = found.start() if found else len(self.words)
+            out = self.words[self.at : end]
+            self.at = end
+            return out
+        out = []
+        undefined: Token | None = None
+        while self.at < len(self.words):
+            word = self.words[self.at]
+            if word.kind in (END, "}"):
+                break
+            if word.kind == "{":
+                if self.anonymous is not None and out and out[-1].text in ("jump", "goto"):
+                    name = self.anonymous(word)
+                    out.append(Token(WORD, name, word.start, self.words[self.at - 1].end))
+                    continue
+                out.append(self.braces())
+                continue
+            self.at += 1
+            if word.kind != VARIABLE:
+                out.append(word)
+                continue
+            try:
+                self._expand(word, out)
+            except Undefined:
+                undefined = undefined or word
+        if undefined is not None:
+            raise Undefined(undefined)
+        return out
+
+    def _expand(self, word: Token, out: list[Token]) -> None:
+        stands_for = self.variable(word)
+        moved = [at_place(part, word) for part in stands_for]
+        operators = any(part.kind in "&|^»" for part in moved)
+        if operators and len(moved) > 1:
+            moved = [Token("(", "(", word.start, word.end), *moved, Token(")", ")", word.start, word.end)]
+        out += moved
+
+    def variable(self, word: Token) -> tuple[Token, ...]:
+        """What a variable stands for. Raises Undefined."""
+        for scope in reversed(self.scopes):
+            if word.text in scope:
+                return scope[word.text]
+        raise Undefined(word)
+
+    def known_variables(self) -> list[str]:
+        """Their names."""
+        return [name for scope in self.scopes for name in scope]
+
+    def undefined(self, word: Token) -> Problem:
+        """The problem of a variable that nothing defines; the place is its name."""
+        hint = did_you_mean(word.text, self.known_variables())
+        return Problem(
+            Span(word.end - len(word.text), word.end), f'"${word.text}" is defined nowhere before this line', hint
+        )
+
+    def braces(self) -> Token:
+        """What stands in the braces that open here, as one word."""
+        opening = self.take()
+        close = self.kinds.find("}", self.at)
+        inside = self.kinds[self.at : close] if close >= 0 else "{"
+        if "{" not in inside and "$" not in inside:
+            between = self.words[self.at : close]
+            self._not_swallowed(opening, close)
+            self.at = close + 1
+            if END in inside:
+                self._no_semicolon(between)
+                between = [word for word in between if word.kind != END]
+            return Token(BRACES, "", opening.start, self.words[close].end, tuple(between))
+        out: list[Token] = []
+        undefined: Token | None = None
+        while True:
+            word = self.peek()
+            if word is None:
+                self._unclosed(opening)
+            if word.kind == "}":
+                self._not_swallowed(opening, self.at)
+                self.at += 1
+                break
+            if word.kind == "{":
+                out.append(self.braces())
+                continue
+            self.at += 1
+            if word.kind == END:
+                self._no_semicolon([word])
+            elif word.kind == VARIABLE:
+                try:
+                    self._expand(word, out)
+                except Undefined:
+                    undefined = undefined or word
+            else:
+                out.append(word)
+        if undefined is not None:
+            raise Undefined(undefined)
+        return Token(BRACES, "", opening.start, word.end, tuple(out))
+
+    def _no_semicolon(self, words: Sequence[Token]) -> None:
+        for word in words:
+            if word.kind == END and word.text == ";":
+                raise SyntaxProblem(Span(word.start, word.end), 'unexpected ";" inside of braces')
+
+    def _not_swallowed(self, opening: Token, close: int) -> None:
+        """A chain or a set cannot begin inside of a set: the brace was not closed."""
+        file, base = self.source.file_at(opening.start)
+        if _OPENING.search(file.text, opening.end - base, self.words[close].start - base):
+            self._unclosed(opening)
+
+    def _unclosed(self, opening: Token) -> NoReturn:
+        """Go on behind the line of a brace that is not closed."""
+        self.at = next(i for i, word in enumerate(self.words) if word.start >= opening.start)
+        while self.at < len(self.words) and self.words[self.at].text != "\n":
+            self.at += 1
+        raise SyntaxProblem(Span(opening.start, opening.end), 'this "{" is not closed')
+
+
+def at_place(word: Token, place: Token) -> Token:
+    """A word of a definition, at the place where the variable stands."""
+    inner = tuple([at_place(part, place) for part in word.inner])
+    return Token(word.kind, word.text, place.start, place.end, inner)
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, for messages."""
+    return f'"{text}"'
+
+
+def shown(word: Token | None) -> str:
+    """A word as messages name it."""
+    if word is None:
+        return "the file ends"
+    if word.kind == END and word.text == "\n":
+        return "the line ends"
+    return f'unexpected "{word.text or "{"}"'
