@@ -85,6 +85,12 @@ class Parts:
         known = tuple(known)
         return [self.one_of(each, known, what) for each in (value if isinstance(value, list) else [value])]
 
+    def array(self, value: Any, what: str) -> list[Any]:
+        """An array."""
+        if not isinstance(value, list):
+            raise Refused(f"{what} must be an array, not {kind(value)}")
+        return value
+
     def number(self, value: Any, what: str) -> int:
         """An integer that is not negative."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:

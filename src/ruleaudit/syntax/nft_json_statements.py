@@ -221,7 +221,7 @@ class Statements(Expressions):
         if not isinstance(name, str) or name[:1] != "@":
             raise Refused("the set that is changed must be a string that begins with @")
         inside = [self.key_with_options(found["elem"])]
-        inside += (self.statement(each) for each in found.get("stmt", []))
+        inside += (self.statement(each) for each in self.array(found.get("stmt", []), '"stmt"'))
         return f"{operation} {self.immediate(name, None)} {{ {' '.join(inside)}{data} }}"
 
     def key_with_options(self, value: Any) -> str:
