@@ -35,6 +35,7 @@ class BlockReader:
         self.general = general  #: reads a define or an include, if one stands here
         self.unknown_variables = False  #: an include could not be read: any variable may be defined in it
         self.anonymous = 0
+        self.types: dict[int, Span] = {}  #: where the type of a set stands, by the set
 
     # -- blocks
 
@@ -347,6 +348,7 @@ class BlockReader:
         if not inside:
             words.fail(words.peek(), f"{shown(words.peek())}: a type is missing before it")
         made.typeof = word.text == "typeof"
+        self.types[id(made)] = Span(inside[0].start, inside[-1].end)
         colon = next((i for i, part in enumerate(inside) if part.kind == ":"), len(inside))
         if kind == "map" and colon == len(inside):
             words.fail(inside[-1], f"map {made.name} does not say what it gives", 'as in "type ipv4_addr : verdict"')

@@ -41,7 +41,7 @@ FIELDS = {
     "ip6": "version dscp ecn flowlabel length nexthdr hoplimit saddr daddr",
     "icmp": "type code checksum id sequence gateway mtu",
     "igmp": "type mrt checksum group",
-    "icmpv6": "type code checksum parameter-problem packet-too-big id sequence max-delay taddr daddr",
+    "icmpv6": "type code checksum parameter-problem packet-too-big mtu id sequence max-delay taddr daddr",
     "tcp": "sport dport sequence ackseq doff reserved flags window checksum urgptr",
     "udp": "sport dport length checksum",
     "udplite": "sport dport csumcov checksum",
@@ -118,6 +118,13 @@ def _selectors() -> str:
 
 _TCP_LOGGED = r"(?:sequence|options)(?:[ \t]*,[ \t]*(?:sequence|options))*"
 _LOG_FLAGS = rf"flags{_GAP}(?:tcp{_GAP}{_TCP_LOGGED}|ip{_GAP}options|skuid|ether|all){_STOP}"
+_H = "[0-9a-fA-F]{1,4}"
+_IPV4 = r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+"
+_IPV6 = (
+    rf"(?:(?:{_H}:){{6}}{_IPV4}|(?:{_H}(?::{_H}){{0,5}})?::(?:{_H}:){{0,5}}{_IPV4}"
+    rf"|(?:{_H}:){{7}}{_H}|(?:{_H}(?::{_H}){{0,6}})?::(?:{_H}(?::{_H}){{0,6}})?)"
+)
+_HARDWARE = r"(?:[0-9a-fA-F]{1,2}:){5,19}[0-9a-fA-F]{1,2}"
 _TOKEN = re.compile(
     rf"""(?:[ \t\r\f\ufeff]++|\\\r?\n|\#[^\n]*+)*+
     (?:(?P<end>[\n;])
@@ -125,7 +132,7 @@ _TOKEN = re.compile(
       |(?P<variable>\$[A-Za-z_.][\w./-]*)
       |(?P<log_flags>{_LOG_FLAGS})
       |(?P<ct_count>ct{_GAP}count{_STOP})
-      |(?P<address>(?:[0-9a-fA-F]{{0,4}}:){{2,7}}(?:[0-9]+\.[0-9.]+|[0-9a-fA-F]{{0,4}})(?:/[0-9]+)?(?![\w:])
+      |(?P<address>(?:{_IPV6}(?:/[0-9]+)?|{_HARDWARE})(?!\w)
         |\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]
         |[0-9]+\.[0-9.]+[0-9](?:/[0-9]+)?(?![\w])
         |[0-9a-fA-F]{{1,4}}:[0-9a-fA-F]{{1,4}}(?=[ \t\r\n:}},-]))
