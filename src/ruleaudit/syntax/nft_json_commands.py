@@ -19,6 +19,7 @@ COMMANDS = ("add", "create", "insert", "replace", "delete", "destroy", "flush", 
 SAYING_ONLY = ("list", "reset")
 _PLACE = ("family", "table", "name")
 _JUNK = "?"
+_NO_NAME = re.compile(r"[{}\"\s;]")
 #: an element that is one word, whatever stands around it
 _NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
@@ -74,6 +75,8 @@ class Commands(Objects):
         """A name, whatever it is made of."""
         if not isinstance(value, str) or not value:
             raise Refused(f"{what} must be a name, not {kind(value)}")
+        if _NO_NAME.search(value):
+            raise Refused(f"{what} cannot be {value!r}")
         self.words.append(Token(WORD, value, self.span.start, self.span.end))
 
     def quote(self, value: Any, what: str) -> None:

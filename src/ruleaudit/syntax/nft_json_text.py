@@ -22,7 +22,7 @@ _QUOTED_META = (
     "sdif", "sdifname", "iifkind", "oifkind", "time", "hour", "day",
 )  # fmt: skip
 #: what nft compares bit by bit where no operator is written
-_FLAGS_OF_CT = frozenset(("state", "status", "label", "event"))
+_FLAGS_OF_CT = ("state", "status", "label", "event")
 _BINDS = {"<<": 4, ">>": 4, "&": 3, "^": 2, "|": 1}
 VERDICTS = ("accept", "drop", "continue", "return", "jump", "goto")
 #: the counters and limits that an element may have
