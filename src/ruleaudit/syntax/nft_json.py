@@ -14,6 +14,7 @@ from ruleaudit.syntax.nft_json_scan import BadJson, Items, scan
 from ruleaudit.syntax.nft_json_selectors import kind
 from ruleaudit.syntax.nft_tokens import Token
 from ruleaudit.syntax.nft_tree import NftDocument, Rule
+from ruleaudit.syntax.nftables import check
 from ruleaudit.syntax.refusal import Refused
 
 _SCHEMA = 1
@@ -73,6 +74,7 @@ class _Reader:
 
     def document(self, source: SourceFile) -> NftDocument:
         """What is there when all is carried out."""
+        check(self.text)
         wrong = self.commands.wrong
         problems = [*self.problems, *(Problem(span, refused.message, refused.hint) for span, refused in wrong)]
         known = {span for span, _ in wrong}

@@ -11,7 +11,7 @@ from ruleaudit.source import Span
 from ruleaudit.syntax.nft_json_objects import Objects
 from ruleaudit.syntax.nft_json_scan import Items
 from ruleaudit.syntax.nft_json_selectors import kind
-from ruleaudit.syntax.nft_tokens import STRING, WORD, Token, tokens
+from ruleaudit.syntax.nft_tokens import BRACES, STRING, WORD, Token, tokens
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
@@ -199,7 +199,7 @@ class Commands(Objects):
         if "map" in found:
             self.say(f": {self.set_type(found['map'])}")
         self.say(f"; {self.settings(found)}")
-        if "elem" in found and found["elem"] != []:
+        if "elem" in found:
             self.say("elements =")
             self._items(found["elem"])
         self.say(";")
@@ -228,7 +228,7 @@ class Commands(Objects):
             self.span = span
             try:
                 text = self.statement(item)
-                self.say(text)
+                self.words += grouped(tokens(text), span)
             except Refused as refused:
                 self.wrong.append((span, refused))
                 text, unread = "?", unread or refused.message
@@ -238,15 +238,16 @@ class Commands(Objects):
                 self.wrong.append((span, Refused(message, hint="use iptables-nft with this ruleset")))
             texts.append(text)
         self.span = whole
-        if items.spans:
-            self.texts[items.spans[0].start] = (whole, " ".join(texts), unread)
-        if "comment" in found:
+        self.texts[items.spans[0].start if items else whole.start] = (whole, " ".join(texts), unread)
+        if "comment" in found or not items:
             self.say("comment")
-            self.quote(found["comment"], "a comment")
+            self.quote(found.get("comment", ""), "a comment")
 
     def _items(self, value: Any) -> None:
         """`{ ... }`: elements, each at its place."""
         items: Sequence[Any] = value if isinstance(value, list) else [value]
+        if not items:
+            raise Refused('"elem" is an empty array, which nft does not take')
         places = value.spans if isinstance(value, Items) else [self.span] * len(items)
         start, end = self.span.start, self.span.end
         if isinstance(value, Items) and value.spans:
@@ -273,3 +274,17 @@ def placed(words: Sequence[Token], span: Span) -> list[Token]:
     """Words that stand where their JSON stands; what closes stands at its end."""
     start, end = span.start, span.end
     return [Token(word.kind, word.text, start if word.kind != "}" else end - 1, end) for word in words]
+
+
+def grouped(words: Sequence[Token], span: Span) -> list[Token]:
+    """The same, what stands in braces as one word."""
+    levels: list[list[Token]] = [[]]
+    for word in words:
+        if word.kind == "{":
+            levels.append([])
+        elif word.kind == "}":
+            inner = tuple(levels.pop())
+            levels[-1].append(Token(BRACES, "", span.start, span.end, inner))
+        else:
+            levels[-1].append(Token(word.kind, word.text, span.start, span.end))
+    return levels[0]

@@ -106,9 +106,10 @@ class Statements(Expressions):
             return "counter"
         if not isinstance(value, dict) or "map" in value:
             return f"counter name {self.expression(value, NAMES)}"
-        found = self.keys(value, '"counter"', (), ("packets", "bytes"))
-        parts = [f"{name} {self.number(found.get(name, 0), name)}" for name in ("packets", "bytes")]
-        return " ".join(("counter", *parts)) if found else "counter"
+        found = self.keys(value, '"counter"', ("packets", "bytes"))
+        return (
+            f"counter packets {self.number(found['packets'], 'packets')} bytes {self.number(found['bytes'], 'bytes')}"
+        )
 
     def mangle(self, value: Any) -> str:
         """MANGLE."""
