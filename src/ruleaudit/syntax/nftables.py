@@ -16,12 +16,12 @@ def read(source: SourceFile, load: Load | None = None) -> NftDocument:
     """The tree of a file and of what it includes; whatever the text is, there is one."""
     reader = CommandReader(source, load)
     reader.run()
-    _check(reader)
+    check(reader)
     problems = tuple(sorted(reader.words.problems, key=lambda problem: problem.span.start))
     return NftDocument(reader.words.source, tuple(reader.tables.values()), problems, reader.partial)
 
 
-def _check(reader: CommandReader) -> None:
+def check(reader: CommandReader) -> None:
     """What nft refuses of rules and sets that are written well."""
     problems = reader.words.problems
     for key, table in reader.tables.items():
