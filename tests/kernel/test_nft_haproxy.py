@@ -22,7 +22,6 @@ REFUSALS = {
     ("fw4.nft", BEHIND): "refused",
     ("fw4.nft", BEHIND6): "refused",
     ("firewalld.nft", BEHIND): "No route to host",
-    ("firewalld.nft", BEHIND6): "Permission denied",
 }
 
 
