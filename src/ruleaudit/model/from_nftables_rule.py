@@ -152,7 +152,7 @@ class RuleReader:
         for number, (element, condition) in enumerate(keyed):
             given = element.data if isinstance(element.data, tree.Verdict) else None
             for part in opened:
-                test = ModelMatch(name, statement.span, all_of([guard, condition]))
+                test = ModelMatch(name, element.span, all_of([guard, condition]))
                 added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
                 self._open.append(replace(added, verdict=verdict(given)) if given else added)
 

@@ -59,7 +59,7 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
     filtering = [c for c in pair.old.ruleset.base_chains(hook) if not c.nat]
-    hooked = {(c.table, n) for c in filtering for n in _callees(pair.old.ruleset, c.table, c.name)}
+    hooked = {(c.table, n) for c in filtering for n in callees(pair.old.ruleset, c.table, c.name)}
     for by, verdict, packets in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
             continue
@@ -76,7 +76,8 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
             yield _candidate(pair, kind, by, PROTOCOL_NAMES[protocol], ports, mine, packets)
 
 
-def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
+def callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
+    """A chain and those that it leads to."""
     found: set[str] = set()
     todo = [chain]
     while todo:

@@ -58,6 +58,7 @@ class Editor:
         text = self.document.source.text
         self.end = "\r\n" if "\r\n" in text else "\n"
         self.named = "iifname" in text or "oifname" in text
+        self.raw = "-300" if re.search(r"priority\s+-?\d", text) else "raw"
         self._extended: set[int] = set()
         self._errors: dict[tuple[int, Family], tuple[int, set[int]]] = {}
         self._rules = {
@@ -77,7 +78,7 @@ class Editor:
                 case Match(left, operator, right) if _is_state(left) and operator in ("", "=="):
                     return self._state_too(left, operator, right, topic, reason)
                 case VerdictMap(key, given) if any(_is_state(k) for k in _parts(key)):
-                    return self._element_too(found[0] if found else None, key, given, topic, reason)
+                    return self._element_too(found[0] if found else None, rule, key, given, topic, reason)
         return False
 
     def _state_too(self, left: Value, operator: str, right: Value, topic: str, reason: str) -> bool:
@@ -101,23 +102,26 @@ class Editor:
         self._change(Span(at, at), text, topic, reason)
         return True
 
-    def _element_too(self, table: Table | None, key: Value, given: Value, topic: str, reason: str) -> bool:
-        """An element for untracked packets beside that for new ones, with its verdict."""
+    def _element_too(self, table: Table | None, rule: Rule, key: Value, given: Value, topic: str, reason: str) -> bool:
+        """An element for untracked packets beside that of a rule for new ones, with its verdict."""
         elements: Sequence[Element] = given.elements if isinstance(given, Braces) else ()
         if isinstance(given, SetName) and table is not None and given.name in table.sets:
             elements = table.sets[given.name].elements
         place = next((n for n, part in enumerate(_parts(key)) if _is_state(part)), 0)
+        own = {match.span for match in rule.matches}
         for element in elements:
             mine = _parts(element.key)[place]
             if not (isinstance(mine, Word) and mine.text == "new" and isinstance(element.data, Verdict)):
                 continue
-            if element.span.start in self._extended:
+            if element.span.start in self._extended or element.span not in own:
                 continue
             self._extended.add(element.span.start)
             text = self.document.source.slice(element.span)
             start = mine.span.start - element.span.start
             twin = text[:start] + "untracked" + text[mine.span.end - element.span.start :]
-            self._change(Span(element.span.end, element.span.end), f", {twin}", topic, reason)
+            line = self.document.source.text[self._line_start(element.span.start) : element.span.start]
+            separator = " " if line.strip() else f"{self.end}{line}"
+            self._change(Span(element.span.end, element.span.end), f",{separator}{twin}", topic, reason)
         return any(e.span.start in self._extended for e in elements)
 
     def syn_only(self, rule: Rule, topic: str, reason: str) -> bool:
@@ -217,7 +221,7 @@ class Editor:
         tables = [t for t in self.document.tables if t.family == family and not t.dormant]
         table = next((t for t in tables if any(c.hook in ("input", "forward") for c in t.chains.values())), None)
         if self.separate or table is None:
-            name = _unused("notrack", {t.name for t in self.document.tables if t.family == family})
+            name = _unused("no_tracking", {t.name for t in self.document.tables if t.family == family})
             lines = [f"table {family} {name} {{"]
             for hook, texts in wanted.items():
                 lines += [f"{self._indent}{line}" for line in self._chain(f"{hook}", hook, texts)]
@@ -226,7 +230,7 @@ class Editor:
         for hook, texts in wanted.items():
             name = _unused(f"raw_{hook}", {*table.chains})
             if table.body is None:
-                declared = f"{{ type filter hook {hook} priority -300; policy accept; }}"
+                declared = f"{{ type filter hook {hook} priority {self.raw}; policy accept; }}"
                 self._append(f"add chain {family} {table.name} {name} {declared}", topic, reason)
                 for text in texts:
                     self._append(f"add rule {family} {table.name} {name} {text}", topic, reason)
@@ -235,7 +239,7 @@ class Editor:
                 self._at_end(table.body, ["", *lines], topic, reason)
 
     def _chain(self, name: str, hook: str, texts: Sequence[str]) -> list[str]:
-        inside = [f"type filter hook {hook} priority raw; policy accept;", *texts]
+        inside = [f"type filter hook {hook} priority {self.raw}; policy accept;", *texts]
         return [f"chain {name} {{", *(f"{self._indent}{line}" for line in inside), "}"]
 
     @property
@@ -261,26 +265,53 @@ class Editor:
             self._before_written(*found, text, topic, reason)
 
     def _before_written(self, table: Table, chain: Chain, rule: Written, text: str, topic: str, reason: str) -> None:
-        source = self.document.source
         at = rule.span.start
-        line_start = source.text.rfind("\n", 0, at) + 1
-        before = source.text[line_start:at]
+        line_start = self._line_start(at)
+        before = self.document.source.text[line_start:at]
+        head = before[before.rfind(";") + 1 :]
         if rule.command:
-            # a command of its own: the new rule comes before or behind, by which it ends up in front
-            words = " ".join(before.split())
-            inserted = "insert" in before or source.text[at:].startswith("insert")
-            command = (
-                f"{'insert' if inserted else 'add'} rule {table.family} {table.name} {chain.name} {text}{self.end}"
-            )
-            prefix = "nft " if words.startswith("nft ") else ""
-            if inserted:
-                end = source.text.find("\n", rule.span.end)
-                line_start = len(source.text) if end < 0 else end + 1
-            self._change(Span(line_start, line_start), prefix + command, topic, reason)
+            self._before_command(table, chain, rule, head, text, topic, reason)
         elif before.strip():
             self._change(Span(at, at), f"{text}; ", topic, reason)
         else:
-            self._change(Span(at, at), f"{text}{self.end}{before}", topic, reason)
+            above = self._above_comments(line_start)
+            self._change(Span(above, above), f"{before}{text}{self.end}", topic, reason)
+
+    def _before_command(
+        self, table: Table, chain: Chain, rule: Written, head: str, text: str, topic: str, reason: str
+    ) -> None:
+        """A command of its own; a rule that is inserted ends up in front of what was inserted before."""
+        at = rule.span.start - len(head)
+        words = head.split()
+        inserted = "insert" in words
+        if {"index", "position", "handle"} & {*words} or not words:
+            words = ["insert" if inserted else "add", "rule", table.family, table.name, chain.name]
+        command = f"{' '.join(words)} {text}"
+        line_start = self._line_start(at)
+        if inserted:
+            end = self.document.source.text.find("\n", rule.span.end)
+            at = len(self.document.source.text) if end < 0 else end + 1
+            self._change(Span(at, at), f"{command}{self.end}", topic, reason)
+        elif at > line_start:
+            self._change(Span(at, at), f" {command};", topic, reason)
+        else:
+            above = self._above_comments(line_start)
+            indent = head[: len(head) - len(head.lstrip())]
+            self._change(Span(above, above), f"{indent}{command}{self.end}", topic, reason)
+
+    def _line_start(self, at: int) -> int:
+        return self.document.source.text.rfind("\n", 0, at) + 1
+
+    def _above_comments(self, line_start: int) -> int:
+        """The start of the comment lines that stand right above a line, and belong to it."""
+        text = self.document.source.text
+        while line_start:
+            previous = self._line_start(line_start - 1)
+            line = text[previous:line_start].strip()
+            if not line.startswith("#") or line.startswith("#!"):
+                break
+            line_start = previous
+        return line_start
 
     def _at_end(self, body: Span, lines: Sequence[str], topic: str, reason: str) -> None:
         """Lines at the end of a block, one level deeper than its closing brace."""
@@ -289,8 +320,11 @@ class Editor:
         closing = text[line_start : body.end]
         if closing.strip() or line_start <= body.start:
             # the block ends on the line that it begins on
-            joined = self.end.join(f"{self._indent}{line}" if line else "" for line in lines)
-            self._change(Span(body.end, body.end), f"{self.end}{joined}{self.end}", topic, reason)
+            at = body.start + len(text[body.start : body.end].rstrip())
+            joined = "".join(f" {line}" if line.endswith(("{", "}")) else f" {line};" for line in lines if line)
+            separator = "" if text[body.start : at].strip()[-1:] in ("", ";", "}") else ";"
+            end = " " if at == body.end else ""
+            self._change(Span(at, at), f"{separator}{joined}{end}", topic, reason)
             return
         joined = "".join(f"{closing}{self._indent}{line}{self.end}" if line else self.end for line in lines)
         self._change(Span(line_start, line_start), joined, topic, reason)

@@ -194,10 +194,10 @@ def _candidates(wholes: Sequence[Pair]) -> Iterator[Candidate]:
 
 
 def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
-    """The flows of all address families; what one rule accepts of both is one flow."""
+    """The flows of all address families; what one rule, or one element of its verdict map, accepts of both is one."""
     found: dict[object, Candidate] = {}
     for flow in flows:
-        place = flow.rule.span if flow.rule else None
+        place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
         key = (place, flow.kind.name, flow.protocol, flow.narrowed)
         known = found.get(key)
         if known is None:
