@@ -11,7 +11,7 @@ from ruleaudit.model import from_nftables_values as words
 from ruleaudit.model.condition import HAS_ENTRY, Condition, Not, Opaque, Scope, Values, all_of, any_of, negate
 from ruleaudit.model.fields import TCP, Family, Field
 from ruleaudit.model.from_nftables_conditions import Conditions, selectors
-from ruleaudit.model.from_nftables_selectors import looked_at
+from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
 from ruleaudit.model.from_nftables_values import Unknown
 from ruleaudit.model.ruleset import (
     Accept,
@@ -138,13 +138,13 @@ class RuleReader:
             elements = self._elements(statement.map)
             keyed = [(e, self._key(statement.key, e, elements)) for e in elements]
         except Unknown as error:
-            of_set = isinstance(statement.map, tree.SetName)
+            by_nature = isinstance(statement.map, tree.SetName) or any(isinstance(o, Unknowable) for o in known)
             asked = (
                 self.conditions.unknown_set(statement.map.name, known)
                 if isinstance(statement.map, tree.SetName)
                 else Opaque(_written(statement), Scope.PACKET)
             )
-            self._condition(name, statement.span, all_of([guard, asked]), reason="" if of_set else str(error))
+            self._condition(name, statement.span, all_of([guard, asked]), reason="" if by_nature else str(error))
             self._end(UnknownTarget(_written(statement)))
             return
         opened = self._open
@@ -263,7 +263,7 @@ class RuleReader:
         text = _written(statement)
         bits = self.family.address_bits
         addresses = _intervals(statement.address, words.address(bits))
-        ports = _intervals(statement.port, words.port(None))
+        ports = _intervals(statement.port, words.port)
         other = words.address(160 - bits)
         if statement.address is not None and not addresses and _intervals(statement.address, other):
             self._condition("", statement.span, Not(all_of(())))  # an address of the other family

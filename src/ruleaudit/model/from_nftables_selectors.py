@@ -126,11 +126,11 @@ def looked_at(selector: str, family: Family) -> Looked | None:
         return Exact(side, words.address(family.address_bits), family.address_bits)
     if header in _TRANSPORTS and rest in _SIDES:
         of = _TRANSPORTS[header]
-        return Exact(_SIDES[rest], words.port(of), 16, _of(of))
+        return Exact(_SIDES[rest], words.port, 16, _of(of))
     match selector:
         case "th sport" | "th dport":
             with_ports = any_of(_is(Field.PROTOCOL, p) for p in PORT_PROTOCOLS)
-            return Exact(_SIDES[rest], words.port(None), 16, all_of([with_ports, NOT_LATER]))
+            return Exact(_SIDES[rest], words.port, 16, all_of([with_ports, NOT_LATER]))
         case "meta l4proto" | "ip protocol":
             return Exact(Field.PROTOCOL, words.transport, 8)
         case "ip6 nexthdr":

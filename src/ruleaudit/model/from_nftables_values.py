@@ -74,16 +74,12 @@ def address(bits: int) -> Read:
     return read
 
 
-def port(of: int | None) -> Read:
-    """A port or the name of a service, of one protocol or of any."""
-
-    def read(word: str) -> Interval:
-        try:
-            return port_range(word, of)
-        except Refused as error:
-            raise Unknown(error.message) from None
-
-    return read
+def port(word: str) -> Interval:
+    """A port or the name of a service, of whatever protocol."""
+    try:
+        return port_range(word, None)
+    except Refused as error:
+        raise Unknown(error.message) from None
 
 
 def transport(word: str) -> Interval:
