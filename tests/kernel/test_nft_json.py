@@ -1,5 +1,6 @@
 """nft JSON and what we make of it, loaded by nft: both list the same."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ ELSEWHERE = {
 }
 #: what nft 1.0.6 reads as text alone, or sees as another set than in one transaction
 NOT_AS_JSON = ("add @", "delete @", "update @")
+TCP = {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}}
 CHAINS = [
     ("inet", "type filter hook input priority 0"),
     ("ip", "type filter hook input priority 0"),
@@ -87,14 +89,14 @@ def _parsed(text: str) -> Any:
 
 @pytest.mark.parametrize(("value", "text"), SAME, ids=[text for _, text in SAME])
 def test_json_and_its_text_load_to_the_same(nft: Nft, value: Any, text: str) -> None:
-    for family, hook in CHAINS:
+    for (family, hook), before in itertools.product(CHAINS, ([], [TCP])):
         base = f"add table {family} t\nadd chain {family} t c {{ {hook}; }}\n"
         base += "".join(line + "\n" for line in NAMED.format(family).split("\n") if nft.load(base + line))
-        if not nft.load(f"{base}add rule {family} t c {text}"):
+        if not nft.load(f"{base}add rule {family} t c {statements(before)} {text}"):
             continue
         wanted = nft.listed()
         assert nft.load(base)
-        rule = {"family": family, "table": "t", "chain": "c", "expr": [value]}
+        rule = {"family": family, "table": "t", "chain": "c", "expr": [*before, value]}
         if not nft.add(json.dumps({"nftables": [{"add": {"rule": rule}}]}), "-j"):
             continue
         assert nft.listed() == wanted
