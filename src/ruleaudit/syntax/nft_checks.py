@@ -3,16 +3,17 @@
 Only what is certain is said; what depends on the host (names of users, devices, hosts) or on newer versions is not.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.nft_selector_types import type_of
 from ruleaudit.syntax.nft_tree import (
     Action,
     Assignment,
     Braces,
     Concat,
-    Element,
     Lookup,
     Match,
     Nat,
@@ -21,7 +22,6 @@ from ruleaudit.syntax.nft_tree import (
     Reject,
     Rule,
     Selector,
-    Set,
     SetName,
     SetUpdate,
     Several,
@@ -32,29 +32,34 @@ from ruleaudit.syntax.nft_tree import (
     VerdictMap,
     Word,
 )
-from ruleaudit.syntax.nft_types import OTHER_TYPES, TYPES, Type, number, type_of, wrong
+from ruleaudit.syntax.nft_types import TYPES, number, wrong
+from ruleaudit.syntax.nft_value_checks import ValueCheck
 from ruleaudit.syntax.refusal import did_you_mean
 
-_TRANSPORTS = ("tcp", "udp", "udplite", "sctp", "dccp", "ah", "esp", "comp")
-_WITH_PORTS = ("tcp", "udp", "udplite", "sctp", "dccp", "th")
+_TRANSPORTS = ("tcp", "udp", "udplite", "sctp", "dccp", "ah", "esp", "comp", "icmp", "icmpv6", "igmp")
+_NUMBERS = {
+    "1": "icmp", "2": "igmp", "6": "tcp", "17": "udp", "33": "dccp", "50": "esp", "51": "ah", "58": "icmpv6",
+    "ipv6-icmp": "icmpv6", "132": "sctp", "136": "udplite",
+}  # fmt: skip
 _PROTOCOL_KEYS = ("meta l4proto", "ip protocol", "ip6 nexthdr")
-Types = tuple[Type | None, ...]
+_BRIDGE_KEYS = ("meta ibrname", "meta obrname", "meta ibridgename", "meta obridgename")
+_TUNNELS = ("gre ", "gretap ", "vxlan ", "geneve ")
+_NAMED = re.compile('(counter|quota|limit|synproxy|tunnel) name "?([^" ]+)"?')
+_RATE = re.compile(
+    "limit rate (?:over |until )?[0-9]+ ?(?P<unit>[a-z]*)/(?P<per>[a-z]+)(?: burst [0-9]+(?: (?P<burst>[a-z]+))?)?"
+)
 
 
-class RuleCheck:
-    """The checks of the rules of one table; `complete` says whether everything that they name is in the file."""
+class RuleCheck(ValueCheck):
+    """The checks of the rules of one table."""
 
     def __init__(self, table: Table, problems: list[Problem], complete: bool) -> None:
-        self.table, self.problems, self.complete = table, problems, complete
+        super().__init__(table, problems, complete)
         self.network = table.family if table.family in ("ip", "ip6") else ""
         self.transport: frozenset[str] = frozenset()
         self.ported = False
         self.addressed = ""
         self.ended: Statement | None = None
-
-    def say(self, span: Span, message: str, hint: str = "") -> None:
-        """One more problem."""
-        self.problems.append(Problem(span, message, hint))
 
     def rule(self, rule: Rule) -> None:
         """Everything about one rule."""
@@ -63,7 +68,9 @@ class RuleCheck:
         self.transport, self.ported, self.ended = frozenset(), False, None
         for statement in rule.statements:
             if self.ended is not None:
-                self.say(statement.span, "this comes after the end of the rule and has no effect", "move it to the front")
+                self.say(
+                    statement.span, "this comes after the end of the rule and has no effect", "move it to the front"
+                )
                 return
             self._statement(statement)
 
@@ -76,14 +83,14 @@ class RuleCheck:
                 self._depend(left, operator, right)
             case VerdictMap(key, target, _):
                 self._selectors(key)
-                self._map(key, target, verdict=True)
+                self.map(key, target, verdict=True)
             case Assignment(selector, value, _, _):
                 self._selectors(selector)
                 self._assignment(selector, value)
             case SetUpdate():
                 self._set_update(statement)
             case Verdict(name, chain, span):
-                self._jump(name, chain, span)
+                self.jump(name, chain, span)
                 if name != "continue":
                     self.ended = statement
             case Nat():
@@ -117,16 +124,24 @@ class RuleCheck:
         if header in ("ip", "ip6"):
             self._network(header, span)
         elif header in _TRANSPORTS:
-            if self.transport and header not in self.transport or len(self.transport) > 1:
+            if (self.transport and header not in self.transport) or len(self.transport) > 1:
                 known = " and ".join(sorted(self.transport))
                 self.say(span, f"{text} cannot be looked at: the rule is about {known} before it")
             self.transport = frozenset((header,))
-        if header in _WITH_PORTS or text in _PROTOCOL_KEYS:
+            if header in ("icmp", "icmpv6", "igmp") and not self.network:
+                self.network = "ip6" if header == "icmpv6" else "ip"
+        if header in _TRANSPORTS or text in _PROTOCOL_KEYS:
             self.ported = True
         elif header == "meta" and rest == "nfproto" and self.table.family in ("ip", "ip6", "arp"):
             self.say(span, f"meta nfproto says nothing new in a table of family {self.table.family}")
         elif header == "fib":
             self._fib(text, span)
+        elif text in _BRIDGE_KEYS and self.table.family not in ("bridge", "netdev"):
+            self.say(span, f"{text} is of tables of family bridge")
+        elif text == "rt nexthop" and not self.network:
+            self.say(span, "rt nexthop needs to know the family", "write rt ip nexthop or rt ip6 nexthop")
+        elif text.startswith("tcp option ") and (number(rest.split(" ")[1].split(",")[0].strip("@")) or 0) > 255:
+            self.say(span, "the number of an option is at most 255")
 
     def _fib(self, text: str, span: Span) -> None:
         keys = text.split(" ")[1:-1:2]
@@ -137,7 +152,11 @@ class RuleCheck:
 
     def _network(self, header: str, span: Span) -> None:
         if self.network and self.network != header:
-            where = f"a table of family {self.network}" if self.network == self.table.family else f"a rule about {self.network}"
+            where = (
+                f"a table of family {self.network}"
+                if self.network == self.table.family
+                else f"a rule about {self.network}"
+            )
             self.say(span, f"{header} cannot be looked at in {where}")
             return
         self.network = header
@@ -156,118 +175,6 @@ class RuleCheck:
             if len(words) == 1 and words[0] in known and not self.network:
                 self.network = known[words[0]]
 
-    # -- values
-
-    def types(self, value: Value) -> Types:
-        """The types of what is looked at, one for each part of a concatenation."""
-        match value:
-            case Selector(text, _):
-                return (type_of(text),)
-            case Concat(parts, _):
-                return tuple(types[0] for part in parts for types in [self.types(part)])
-            case Operation(operator, left, right, _) if operator not in ("<<", ">>"):
-                types = self.types(left)
-                self.value(right, types)
-                return types
-            case _:
-                return (None,)
-
-    def value(self, value: Value, types: Types) -> None:
-        """A value must be of some types."""
-        match value:
-            case Word(text, span, quoted):
-                if len(types) == 1 and types[0] is not None:
-                    self._word(text, span, quoted, types[0])
-            case Range(low, high, span):
-                self._range(low, high, span, types)
-            case Several(parts, _):
-                for part in parts:
-                    self.value(part, types)
-            case Concat(parts, _):
-                if len(parts) == len(types):
-                    for part, type_ in zip(parts, types, strict=True):
-                        self.value(part, (type_,))
-            case Operation(_, left, right, _):
-                self.value(left, types)
-                self.value(right, types)
-            case Braces(elements, span):
-                self._anonymous(elements, span, types)
-            case SetName(name, span):
-                self._set_reference(name, span, types)
-            case _:
-                pass
-
-    def _word(self, text: str, span: Span, quoted: bool, type_: Type) -> None:
-        if text == "*":
-            return
-        found = wrong(type_, text, quoted)
-        if found is not None:
-            self.say(span, found.message, found.hint)
-
-    def _range(self, low: Word, high: Word, span: Span, types: Types) -> None:
-        before = len(self.problems)
-        self.value(low, types)
-        self.value(high, types)
-        first, last = _order(low.text), _order(high.text)
-        if len(self.problems) == before and first is not None and last is not None and type(first) is type(last):
-            if first > last:  # type: ignore[operator]
-                self.say(span, f"the range {low.text}-{high.text} is empty: its end comes before its beginning")
-
-    def _anonymous(self, elements: Sequence[Element], span: Span, types: Types) -> None:
-        if not elements:
-            self.say(span, "an empty set")
-        for element in elements:
-            self.value(element.key, types)
-            if element.data is not None:
-                self.say(element.span, "this gives a value: a map, where a set is needed", "is vmap or map missing?")
-
-    def _set_reference(self, name: str, span: Span, types: Types) -> None:
-        known = self.table.sets.get(name)
-        if known is None:
-            self._missing("set", name, span, self.table.sets)
-            return
-        wanted, has = _names(types), _names(key_types(known))
-        if "" in wanted or "" in has or wanted == has:
-            return
-        if len(wanted) != len(has) or any(not _alike(a, b) for a, b in zip(wanted, has, strict=True)):
-            message = f"set {name} holds {' . '.join(known.key)}, and {' . '.join(wanted)} is looked for"
-            self.say(span, message)
-
-    def _missing(self, what: str, name: str, span: Span, known: Sequence[str] | dict[str, Set]) -> None:
-        if self.complete:
-            hint = did_you_mean(name, known)
-            self.say(span, f"there is no {what} {name} in table {self.table.family} {self.table.name}", hint)
-
-    def _map(self, key: Value, target: Value, verdict: bool = False, given: Types = (None,)) -> None:
-        types = self.types(key)
-        match target:
-            case Braces(elements, span):
-                if not elements:
-                    self.say(span, "an empty map")
-                for element in elements:
-                    self.value(element.key, types)
-                    self._data(element, verdict, given)
-            case SetName(name, span):
-                known = self.table.sets.get(name)
-                if known is None:
-                    self._missing("map", name, span, self.table.sets)
-                elif known.key and not known.data:
-                    self.say(span, f"{name} is a set, and a map is needed")
-            case _:
-                pass
-
-    def _data(self, element: Element, verdict: bool, given: Types) -> None:
-        if element.data is None:
-            self.say(element.span, "this element of a map gives nothing", 'as in "22 : accept"' if verdict else "")
-        elif isinstance(element.data, Verdict):
-            if not verdict:
-                self.say(element.data.span, "a verdict, where a value is needed", "vmap gives verdicts")
-            self._jump(element.data.name, element.data.chain, element.data.span)
-        elif verdict:
-            self.say(element.data.span, "no verdict", "vmap gives accept, drop, jump...")
-        else:
-            self.value(element.data, given)
-
     # -- statements
 
     def _assignment(self, selector: Selector, value: Value) -> None:
@@ -277,11 +184,17 @@ class RuleCheck:
                 self.say(span, f"a set cannot be given to {selector.text}")
             case Lookup(key, target, _):
                 self._selectors(key)
-                self._map(key, target, given=types)
+                self.map(key, target, given=types)
             case Word() | Several():
                 self.value(value, types)
             case _:
                 self._selectors(value)
+                if _innermost(value) == selector.text:
+                    self.types(value)
+        if selector.text.startswith(_TUNNELS) and selector.text.count(" ") > 1:
+            self.say(selector.span, "what is in a tunnel cannot be changed")
+        if selector.text in ("ct helper", "ct timeout", "ct expectation") and isinstance(value, Word):
+            self._object(selector.text, value.text, value.span)
         if selector.text in ("ct label",) and isinstance(value, Several):
             self.say(value.span, "one label can be set at a time")
 
@@ -292,13 +205,7 @@ class RuleCheck:
         known = self.table.sets.get(statement.name)
         if known is None:
             start = statement.span.start + len(statement.operation) + 1
-            self._missing("set", statement.name, Span(start, start + len(statement.name) + 1), self.table.sets)
-
-    def _jump(self, name: str, chain: str, span: Span) -> None:
-        if name in ("jump", "goto") and chain not in self.table.chains and self.complete:
-            at = Span(max(span.end - len(chain), span.start), span.end)
-            hint = did_you_mean(chain, self.table.chains)
-            self.say(at, f"there is no chain {chain} in table {self.table.family} {self.table.name}", hint)
+            self.missing("set", statement.name, Span(start, start + len(statement.name) + 1), self.table.sets)
 
     def _nat(self, nat: Nat) -> None:
         words = nat.text.split(" ")
@@ -307,12 +214,16 @@ class RuleCheck:
         place = Span(nat.span.start, nat.span.start + len(nat.name))
         if nat.address is not None:
             if not family and self.table.family == "inet":
-                self.say(place, f"a table of family inet needs to know the family: {nat.name} ip to or {nat.name} ip6 to")
+                self.say(
+                    place, f"a table of family inet needs to know the family: {nat.name} ip to or {nat.name} ip6 to"
+                )
             elif named and self.network and named != self.network:
                 self.say(place, f"{nat.name} {named} in a rule about {self.network}")
             self._nat_address(nat.address, family)
         if nat.port is not None:
             self.value(nat.port, (TYPES["inet_service"],))
+            if isinstance(nat.port, Lookup):
+                self._selectors(nat.port.key)
             if not self.ported:
                 at = nat.port.span
                 self.say(at, "a port needs a test of the protocol before it", "such as meta l4proto tcp")
@@ -322,7 +233,7 @@ class RuleCheck:
         match address:
             case Lookup(key, target, _):
                 self._selectors(key)
-                self._map(key, target)
+                self.map(key, target, given=(type_,))
             case Word() | Range():
                 self.value(address, (type_,))
             case Selector() | Operation() | Concat():
@@ -352,14 +263,52 @@ class RuleCheck:
         if needs and self.network and self.network != needs:
             self.say(reject.span, f"reject with {kind} in a rule about {self.network}")
 
+    def _object(self, kind: str, name: str, span: Span) -> None:
+        known = [one.name for one in self.table.objects if one.kind == kind]
+        if self.complete and name not in known:
+            where = f"{self.table.family} {self.table.name}"
+            self.say(span, f"there is no {kind} {name} in table {where}", did_you_mean(name, known))
+
+    def _tproxy(self, action: Action, words: Sequence[str]) -> None:
+        if not self.ported:
+            self.say(action.span, "tproxy needs a test of the protocol before it", "such as meta l4proto tcp")
+        family = words[1] if words[1] in ("ip", "ip6") else ""
+        if family and self.network and family != self.network:
+            self.say(action.span, f"tproxy {family} in a rule about {self.network}")
+        elif not family and self.table.family == "inet" and not self.network and not words[-1].startswith(":"):
+            message = "a table of family inet needs to know the family: tproxy ip to or tproxy ip6 to"
+            self.say(Span(action.span.start, action.span.start + 6), message)
+
+    def _limit(self, action: Action) -> None:
+        found = _RATE.fullmatch(action.text)
+        if found is None:
+            return
+        if found["per"] not in ("second", "minute", "hour", "day", "week"):
+            units = ("second", "minute", "hour", "day", "week")
+            self.say(action.span, f'"{found["per"]}" is no unit of time', did_you_mean(found["per"], units))
+        unit, burst = found["unit"], found["burst"] or ""
+        if unit not in ("", "packets", "bytes", "kbytes", "mbytes") or burst not in (
+            "", "packets", "bytes", "kbytes", "mbytes",
+        ):  # fmt: skip
+            self.say(action.span, f'"{unit}" is no unit of a rate: bytes, kbytes or mbytes')
+        elif burst and _limit_unit(unit) != _limit_unit(burst):
+            self.say(action.span, f"the rate counts {_limit_unit(unit)}, its burst {_limit_unit(burst)}")
+
     def _action(self, action: Action) -> None:
         words = action.text.split(" ")
+        named = _NAMED.fullmatch(action.text)
+        if named:
+            self._object(named[1], named[2], Span(action.span.end - len(words[-1]), action.span.end))
         match action.name:
             case "queue":
                 self.ended = action
+                last = words[2].split("-")[-1] if words[1:2] == ["num"] else ""
+                if (number(last) or 0) > 65535:
+                    self.say(action.span, "the number of a queue is at most 65535")
             case "tproxy":
-                if not self.ported:
-                    self.say(action.span, "tproxy needs a test of the protocol before it", "such as meta l4proto tcp")
+                self._tproxy(action, words)
+            case "limit":
+                self._limit(action)
             case "log":
                 if "level" in words and "group" in words:
                     self.say(Span(action.span.start, action.span.start + 3), "log takes a level or a group, not both")
@@ -372,83 +321,22 @@ class RuleCheck:
                 pass
 
 
+def _innermost(value: Value) -> str:
+    while isinstance(value, Operation):
+        value = value.left
+    return value.text if isinstance(value, Selector) else ""
+
+
+def _limit_unit(word: str) -> str:
+    return "bytes" if word.endswith("bytes") else "packets"
+
+
 def _constants(value: Value) -> list[str]:
     """The words that a value may be."""
     match value:
         case Word(text, _, _):
-            return [{"6": "tcp", "17": "udp", "132": "sctp"}.get(text, text)]
+            return [_NUMBERS.get(text, text)]
         case Braces(elements, _):
             return [word for element in elements for word in _constants(element.key)]
         case _:
             return [""]
-
-
-def _order(text: str) -> int | tuple[int, ...] | None:
-    """What ranges are ordered by."""
-    if text.count(".") == 3 and text.replace(".", "").isdigit():
-        return tuple(int(part) for part in text.split("."))
-    return number(text)
-
-
-def _names(types: Types) -> tuple[str, ...]:
-    return tuple(type_.name if type_ is not None else "" for type_ in types)
-
-
-def _alike(one: str, other: str) -> bool:
-    """Types whose values nft compares: numbers are numbers, devices devices."""
-    groups = (
-        {"ifname", "string"},
-        {"ether_addr", "ll_addr"},
-        {"iface_index", "mark", "realm", "classid", "uid", "gid", "devgroup"},
-    )
-    if one == other or one.isdigit() or other.isdigit():
-        return True
-    return any(one in group and other in group for group in groups)
-
-
-def key_types(made: Set) -> Types:
-    """The types of the keys of a set."""
-    if made.typeof:
-        return tuple(type_of(part) for part in made.key)
-    return tuple(TYPES.get(part) for part in made.key)
-
-
-def check_set(made: Set, say: Callable[[Problem], None], place: Span) -> None:
-    """The elements of a set must be of its type, and ranges need the flag interval."""
-    if not made.typeof:
-        for part in (*made.key, *made.data.split(" . ")):
-            known = part in TYPES and not part.isdigit()
-            if part and not known and part not in OTHER_TYPES and " " not in part:
-                hint = did_you_mean(part, [name for name in TYPES if not name.isdigit()])
-                say(Problem(place, f'"{part}" is no type', hint))
-                return
-    types = key_types(made)
-    found: list[Problem] = []
-    check = RuleCheck(Table("inet", "", place), found, False)
-    interval = "interval" in made.flags
-    for element in made.elements:
-        if not interval:
-            wide = _interval(element.key)
-            if wide is not None:
-                hint = "add: flags interval"
-                say(Problem(wide, "a range or prefix in a set that has not the flag interval", hint))
-                return
-        if types != (None,) * len(types):
-            check.value(element.key, types)
-        if element.data is not None and not made.data and made.key:
-            say(Problem(element.span, f"{made.name} is a set, no map: it gives nothing"))
-            return
-    for problem in found:
-        say(problem)
-
-
-def _interval(key: Value) -> Span | None:
-    match key:
-        case Range(_, _, span):
-            return span
-        case Word(text, span, quoted) if "/" in text and not quoted and text.split("/")[-1].isdigit():
-            return span
-        case Concat(parts, _):
-            return next((span for part in parts for span in [_interval(part)] if span is not None), None)
-        case _:
-            return None

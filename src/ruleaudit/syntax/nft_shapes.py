@@ -21,11 +21,7 @@ class Node(NamedTuple):
     first: int
     last: int
     children: tuple["Node | int", ...]
-
-    @property
-    def nodes(self) -> tuple["Node", ...]:
-        """The children that are no single words."""
-        return tuple(child for child in self.children if isinstance(child, Node))
+    nodes: tuple["Node", ...]  #: the children that are no single words
 
 
 class Malformed(NamedTuple):
@@ -39,7 +35,7 @@ _PLANS: dict[tuple[str, str], Node | Malformed] = {}
 
 
 def plan(start: str, shape: str) -> Node | Malformed:
-    """The tree of a shape; `start` is rule, element or update."""
+    """The tree of a shape; `start` is rule, element, update or definition."""
     known = _PLANS.get((start, shape))
     if known is None:
         known = _PLANS[start, shape] = parse_with_grammar(start, shape)
@@ -70,6 +66,7 @@ def _node(tree: Any) -> Node:
         first if isinstance(first, int) else first.first,
         last if isinstance(last, int) else last.last,
         tuple(children),
+        tuple(child for child in children if isinstance(child, Node)),
     )
 
 
@@ -92,7 +89,7 @@ def _grammar() -> "Lark":
         grammar_text("nftables.lark"),
         parser="lalr",
         lexer=Kinds,
-        start=["rule", "element", "update"],
+        start=["rule", "element", "update", "definition"],
         maybe_placeholders=False,
         keep_all_tokens=True,
     )

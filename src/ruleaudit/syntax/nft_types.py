@@ -4,7 +4,6 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from ruleaudit.syntax.nft_tokens import CT_KEYS
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.services import PROTOCOLS, SERVICES
 
@@ -55,7 +54,7 @@ TYPES = {
         Type("ether_addr", pattern=r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2})*", shown="hardware address"),
         Type("ll_addr", pattern=r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2})*", shown="hardware address"),
         Type("inet_service", _U16, _words(" ".join({*SERVICES["tcp"], *SERVICES["udp"]})), shown="port or service"),
-        Type("inet_proto", _U8, frozenset(PROTOCOLS), shown="protocol"),
+        Type("inet_proto", _U8, frozenset({*PROTOCOLS, "comp"}), shown="protocol"),
         Type("mark", _U32, open=True),
         Type("realm", _U32, open=True),
         Type("devgroup", _U32, open=True),
@@ -65,6 +64,7 @@ TYPES = {
         Type("iface_index", _U32, open=True),
         Type("ifname", _U64, open=True),
         Type("string", _U64, open=True),
+        Type("short name", _U64, open=True),
         Type("ct_state", _U32, _words("invalid established related new untracked"), shown="state of a connection"),
         Type("ct_dir", 1, _words("original reply"), shown="direction of a connection"),
         Type("ct_status", _U32, _words("expected seen-reply assured confirmed snat dnat dying"), shown="ct status"),
@@ -142,7 +142,7 @@ TYPES = {
             _words("Sunday Monday Tuesday Wednesday Thursday Friday Saturday"),
             shown="day of the week",
         ),
-        Type("hour", 86400, pattern=r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?", shown="time of day"),
+        Type("hour", 86400, pattern=r"(?:[01]?\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60))?", shown="time of day"),
         Type("time", _U64, pattern=rf"\d{{4}}-\d\d-\d\d(?:[ T]\d\d?:\d\d(?::\d\d)?)?|{_TIME}", shown="time"),
         Type("cgroupsv2", _U64, open=True),
         Type("iface_type", _U16, open=True),
@@ -162,107 +162,10 @@ TYPES = {
 }
 
 #: the types that `type` in a set may name besides those; their words are not looked at
-OTHER_TYPES = frozenset(
-    "verdict integer bitmask lladdr time mark ct_id time date tc_handle iface_kind ifkind kernel_ifname os osf "
-    "xinteger igmp_type hour nfacct counter quota limit secmark synproxy tunnel priority".split()
+OTHER_TYPES = _words(
+    "verdict integer bitmask lladdr ct_id date tc_handle iface_kind ifkind kernel_ifname os osf xinteger nfacct "
+    "counter quota limit secmark synproxy tunnel priority"
 )
-
-_SELECTORS = """
-ether_addr ether saddr, ether daddr, arp saddr ether, arp daddr ether, meta ibrhwaddr
-ether_type ether type, vlan type, meta protocol, gre protocol, arp ptype, meta ibrvproto
-12 vlan id, meta ibrpvid
-1 vlan cfi, vlan dei, ip6 frag, frag more-fragments, tcp option sack-perm exists
-3 vlan pcp
-16 ip frag-off, arp htype, ip length, ip id, ip checksum, ip6 length, icmp checksum, icmp id, icmp sequence, icmp mtu, igmp checksum
-16 icmpv6 checksum, icmpv6 id, icmpv6 sequence, icmpv6 max-delay, tcp window, tcp checksum, tcp urgptr, udp length
-16 udp checksum, udplite csumcov, udplite checksum, ct zone, comp cpi, ah reserved, srh tag, mh checksum, geneve type
-8 arp hlen, arp plen, ip ttl, ip6 hoplimit, igmp mrt, ah hdrlength, comp flags, hbh hdrlength, dst hdrlength
-8 mh hdrlength, mh reserved, rt hdrlength, rt type, rt seg-left, srh flags, srh last-entry, srh seg-left, frag reserved
-8 vxlan flags
-arp_op arp operation
-4 ip version, ip hdrlength, ip6 version, tcp doff, tcp reserved
-13 frag frag-off
-2 frag reserved2
-20 ip6 flowlabel
-24 vxlan vni, geneve vni
-32 icmp gateway, icmpv6 parameter-problem, icmpv6 packet-too-big, icmpv6 mtu, tcp sequence, tcp ackseq, sctp vtag
-32 sctp checksum, ah spi, ah sequence, esp spi, esp sequence, frag id, meta length, meta cpu, meta cgroup, meta random
-32 ipsec in reqid, ipsec out reqid, ipsec in spi, ipsec out spi, ct id, meta iiftype number
-dscp ip dscp, ip6 dscp
-ecn ip ecn, ip6 ecn
-inet_proto ip protocol, ip6 nexthdr, meta l4proto, ct protocol, ct original protocol, ct reply protocol, ah nexthdr
-inet_proto comp nexthdr, frag nexthdr, hbh nexthdr, dst nexthdr, rt nexthdr, mh nexthdr
-ipv4_addr ip saddr, ip daddr, arp saddr ip, arp daddr ip, ct original ip saddr, ct original ip daddr, ct reply ip saddr
-ipv4_addr ct reply ip daddr, igmp group, rt ip nexthop, ipsec in ip saddr, ipsec in ip daddr, ipsec out ip saddr
-ipv4_addr ipsec out ip daddr
-ipv6_addr ip6 saddr, ip6 daddr, ct original ip6 saddr, ct original ip6 daddr, ct reply ip6 saddr, ct reply ip6 daddr
-ipv6_addr icmpv6 taddr, icmpv6 daddr, rt ip6 nexthop, ipsec in ip6 saddr, ipsec in ip6 daddr, ipsec out ip6 saddr
-ipv6_addr ipsec out ip6 daddr
-icmp_type icmp type
-icmp_code icmp code
-icmpv6_type icmpv6 type
-icmpv6_code icmpv6 code
-igmp_type igmp type
-mh_type mh type
-dccp_pkttype dccp type
-tcp_flag tcp flags
-inet_service tcp sport, tcp dport, udp sport, udp dport, udplite sport, udplite dport, sctp sport, sctp dport
-inet_service dccp sport, dccp dport, th sport, th dport, ct original proto-src, ct original proto-dst
-inet_service ct reply proto-src, ct reply proto-dst
-mark meta mark, ct mark, socket mark
-iface_index meta iif, meta oif, meta sdif, meta ibriport number, fib oif
-ifname meta iifname, meta oifname, meta ibrname, meta obrname, meta ibriport, meta obriport, meta ibridgename
-ifname meta obridgename, meta sdifname, meta iifkind, meta oifkind
-iface_type meta iiftype, meta oiftype
-devgroup meta iifgroup, meta oifgroup
-uid meta skuid
-gid meta skgid
-realm meta rtclassid, rt classid
-pkt_type meta pkttype
-nf_proto meta nfproto, ct l3proto, ct original l3proto, ct reply l3proto
-classid meta priority
-1 meta nftrace, meta broute, socket transparent, socket wildcard
-boolean meta ipsec, meta secpath, rt ipsec, exthdr hbh, exthdr frag, exthdr rt, exthdr dst, exthdr mh, exthdr srh
-time meta time, ct expiration
-day meta day
-hour meta hour
-ct_state ct state
-ct_dir ct direction
-ct_status ct status
-ct_event ct event
-ct_label ct label
-64 ct bytes, ct packets, ct avgpkt, ct original bytes, ct original packets, ct original avgpkt, ct reply bytes
-64 ct reply packets, ct reply avgpkt
-16 rt mtu, ct original zone, ct reply zone
-"""
-
-
-def _by_selector() -> dict[str, str]:
-    out = {}
-    for line in _SELECTORS.strip().splitlines():
-        name, _, selectors = line.partition(" ")
-        for selector in selectors.split(", "):
-            out[selector] = name
-    return out
-
-
-_BY_SELECTOR = _by_selector()
-_TUNNELS = ("gre ", "gretap ", "vxlan ", "geneve ")
-
-
-@cache
-def type_of(selector: str) -> Type | None:
-    """The type of what a selector gives; None where nothing is known of it."""
-    name = _BY_SELECTOR.get(selector)
-    if name is None:
-        if selector.startswith("fib "):
-            name = {"type": "fib_addrtype", "oifname": "ifname", "oif": "iface_index"}.get(selector.split(" ")[-1])
-        elif selector.startswith(_TUNNELS):
-            return type_of(selector.partition(" ")[2])
-        elif selector.split(" ")[:1] == ["ct"] and selector.split(" ")[-1] not in CT_KEYS:
-            name = None
-    return TYPES.get(name) if name else None
-
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
@@ -308,18 +211,18 @@ def _plain(type_: Type, text: str, quoted: bool) -> Wrong | None:
         if value > type_.greatest and not type_.pattern:
             return Wrong(f"{text} is too great: a {shown} is at most {type_.greatest}")
         return None
-    if type_.name in ("ifname", "string"):
+    if type_.name in ("ifname", "string", "short name"):
         if not text:
             return Wrong("an empty name")
-        longest = 16 if type_.name == "ifname" else 255
-        return Wrong(f'"{text}" is too long: a name has at most 15 characters') if len(text) > longest else None
+        longest = {"string": 255, "ifname": 15}.get(type_.name, 16)
+        return Wrong(f'"{text}" is too long: it has at most {longest} characters') if len(text) > longest else None
     if type_.open or text in type_.words or (type_.pattern and re.fullmatch(type_.pattern, text)):
         return None
     if type_.name == "day" and any(word.lower().startswith(text.lower()) and len(text) > 2 for word in type_.words):
         return None
     if type_.name == "boolean" and text in ("true", "false"):
         return None
-    if not type_.words and not type_.pattern and ("/" in text or not text):
+    if not type_.pattern and "/" in text and all(number(part) is not None for part in text.split("/")):
         return None
     what = f'"{text}" is no {shown}' if type_.shown else f'"{text}" is no number'
     if type_.name in ("ipv4_addr", "ipv6_addr"):
@@ -330,7 +233,10 @@ def _plain(type_: Type, text: str, quoted: bool) -> Wrong | None:
 def _address(type_: Type, text: str) -> Wrong | None:
     if re.fullmatch(type_.pattern, text) or text == "*":
         return None
-    if re.fullmatch(r"[A-Za-z_](?=[\w.-]*[g-zG-Z_-])[\w.-]*|[A-Za-z][\w-]*(?:\.[\w-]+)+", text) or number(text) is not None:
+    if (
+        re.fullmatch(r"[A-Za-z_](?=[\w.-]*[g-zG-Z_-])[\w.-]*|[A-Za-z][\w-]*(?:\.[\w-]+)+", text)
+        or number(text) is not None
+    ):
         return None  # the name of a host: the host that loads the file resolves it
     other = "ipv6_addr" if type_.name == "ipv4_addr" else "ipv4_addr"
     if re.fullmatch(TYPES[other].pattern, text):

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax import nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import BRACES, END, JUNK, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: what decides where a statement ends, and what has to be looked at in it
 _NOTABLE = re.compile(r"[;{}$]")
+_CARRIAGE_RETURN = re.compile(r"^[^#\n]*?(\r)", re.M)
 _NAME = re.compile(r"[A-Za-z_.]")
-_OPENING = re.compile(r"^[ \t]*(?:table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
+_OPENING = re.compile(r"^[ \t]*(table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
 
 
 class SyntaxProblem(Exception):
@@ -45,6 +47,23 @@ class WordReader:
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
+        self._look_at_lines()
+
+    def _look_at_lines(self) -> None:
+        """What nft refuses of the characters of a file: carriage returns, a byte order mark, an unended comment."""
+        text = self.source.text
+        if text.startswith("\ufeff"):
+            self.problems.append(Problem(Span(0, 1), "a byte order mark, which nft does not take"))
+        found = _CARRIAGE_RETURN.search(text) if "\r" in text else None
+        if found:
+            message = "lines end in a carriage return (CRLF), which nft does not take"
+            self.problems.append(Problem(Span(*found.span(1)), message, "convert the file with dos2unix"))
+        if text and not text.endswith("\n"):
+            behind = max(self.words[-1].end if self.words else 0, text.rfind("\n") + 1)
+            at = text.find("#", behind)
+            if at >= 0:
+                message = "the file ends in a comment, and its last line has no line end: nft does not take it"
+                self.problems.append(Problem(Span(at, len(text)), message, "add an empty line"))
 
     # -- words
 
@@ -239,14 +258,21 @@ class WordReader:
     def _not_swallowed(self, opening: Token, close: int) -> None:
         """A chain or a set cannot begin inside of a set: the brace was not closed."""
         file, base = self.source.file_at(opening.start)
-        if _OPENING.search(file.text, opening.end - base, self.words[close].start - base):
-            self._unclosed(opening)
+        found = _OPENING.search(file.text, opening.end - base, self.words[close].start - base)
+        if found:
+            self.at = next(i for i, word in enumerate(self.words) if word.start >= found.start(1) + base)
+            line = self.source.position(opening.start).line
+            place = Span(found.start(1) + base, found.end(1) + base)
+            raise SyntaxProblem(place, f'unexpected "{found[1]}": the "{{" of line {line} is not closed')
 
     def _unclosed(self, opening: Token) -> NoReturn:
         """Go on behind the line of a brace that is not closed."""
-        self.at = next(i for i, word in enumerate(self.words) if word.start >= opening.start)
+        first = self.at = next(i for i, word in enumerate(self.words) if word.start >= opening.start) + 1
         while self.at < len(self.words) and self.words[self.at].text != "\n":
             self.at += 1
+        inside = self.words[first : self.at]
+        if not any(word.kind in "{}" for word in inside):
+            nft_values.elements(inside)
         raise SyntaxProblem(Span(opening.start, opening.end), 'this "{" is not closed')
 
 

@@ -4,15 +4,12 @@ A table in braces adds to the table of its name; add, delete, flush and the like
 the document are those that are there when the file has been loaded.
 """
 
-from collections.abc import Callable
-
 from ruleaudit.source import SourceFile, Span
-from ruleaudit.syntax.nft_checks import RuleCheck, check_set
+from ruleaudit.syntax.nft_checks import RuleCheck
 from ruleaudit.syntax.nft_commands import CommandReader
+from ruleaudit.syntax.nft_definitions import Load
 from ruleaudit.syntax.nft_tree import NftDocument
-
-#: gives the files of an include: its pattern, and the path of the file that says it
-Load = Callable[[str, str], list[SourceFile]]
+from ruleaudit.syntax.nft_value_checks import check_set
 
 
 def read(source: SourceFile, load: Load | None = None) -> NftDocument:
