@@ -63,11 +63,11 @@ class Commands(Objects):
         """Words of nft text."""
         self.words += placed(tokens(text), self.span)
 
-    def open(self) -> None:
+    def opening(self) -> None:
         """The brace that opens a block: that of the object."""
         self.words.append(Token("{", "{", self.span.start, self.span.start + 1))
 
-    def close(self) -> None:
+    def closing(self) -> None:
         """The brace that closes it."""
         self.words.append(Token("}", "}", self.span.end - 1, self.span.end))
 
@@ -127,11 +127,11 @@ class Commands(Objects):
         match what:
             case "table":
                 found = self._begin(verb, what, value, ("family", "name"), ("handle", "flags", "comment"))
-                self.open()
+                self.opening()
                 if "flags" in found:
                     flags = self.several_of(found["flags"], ("dormant", "owner", "persist"), "the flags of a table")
                     self.say(f"flags {','.join(flags)};")
-                self.close()
+                self.closing()
             case "chain":
                 self._chain(verb, value)
             case "set" | "map":
@@ -142,9 +142,9 @@ class Commands(Objects):
             case _:
                 needed, more = self.keys_of(what)
                 found = self._begin(verb, what, value, (*_PLACE, *needed), ("handle", "comment", *more))
-                self.open()
+                self.opening()
                 self.say(self.object(what, found))
-                self.close()
+                self.closing()
 
     def _remove(self, verb: str, what: str, value: Any) -> None:
         if not isinstance(value, dict) or "name" in value or "handle" not in value:
@@ -165,7 +165,7 @@ class Commands(Objects):
                 missing = next(key for key in ("type", "hook", "prio") if key not in found)
                 self.ignored.append(f'"chain" lacks "{missing}", so that nft makes it a chain without a hook')
             return
-        self.open()
+        self.opening()
         self.say("type")
         self.name(found["type"], "the type of a chain")
         self.say("hook")
@@ -186,7 +186,7 @@ class Commands(Objects):
             self.say("; policy")
             self.name(found["policy"], "the policy of a chain")
         self.say(";")
-        self.close()
+        self.closing()
 
     def _set(self, verb: str, what: str, value: Any) -> None:
         more = ("handle", "map", "policy", "flags", "elem", "timeout", "gc-interval", "size", "auto-merge", "comment")
@@ -194,7 +194,7 @@ class Commands(Objects):
         if what == "map" and "map" not in found:
             raise Refused('"map" lacks "map": the type of what it gives')
         typeof = isinstance(found["type"], dict)
-        self.open()
+        self.opening()
         self.say(f"{'typeof' if typeof else 'type'} {self.set_type(found['type'])}")
         if "map" in found:
             self.say(f": {self.set_type(found['map'])}")
@@ -203,7 +203,7 @@ class Commands(Objects):
             self.say("elements =")
             self._items(found["elem"])
         self.say(";")
-        self.close()
+        self.closing()
 
     # -- rules and elements
 
