@@ -220,6 +220,7 @@ def suggest(
     from ruleaudit.diagnostics import Severity
     from ruleaudit.model.ruleset import Ruleset as Model
     from ruleaudit.rewrite.iptables import Editor as IptablesEditor
+    from ruleaudit.rewrite.nft_json import Editor as JsonEditor
     from ruleaudit.rewrite.nftables import Editor as NftEditor
     from ruleaudit.rewrite.suggest import Options
     from ruleaudit.rewrite.suggest import suggest as rewrite
@@ -233,7 +234,7 @@ def suggest(
     # what a rewritten text is must not be guessed again
     known = reading.rulesets[0].language
     if isinstance(document, NftDocument):
-        edit: Callable[[], Editor] = partial(NftEditor, document, separate)
+        edit: Callable[[], Editor] = partial(JsonEditor if document.json else NftEditor, document, separate)
     else:
         if document.listing:
             what = "iptables -S output is no file to load; give that of iptables-save"

@@ -35,8 +35,8 @@ from ruleaudit.syntax.nft_tree import Rule as Written
 
 #: where notrack works: behind defragmentation, before conntrack (facts section 9)
 _RAW = range(-399, -200)
-_SYN = "tcp flags & (fin | syn | rst | ack) == syn"
-_NOT_SYN = "tcp flags & (fin | syn | rst | ack) != syn"
+SYN = "tcp flags & (fin | syn | rst | ack) == syn"
+NOT_SYN = "tcp flags & (fin | syn | rst | ack) != syn"
 _ERRORS = {
     Family.IPV4: {3: "destination-unreachable", 11: "time-exceeded", 12: "parameter-problem"},
     Family.IPV6: {1: "destination-unreachable", 2: "packet-too-big", 3: "time-exceeded", 4: "parameter-problem"},
@@ -130,7 +130,7 @@ class Editor:
         if counting is None:
             return False
         at = counting.span.start
-        self._change(Span(at, at), f"{_SYN} ", topic, reason)
+        self._change(Span(at, at), f"{SYN} ", topic, reason)
         return True
 
     # -- accepts ---------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Editor:
         self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str, *, reply: bool, not_syn: bool
     ) -> None:
         """Before a rule, accept what is untracked of some flows, or of their replies; of TCP, without the openings."""
-        for text in _matches(flows, reply=reply, flags=_NOT_SYN if not_syn else ""):
+        for text in _matches(flows, reply=reply, flags=NOT_SYN if not_syn else ""):
             self._before(place, f"{text} ct state untracked accept", topic, reason)
 
     def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None:
@@ -153,19 +153,12 @@ class Editor:
         if code is not None:
             self._before(place, f"{header} type {kind} {header} code {code} accept", topic, reason)
             return
-        key = (place.span.start, family)
-        known = self._errors.get(key)
-        if known is None:
-            self._errors[key] = (len(self.changes), {kind})
-            self._before(place, f"{header} type {self._types(family, {kind})} accept", topic, reason)
-            return
-        index, kinds = known
-        old = self._types(family, kinds)
+        index, kinds = self._errors.setdefault((place.span.start, family), (len(self.changes), set()))
         kinds.add(kind)
-        change = self.changes[index]
+        del self.changes[index : index + 1]
         topic = f"{header} {', '.join(map(str, sorted(kinds)))}"
-        text = change.edit.text.replace(f"type {old} accept", f"type {self._types(family, kinds)} accept")
-        self.changes[index] = Change(Edit(change.edit.span, text), topic, change.reason)
+        self._before(place, f"{header} type {self._types(family, kinds)} accept", topic, reason)
+        self.changes.insert(index, self.changes.pop())
 
     def _types(self, family: Family, kinds: set[int]) -> str:
         names = [_ERRORS[family].get(kind, str(kind)) for kind in sorted(kinds)]
@@ -218,17 +211,16 @@ class Editor:
 
     def _new_chains(self, family: str, wanted: dict[str, list[str]], topic: str, reason: str) -> None:
         """Two chains in the table of the flow, or in a table of their own."""
-        tables = [t for t in self.document.tables if t.family == family and not t.dormant]
-        table = next((t for t in tables if any(c.hook in ("input", "forward") for c in t.chains.values())), None)
+        table = self._table_of(family)
         if self.separate or table is None:
-            name = _unused("no_tracking", {t.name for t in self.document.tables if t.family == family})
+            name = unused("no_tracking", {t.name for t in self.document.tables if t.family == family})
             lines = [f"table {family} {name} {{"]
             for hook, texts in wanted.items():
                 lines += [f"{self._indent}{line}" for line in self._chain(f"{hook}", hook, texts)]
             self._append(self.end.join([*lines, "}"]), topic, reason)
             return
         for hook, texts in wanted.items():
-            name = _unused(f"raw_{hook}", {*table.chains})
+            name = unused(f"raw_{hook}", {*table.chains})
             if table.body is None:
                 declared = f"{{ type filter hook {hook} priority {self.raw}; policy accept; }}"
                 self._append(f"add chain {family} {table.name} {name} {declared}", topic, reason)
@@ -237,6 +229,11 @@ class Editor:
             else:
                 lines = self._chain(name, hook, texts)
                 self._at_end(table.body, ["", *lines], topic, reason)
+
+    def _table_of(self, family: str) -> Table | None:
+        """The table of a family that filters."""
+        tables = [t for t in self.document.tables if t.family == family and not t.dormant]
+        return next((t for t in tables if any(c.hook in ("input", "forward") for c in t.chains.values())), None)
 
     def _chain(self, name: str, hook: str, texts: Sequence[str]) -> list[str]:
         inside = [f"type filter hook {hook} priority {self.raw}; policy accept;", *texts]
@@ -341,7 +338,7 @@ class Editor:
             self.changes.append(Change(edit, topic, reason))
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def unused(name: str, taken: set[str]) -> str:
     number, found = 2, name
     while found in taken:
         found, number = f"{name}{number}", number + 1
