@@ -10,7 +10,7 @@ from ruleaudit.syntax.nft_set_blocks import OBJECTS, SetBlocks
 from ruleaudit.syntax.nft_tokens import BRACES, STRING, VARIABLE, Token
 from ruleaudit.syntax.nft_tree import Chain, Rule, Table
 from ruleaudit.syntax.nft_values import Unreadable
-from ruleaudit.syntax.nft_words import SyntaxProblem, Undefined, quoted, shown
+from ruleaudit.syntax.nft_words import DEEPEST, SyntaxProblem, Undefined, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
@@ -208,6 +208,8 @@ class BlockReader(SetBlocks):
     def _anonymous_chain(self, table: Table, opening: Token) -> str:
         """`jump { ... }`: a chain without a name; it gets that of the kernel."""
         words = self.words
+        if len(words.scopes) > DEEPEST:
+            words.fail(opening, "too many braces in each other")
         name = f"__chain{self.anonymous}"
         self.anonymous += 1
         chain = table.chains[name] = Chain(name, Span(opening.start, opening.end))

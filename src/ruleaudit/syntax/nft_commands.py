@@ -2,7 +2,7 @@
 
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.iptables import Problem
-from ruleaudit.syntax.nft_blocks import FAMILIES, BlockReader
+from ruleaudit.syntax.nft_blocks import FAMILIES
 from ruleaudit.syntax.nft_definitions import Definitions, Load
 from ruleaudit.syntax.nft_set_blocks import OBJECTS
 from ruleaudit.syntax.nft_tokens import END, STRING, Token
