@@ -138,6 +138,20 @@ class WordReader:
         while self.at < len(self.words) and self.kinds[self.at] == END:
             self.at += 1
 
+    @property
+    def unbalanced(self) -> bool:
+        """Whether more braces open than close."""
+        return self.kinds.count("{") > self.kinds.count("}")
+
+    def back_to_line_end(self, offset: int) -> None:
+        """Go back to the end of the line of an offset, if that is before here."""
+        at = self.at
+        while at > 0 and self.words[at - 1].start >= offset:
+            at -= 1
+        while at < self.at and self.words[at].text != "\n":
+            at += 1
+        self.at = at
+
     def skip_statement(self) -> None:
         """Go to where the statement here ends, over its braces, and not out of the braces that it stands in."""
         depth = 0
