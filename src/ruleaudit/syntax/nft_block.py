@@ -18,6 +18,7 @@ class Block:
         self.general = general  #: reads a define or an include, if one stands here
         self.unknown_variables = False  #: an include could not be read: any variable may be defined in it
         self.anonymous = 0
+        self.left = False  #: a block was not closed: what stands here belongs outside of it
         self.closed = False  #: what was read may stand right before the brace that closes
         self.said: set[tuple[int, str]] = set()
         self.types: dict[int, Span] = {}  #: where the type of a set stands, by the set
@@ -43,6 +44,9 @@ class Block:
                 if self.general():
                     continue
                 self.guarded(item)
+                if self.left:
+                    self.left = False
+                    return Span(opening.end, max(words.words[words.at].start, opening.end))
         finally:
             words.scopes.pop()
 
@@ -66,6 +70,19 @@ class Block:
             words.skip_statement()
         if words.at == before:
             words.at += 1
+
+    def leave(self, word: Token, inside: str) -> None:
+        """Something stands here that cannot be in this block: it was not closed."""
+        words = self.words
+        place = Span(word.start, word.end)
+        message = f'unexpected "{word.text}": a brace is missing before it'
+        words.problems.append(Problem(place, message, f"{inside} is not closed"))
+        words.at = next(i for i in range(words.at, -1, -1) if words.words[i] is word)
+        if words.at and words.kinds[words.at - 1] == END:
+            words.at -= 1
+            self.left = True
+        else:
+            words.skip_statement()
 
     def ended(self) -> None:
         """A statement ends at a line end, `;` or `}`."""

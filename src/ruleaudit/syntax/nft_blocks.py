@@ -10,7 +10,7 @@ from ruleaudit.syntax.nft_set_blocks import OBJECTS, SetBlocks
 from ruleaudit.syntax.nft_tokens import BRACES, STRING, VARIABLE, Token
 from ruleaudit.syntax.nft_tree import Chain, Rule, Table
 from ruleaudit.syntax.nft_values import Unreadable
-from ruleaudit.syntax.nft_words import SyntaxProblem, Undefined, quoted, shown
+from ruleaudit.syntax.nft_words import DEEPEST, SyntaxProblem, Undefined, WordReader, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
@@ -43,6 +43,8 @@ class BlockReader(SetBlocks):
                     table.dormant = table.dormant or flag.text == "dormant"
             case "comment":
                 words.take()
+            case "table":
+                self.leave(here, f"table {table.name}")
             case "ct helper" | "ct timeout" | "ct expectation":
                 self.object(table, here.text, here)
             case text if text in OBJECTS:
@@ -77,7 +79,6 @@ class BlockReader(SetBlocks):
         words = self.words
         here = words.peek()
         assert here is not None
-        following = words.text(1)
         match here.text if here.kind != STRING else "":
             case "type":
                 self._hook(table, chain)
@@ -90,13 +91,8 @@ class BlockReader(SetBlocks):
             case "comment" if words.peek(1) is not None:
                 self._once(chain, here, "comment")
                 words.at += 2
-            case "chain" | "set" | "map" | "table" if following not in ("update", "add") and words.text(2) in (
-                "{",
-                following,
-            ):
-                words.fail(
-                    here, f'unexpected "{here.text}": a brace is missing before it', f"chain {chain.name} is not closed"
-                )
+            case "chain" | "set" | "map" | "table" if _begins_block(words):
+                self.leave(here, f"chain {chain.name}")
             case _:
                 chain.rules.append(self.rule(table))
                 self.closed = True
@@ -189,6 +185,8 @@ class BlockReader(SetBlocks):
             case _:
                 pass
         words.problems += problems
+        if isinstance(error, Unreadable) and words.unbalanced:
+            words.back_to_line_end(problems[0].span.end)
         words.skip_statement()
         last = words.words[max(words.at - 1, 0)]
         span = Span(first.start, max(last.end, first.end))
@@ -208,6 +206,8 @@ class BlockReader(SetBlocks):
     def _anonymous_chain(self, table: Table, opening: Token) -> str:
         """`jump { ... }`: a chain without a name; it gets that of the kernel."""
         words = self.words
+        if len(words.scopes) > DEEPEST:
+            words.fail(opening, "too many braces in each other")
         name = f"__chain{self.anonymous}"
         self.anonymous += 1
         chain = table.chains[name] = Chain(name, Span(opening.start, opening.end))
@@ -224,3 +224,8 @@ def _names(inner: Sequence[Token]) -> tuple[str, ...]:
         elif word.kind != ",":
             out.append(word.text)
     return tuple(out)
+
+
+def _begins_block(words: WordReader) -> bool:
+    """Whether `chain name {`, `table ip name {` or the like stands here."""
+    return "{" in (words.text(2), words.text(3)) and words.text(1) not in ("add", "update", "delete", "{")

@@ -2,7 +2,7 @@
 
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.iptables import Problem
-from ruleaudit.syntax.nft_blocks import FAMILIES, BlockReader
+from ruleaudit.syntax.nft_blocks import FAMILIES
 from ruleaudit.syntax.nft_definitions import Definitions, Load
 from ruleaudit.syntax.nft_set_blocks import OBJECTS
 from ruleaudit.syntax.nft_tokens import END, STRING, Token
@@ -42,12 +42,12 @@ class CommandReader(Definitions):
             words.skip_ends()
             if words.peek() is None:
                 return
-            if not self.general():
-                self.blocks.guarded(self._command)
-            here = words.peek()
-            if here is not None and here.kind == "}":
+            here = words.words[words.at]
+            if here.kind == "}":
                 words.problems.append(Problem(Span(here.start, here.end), 'unexpected "}": no brace is open'))
                 words.at += 1
+            elif not self.general():
+                self.blocks.guarded(self._command)
 
     def _command(self) -> None:
         words = self.words

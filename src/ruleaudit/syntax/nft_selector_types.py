@@ -10,7 +10,8 @@ ether_type ether type, vlan type, meta protocol, gre protocol, arp ptype, meta i
 12 vlan id, meta ibrpvid
 1 vlan cfi, vlan dei, ip6 frag, frag more-fragments, tcp option sack-perm exists
 3 vlan pcp
-16 ip frag-off, arp htype, ip length, ip id, ip checksum, ip6 length, icmp checksum, icmp id, icmp sequence, icmp mtu, igmp checksum
+16 ip frag-off, arp htype, ip length, ip id, ip checksum, ip6 length, icmp checksum, icmp id, icmp sequence, icmp mtu
+16 igmp checksum
 16 icmpv6 checksum, icmpv6 id, icmpv6 sequence, icmpv6 max-delay, tcp window, tcp checksum, tcp urgptr, udp length
 16 udp checksum, udplite csumcov, udplite checksum, ct zone, comp cpi, ah reserved, srh tag, mh checksum, geneve type
 8 arp hlen, arp plen, ip ttl, ip6 hoplimit, igmp mrt, ah hdrlength, comp flags, hbh hdrlength, dst hdrlength

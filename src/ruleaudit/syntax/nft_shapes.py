@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lark import Lark
 
 
+#: how many parentheses may stand in each other
+DEEPEST = 40
+
+
 class Node(NamedTuple):
     """A rule of the grammar, and the words [first, last] under it; children are nodes and single words."""
 
@@ -46,6 +50,9 @@ def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
     """The tree of a shape, remembered by nobody."""
     from lark import UnexpectedInput, UnexpectedToken
 
+    deep = _too_deep(shape)
+    if deep is not None:
+        return Malformed(deep, frozenset())
     try:
         tree = _grammar().parse(shape, start)
     except UnexpectedToken as error:
@@ -54,6 +61,16 @@ def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
     except UnexpectedInput:
         return Malformed(0, frozenset())
     return _node(tree)
+
+
+def _too_deep(shape: str) -> int | None:
+    """The place of a parenthesis that stands in too many others."""
+    depth = 0
+    for place, kind in enumerate(shape):
+        depth += (kind == "(") - (kind == ")")
+        if depth > DEEPEST:
+            return place
+    return None
 
 
 def _node(tree: Any) -> Node:

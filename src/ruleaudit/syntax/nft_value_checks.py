@@ -28,6 +28,7 @@ from ruleaudit.syntax.refusal import did_you_mean
 _BITMASKS = ("ct_state", "ct_status", "ct_event", "ct_label", "tcp_flag", "fib_addrtype")
 _SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION_PART = re.compile("([0-9]+)(ms|[smhdw])")
+_DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 _DURATION = re.compile("(?:[0-9]+(?:ms|[smhdw]))+")
 Types = tuple[Type | None, ...]
 
@@ -99,9 +100,10 @@ class ValueCheck:
         self.value(low, types)
         self.value(high, types)
         first, last = _order(low.text), _order(high.text)
-        if len(self.problems) == before and first is not None and last is not None and type(first) is type(last):
-            if first > last:  # type: ignore[operator]
-                self.say(span, f"the range {low.text}-{high.text} is empty: its end comes before its beginning")
+        if len(self.problems) > before or first is None or last is None or len(first) != len(last):
+            return
+        if first > last:
+            self.say(span, f"the range {low.text}-{high.text} is empty: its end comes before its beginning")
 
     def _anonymous(self, elements: Sequence[Element], span: Span, types: Types) -> None:
         if not elements:
@@ -165,13 +167,14 @@ class ValueCheck:
             self.say(at, f"there is no chain {chain} in table {self.table.family} {self.table.name}", hint)
 
 
-def _order(text: str) -> int | tuple[int, ...] | None:
+def _order(text: str) -> tuple[int, ...] | None:
     """What ranges are ordered by."""
     if _DURATION.fullmatch(text):
-        return sum(int(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text))
-    if text.count(".") == 3 and text.replace(".", "").isdigit():
+        return (sum(int(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text)),)
+    if _DOTTED.fullmatch(text):
         return tuple(int(part) for part in text.split("."))
-    return number(text)
+    value = number(text)
+    return None if value is None else (value,)
 
 
 def _names(types: Types) -> tuple[str, ...]:

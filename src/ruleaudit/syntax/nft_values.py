@@ -24,6 +24,8 @@ from ruleaudit.syntax.nft_tree import (
 from ruleaudit.syntax.nft_unexpected import unexpected
 
 Words = Sequence[Token]
+#: how many operands and operators one value may have
+_LONGEST_OPERATION = 200
 
 
 class Unreadable(Exception):
@@ -158,6 +160,8 @@ def _is_name(word: Word) -> bool:
 def _operation(node: Node, words: Words) -> Value:
     children = node.children
     assert isinstance(children[0], Node)
+    if len(children) > _LONGEST_OPERATION:
+        raise Unreadable(Problem(span_of(node, words), "too many operators in one value"))
     result = value(children[0], words)
     for operator, right in zip(children[1::2], children[2::2], strict=True):
         assert isinstance(operator, int) and isinstance(right, Node)

@@ -12,6 +12,8 @@ from ruleaudit.syntax.refusal import did_you_mean
 
 #: what decides where a statement ends, and what has to be looked at in it
 _NOTABLE = re.compile(r"[;{}$]")
+#: how many braces may stand in each other, and how many words a variable may stand for
+DEEPEST, LONGEST = 40, 1_000_000
 _CARRIAGE_RETURN = re.compile(r"^[^#\n]*?(\r)", re.M)
 _NAME = re.compile(r"[A-Za-z_.]")
 _OPENING = re.compile(r"^[ \t]*(table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
@@ -136,6 +138,20 @@ class WordReader:
         while self.at < len(self.words) and self.kinds[self.at] == END:
             self.at += 1
 
+    @property
+    def unbalanced(self) -> bool:
+        """Whether more braces open than close."""
+        return self.kinds.count("{") > self.kinds.count("}")
+
+    def back_to_line_end(self, offset: int) -> None:
+        """Go back to the end of the line of an offset, if that is before here."""
+        at = self.at
+        while at > 0 and self.words[at - 1].start >= offset:
+            at -= 1
+        while at < self.at and self.words[at].text != "\n":
+            at += 1
+        self.at = at
+
     def skip_statement(self) -> None:
         """Go to where the statement here ends, over its braces, and not out of the braces that it stands in."""
         depth = 0
@@ -210,14 +226,17 @@ class WordReader:
             Span(word.end - len(word.text), word.end), f'"${word.text}" is defined nowhere before this line', hint
         )
 
-    def braces(self) -> Token:
+    def braces(self, depth: int = 0) -> Token:
         """What stands in the braces that open here, as one word."""
+        first = self.at
         opening = self.take()
+        if depth > DEEPEST:
+            raise SyntaxProblem(Span(opening.start, opening.end), "too many braces in each other")
         close = self.kinds.find("}", self.at)
         inside = self.kinds[self.at : close] if close >= 0 else "{"
         if "{" not in inside and "$" not in inside:
             between = self.words[self.at : close]
-            self._not_swallowed(opening, close)
+            self._not_swallowed(first, close)
             self.at = close + 1
             if END in inside:
                 self._no_semicolon(between)
@@ -228,13 +247,13 @@ class WordReader:
         while True:
             word = self.peek()
             if word is None:
-                self._unclosed(opening)
+                self._unclosed(first)
             if word.kind == "}":
-                self._not_swallowed(opening, self.at)
+                self._not_swallowed(first, self.at)
                 self.at += 1
                 break
             if word.kind == "{":
-                out.append(self.braces())
+                out.append(self.braces(depth + 1))
                 continue
             self.at += 1
             if word.kind == END:
@@ -255,25 +274,34 @@ class WordReader:
             if word.kind == END and word.text == ";":
                 raise SyntaxProblem(Span(word.start, word.end), 'unexpected ";" inside of braces')
 
-    def _not_swallowed(self, opening: Token, close: int) -> None:
-        """A chain or a set cannot begin inside of a set: the brace was not closed."""
-        file, base = self.source.file_at(opening.start)
-        found = _OPENING.search(file.text, opening.end - base, self.words[close].start - base)
+    def _not_swallowed(self, opening: int, close: int) -> None:
+        """A chain or a set cannot begin inside of a set: the brace at word `opening` was not closed."""
+        start, end = self.words[opening].end, self.words[close].start
+        file, base = self.source.file_at(start)
+        found = _OPENING.search(file.text, start - base, max(end - base, 0))
         if found:
-            self.at = next(i for i, word in enumerate(self.words) if word.start >= found.start(1) + base)
-            line = self.source.position(opening.start).line
-            place = Span(found.start(1) + base, found.end(1) + base)
+            at = found.start(1) + base
+            self.at = next(i for i in range(opening, close + 1) if self.words[i].start >= at)
+            line = self.source.position(start).line
+            place = Span(at, found.end(1) + base)
             raise SyntaxProblem(place, f'unexpected "{found[1]}": the "{{" of line {line} is not closed')
 
-    def _unclosed(self, opening: Token) -> NoReturn:
-        """Go on behind the line of a brace that is not closed."""
-        first = self.at = next(i for i, word in enumerate(self.words) if word.start >= opening.start) + 1
+    def _unclosed(self, opening: int) -> NoReturn:
+        """Go on behind the line of a brace, word `opening`, that is not closed."""
+        self.at = opening + 1
         while self.at < len(self.words) and self.words[self.at].text != "\n":
             self.at += 1
-        inside = self.words[first : self.at]
-        if not any(word.kind in "{}" for word in inside):
+        inside = self.words[opening + 1 : self.at]
+        if not any(word.kind in "{}$" for word in inside):
             nft_values.elements(inside)
-        raise SyntaxProblem(Span(opening.start, opening.end), 'this "{" is not closed')
+        brace = self.words[opening]
+        raise SyntaxProblem(Span(brace.start, brace.end), 'this "{" is not closed')
+
+
+def extent(words: Sequence[Token]) -> tuple[int, int]:
+    """How many words these are with all that stands in braces, and how deep the braces are."""
+    inner = [extent(word.inner) for word in words if word.inner]
+    return len(words) + sum(count for count, _ in inner), max((depth + 1 for _, depth in inner), default=0)
 
 
 def at_place(word: Token, place: Token) -> Token:
