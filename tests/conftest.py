@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.kernel.haproxy")
+pytest.register_assert_rewrite("tests.kernel.haproxy", "tests.kernel.services")
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,7 @@ class Lab:
         self._open = contextlib.ExitStack()
         self._router, self._narrow = router, narrow
         self._folder = Path()
+        self._closing = threading.Event()
 
     def __enter__(self) -> Self:
         try:
@@ -93,6 +94,7 @@ class Lab:
 
     def close(self) -> None:
         """Stop what was started and let the namespaces go."""
+        self._closing.set()
         self._open.close()
 
     def _build_routed(self) -> None:
@@ -248,10 +250,9 @@ class Lab:
     def _serve(self, bound: socket.socket, once: Callable[[socket.socket], None]) -> None:
         """Call `once` over and over until the lab closes."""
         bound.settimeout(0.05)
-        closing = threading.Event()
 
         def loop() -> None:
-            while not closing.is_set():
+            while not self._closing.is_set():
                 # a client that left is no reason to stop serving
                 with contextlib.suppress(OSError):
                     once(bound)
@@ -260,7 +261,6 @@ class Lab:
         thread.start()
 
         def stop() -> None:
-            closing.set()
             thread.join(5)
             bound.close()
 
