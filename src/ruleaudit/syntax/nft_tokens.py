@@ -236,6 +236,9 @@ def tokens(text: str, base: int = 0) -> list[Token]:
         elif group == "op":
             kind = _OPERATOR_KINDS.get(word, word)
         elif group == "selector":
+            if out and out[-1].kind == "/":  # 5/hour
+                add(Token(WORD, word, start + base, end + base))
+                continue
             kind, word = SELECTOR, selector_text(word)
             if word.startswith(_TUNNELS) and out and out[-1].kind in _BEFORE_VALUES and word.count(" ") > 1:
                 tunnel, _, word = word.partition(" ")
