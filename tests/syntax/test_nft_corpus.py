@@ -19,7 +19,7 @@ corpus = pytest.mark.skipif(MISSING, reason=REASON)
 NEWER = re.compile(
     r"unsupported xtables compat|must be constant|datatype mismatch: expected packet mark|undefined for type of 12 bits"
     r"|missing statement in map|lacks typeof|unexpected (?:gc-interval|quota|devices|expectation)|limit burst must be"
-    r"|exceeds valid range 0-0|expecting type or oif or oifname|expecting counter or counters|requires transport protocol"
+    r"|exceeds valid range 0-0|expecting type or oif or oifname|expecting counter or counters|requires transport protocol"  # noqa: E501
     r"|Could not process rule|unexpected (?:table|flowtable), expecting string|expected expression"
 )
 NEWER_LINE = re.compile(
@@ -140,7 +140,7 @@ def seconds(text: str) -> float:
 
 def test_ten_thousand_rules_are_read_in_a_second() -> None:
     rules = "".join(
-        f"\t\tip saddr 10.{i // 250}.{i % 250}.1 tcp dport {{ 22, {1 + i} }} ct state new counter packets 0 bytes 0 accept\n"
+        f"\t\tip saddr 10.{i // 250}.{i % 250}.1 tcp dport {{ 22, {1 + i} }} ct state new counter packets 0 bytes 0 accept\n"  # noqa: E501
         for i in range(10_000)
     )
     assert seconds(f"table inet t {{\n\tchain c {{\n{rules}\t}}\n}}\n") < 2

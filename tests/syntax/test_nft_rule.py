@@ -200,7 +200,7 @@ _PIECES = """
 tcp dport|ip saddr|meta mark|ct state|iifname|@th,16,16|jhash|22|10.0.0.1|fe80::1|new|lo|"a b"|@s|{ 1, 2 }|-|/|,|:|.|&|or
 ==|!=|!|(|)|<<|set|map|vmap|accept|jump|goto|counter|limit rate 3/second|log|prefix|reject|with|tcp|reset|dnat|snat|to
 masquerade|random|queue|num|add|update|comment|timeout|packets|bytes|name|over|mod|xt|match|flow
-"""
+"""  # noqa: E501
 PIECES = st.lists(st.sampled_from(_PIECES.strip().replace("\n", "|").split("|")), max_size=12)
 
 

@@ -49,7 +49,7 @@ def test_tables_and_chains() -> None:
     table, chain = only(
         'table inet filter {\n\tflags dormant\n\tcomment "of the host"\n\n\tchain input { # handle 1\n'
         '\t\ttype filter hook input priority filter - 10; policy drop;\n\t\tcomment "in"\n'
-        '\t\tiifname lo accept comment "loop" # handle 4\n\t\ttcp dport 22 \\\n\t\t\taccept; udp dport 53 drop\n\t}\n}\n'
+        '\t\tiifname lo accept comment "loop" # handle 4\n\t\ttcp dport 22 \\\n\t\t\taccept; udp dport 53 drop\n\t}\n}\n'  # noqa: E501
     )
     assert (table.family, table.name, table.dormant) == ("inet", "filter", True)
     assert (chain.kind, chain.hook, chain.priority, chain.policy) == ("filter", "input", -10, "drop")
@@ -137,11 +137,11 @@ def test_an_anonymous_chain_is_a_chain() -> None:
 
 def test_commands_are_carried_out_in_order() -> None:
     found = clean(
-        "table ip t; delete table ip t; flush ruleset\nadd table t\nadd chain ip t c { type filter hook input priority 0; }\n"
-        "add rule t c tcp dport 2 accept\ninsert rule t c tcp dport 1 accept\nadd rule t c index 0 drop\nt2 = 1\n".replace(
+        "table ip t; delete table ip t; flush ruleset\nadd table t\nadd chain ip t c { type filter hook input priority 0; }\n"  # noqa: E501
+        "add rule t c tcp dport 2 accept\ninsert rule t c tcp dport 1 accept\nadd rule t c index 0 drop\nt2 = 1\n".replace(  # noqa: E501
             "t2 = 1\n", ""
         )
-        + "add set ip t s { type ipv4_addr; }\nadd element ip t s { 1.1.1.1, 2.2.2.2 }\ndelete element t s { 1.1.1.1 }\n"
+        + "add set ip t s { type ipv4_addr; }\nadd element ip t s { 1.1.1.1, 2.2.2.2 }\ndelete element t s { 1.1.1.1 }\n"  # noqa: E501
         "add chain t gone\ndelete chain t gone\nrename chain t c input\n"
     )
     (table,) = found.tables
@@ -170,7 +170,7 @@ def test_variables_are_written_out() -> None:
         "define lan = 10.0.0.0/8\ndefine nets = { $lan, 192.168.0.0/16 }\ndefine web = 80-81\ndefine bits = 0x1 | 0x2\n"
         "define to = other\nredefine web = 90\ntable ip t {\ndefine wan = eth0\nchain c {\ndefine pri = -5\n"
         "type filter hook input priority $pri;\n"
-        "iifname $wan ip saddr { $nets, 1.1.1.1 } tcp dport $web jump $to\nmeta mark & $bits == 1 accept\n}\nchain other {\n}\n}\n"
+        "iifname $wan ip saddr { $nets, 1.1.1.1 } tcp dport $web jump $to\nmeta mark & $bits == 1 accept\n}\nchain other {\n}\n}\n"  # noqa: E501
     )
     assert chain.priority == -5
     assert [rule.normal for rule in chain.rules] == [
@@ -245,7 +245,7 @@ def test_what_an_include_defines_may_be_anything_if_it_is_not_read() -> None:
         ),
         (
             "table ip t {\nchain c {\ntype nat hook forward priority 0;\n}\n}\n",
-            "3:15 'forward': a chain of type nat cannot be at hook forward (one of prerouting, input, output, postrouting)",
+            "3:15 'forward': a chain of type nat cannot be at hook forward (one of prerouting, input, output, postrouting)",  # noqa: E501
         ),
         (
             "table ip t {\nchain c {\npolicy drop;\n}\n}\n",
@@ -275,12 +275,12 @@ def test_what_an_include_defines_may_be_anything_if_it_is_not_read() -> None:
         ("define a = 1\ndefine a = 2\n", "2:8 'a': \"a\" is defined already (redefine changes it)"),
         (
             "table ip t {\r\n}\r\n",
-            "1:13 '\\r': lines end in a carriage return (CRLF), which nft does not take (convert the file with dos2unix)",
+            "1:13 '\\r': lines end in a carriage return (CRLF), which nft does not take (convert the file with dos2unix)",  # noqa: E501
         ),
         ("\ufefftable ip t {\n}\n", "1:1 '\\ufeff': a byte order mark, which nft does not take"),
         (
             "table ip t {\n}\n# end",
-            "3:1 '# end': the file ends in a comment, and its last line has no line end: nft does not take it (add an empty line)",
+            "3:1 '# end': the file ends in a comment, and its last line has no line end: nft does not take it (add an empty line)",  # noqa: E501
         ),
         ("define a = 1", "1:13 '': the file ends here, and this line needs a line end"),
     ],
