@@ -10,7 +10,8 @@ Everything returned is an immutable value of `ruleaudit.results`; `SourceError` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
     from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
+    from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
 
     Sets = Mapping[str, IpSet]
@@ -79,9 +81,7 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
     Raises SourceError for what is no ruleset at all.
     """
     from ruleaudit.model.fields import Family
-    from ruleaudit.model.from_iptables import lower as to_model
     from ruleaudit.reading import Reading as Read
-    from ruleaudit.syntax import iptables
     from ruleaudit.syntax import language as languages
 
     kind = language or languages.sniff(source)
@@ -89,7 +89,7 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         line = next(n for n, t in enumerate(source.text.splitlines(), 1) if "{{" in t or "{%" in t)
         raise SourceError(f"{source.path}: line {line}: a template; render it first, then check the result")
     if kind in ("nft", "nft-json"):
-        raise SourceError(f"{source.path}: line 1: nft rulesets are not read yet; give the output of iptables-save")
+        return _lower_nft(source, kind)
     if kind == "shell":
         raise SourceError(
             f"{source.path}: line 1: a shell script; run it in a network namespace and give the output of iptables-save"
@@ -98,10 +98,29 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         raise SourceError(
             f"{source.path}: line 1: not a firewall ruleset; expected a line such as *filter or -A INPUT ..."
         )
+    from ruleaudit.model.from_iptables import lower as to_model
+    from ruleaudit.syntax import iptables
+
     document = iptables.read(source)
     family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
     lowered = to_model(document, family, sets)
     return Read(document, (lowered.ruleset,), lowered.findings)
+
+
+def _lower_nft(source: SourceFile, kind: str) -> Reading:
+    from ruleaudit.model.from_nftables import lower as to_model
+    from ruleaudit.reading import Reading as Read
+
+    if kind == "nft":
+        from ruleaudit.syntax import nftables
+
+        document = nftables.read(source)
+    else:
+        from ruleaudit.syntax import nft_json
+
+        document = nft_json.read(source)
+    lowered = to_model(document)
+    return Read(document, lowered.rulesets, lowered.findings)
 
 
 def read(path: str, *, language: str | None = None, sets: Sets = NO_SETS) -> Ruleset:
@@ -188,42 +207,56 @@ def suggest(
     allow: Sequence[str] = (),
     language: str | None = None,
     menu: bool = True,
+    separate: bool = False,
     sets: Sets = NO_SETS,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
+    `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
     from ruleaudit.model.ruleset import Ruleset as Model
-    from ruleaudit.rewrite.iptables import Editor
+    from ruleaudit.rewrite.iptables import Editor as IptablesEditor
+    from ruleaudit.rewrite.nft_json import Editor as JsonEditor
+    from ruleaudit.rewrite.nftables import Editor as NftEditor
     from ruleaudit.rewrite.suggest import Options
     from ruleaudit.rewrite.suggest import suggest as rewrite
     from ruleaudit.source import SourceFile as File
+    from ruleaudit.syntax.nft_tree import NftDocument
 
     source = path if isinstance(path, File) else load(path)
     reading = lower(source, language, sets)
     document = reading.document
     _no_errors(source, reading)
-    if document.listing:
-        raise SourceError(f"{source.path}: line 1: iptables -S output is no file to load; give that of iptables-save")
     # what a rewritten text is must not be guessed again
-    known = "ip6tables-save" if reading.rulesets[0].family.value == "ip6" else "iptables-save"
+    known = reading.rulesets[0].language
+    if isinstance(document, NftDocument):
+        edit: Callable[[], Editor] = partial(JsonEditor if document.json else NftEditor, document, separate)
+    else:
+        if document.listing:
+            what = "iptables -S output is no file to load; give that of iptables-save"
+            raise SourceError(f"{source.path}: line 1: {what}")
+        if reading.rulesets[0].family.value == "ip6":
+            known = "ip6tables-save"
+        edit = partial(IptablesEditor, document)
 
     def again(text: str) -> tuple[Model, ...] | None:
         new = lower(File(source.path, text), known, sets)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    return rewrite(source, reading.rulesets, again, lambda: Editor(document, reading.rulesets[0].family), options)
+    return rewrite(source, reading.rulesets, again, edit, options)
 
 
 def verify(
     old: str | SourceFile, new: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS
 ) -> Comparison:
     """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
+    from dataclasses import replace
+
     from ruleaudit.analysis.compare import compare, in_all
     from ruleaudit.source import SourceFile as File
 
@@ -233,12 +266,27 @@ def verify(
         reading = lower(source, language, sets)
         _no_errors(source, reading)
         sides.append({ruleset.family: ruleset for ruleset in reading.rulesets})
-    before, after = sides
-    if before.keys() != after.keys():
+    before, after = (_in_families(side, other) for side, other in ((sides[0], sides[1]), (sides[1], sides[0])))
+    both = [family for family in before if family in after]
+    if not both:
         paths = [next(iter(side.values())).source.path for side in sides]
-        families = [" and ".join("IPv4" if f.value == "ip" else "IPv6" for f in side) for side in sides]
-        raise UsageError(f"{paths[0]} is {families[0]}, and {paths[1]} is {families[1]}")
-    return in_all([compare(before[family], after[family]) for family in before])
+        names = ["IPv4" if family.value == "ip" else "IPv6" for side in sides for family in side]
+        raise UsageError(f"{paths[0]} is {names[0]}, and {paths[1]} is {names[-1]}")
+    found = in_all([compare(before[family], after[family]) for family in both])
+    alone = [f for f in (*before, *after) if f not in both]
+    return replace(found, not_compared=tuple("IPv4" if f.value == "ip" else "IPv6" for f in alone))
+
+
+def _in_families(side: dict[Family, Ruleset], other: dict[Family, Ruleset]) -> dict[Family, Ruleset]:
+    """The rules of one side for each family that either speaks of: an nft file that has none for one has no rules.
+
+    An iptables-save file says nothing about the other family.
+    """
+    from dataclasses import replace
+
+    one = next(iter(side.values()))
+    silent = [family for family in other if family not in side] if one.is_nft else []
+    return side | {family: replace(one, family=family, tables={}, tracks=False) for family in silent}
 
 
 def _no_errors(source: SourceFile, reading: Reading) -> None:

@@ -135,6 +135,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     suggest.add_argument(
         "--except", type=_list, action="extend", default=[], dest="exclude", metavar="LIST", help="not these ports"
     )
+    separate = "nft: notrack rules in a table of their own"
+    suggest.add_argument("--separate-table", action="store_true", help=separate)
     suggest.add_argument(
         "--allow",
         type=_choices(*_LOOSE),

@@ -317,6 +317,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         allow=asked.allow,
         language=asked.language,
         menu=not asked.diff,
+        separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
     )
 
@@ -345,6 +346,7 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
 def _repeated(asked: Namespace) -> list[str]:
     """The options that decided what leaves, to be typed again."""
     options = ["--all"] if asked.all else []
+    options += ["--separate-table"] if asked.separate_table else []
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]

@@ -3,12 +3,13 @@
 Everything else speaks of places in a ruleset as spans (offsets into the text); lines and columns exist only here.
 """
 
+import glob
 import os
 import stat
 import sys
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,18 +30,23 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place as people count: line and column start at 1."""
+    """A place as people count: line and column start at 1; `path` is the file's, which may be an included one."""
 
     line: int
     column: int
+    path: str = ""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file's path and its whole text; bytes that are not UTF-8 survive as surrogate escapes."""
+    """A file's path and its whole text; bytes that are not UTF-8 survive as surrogate escapes.
+
+    The texts of the files that it includes lie behind its own in one space of offsets, each one past the last's end.
+    """
 
     path: str
     text: str
+    included: tuple["SourceFile", ...] = ()
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -52,20 +58,37 @@ class SourceFile:
             at = find("\n", at + 1)
         return starts
 
-    def position(self, offset: int) -> Position:
-        """Line and column of an offset."""
-        line = bisect_right(self._line_starts, offset)
-        return Position(line, offset - self._line_starts[line - 1] + 1)
+    @cached_property
+    def _bases(self) -> list[int]:
+        bases = [0]
+        for file in (self, *self.included):
+            bases.append(bases[-1] + len(file.text) + 1)
+        return bases[:-1]
 
-    def line(self, number: int) -> str:
-        """The text of line `number` (from 1), without its line end."""
-        start = self._line_starts[number - 1]
-        end = self.text.find("\n", start)
-        return self.text[start : end if end >= 0 else None].rstrip("\r")
+    def file_at(self, offset: int) -> tuple["SourceFile", int]:
+        """The file that an offset lies in, and the offset at which its text begins."""
+        if not self.included or offset <= len(self.text):
+            return self, 0
+        index = bisect_right(self._bases, offset) - 1
+        return self.included[index - 1], self._bases[index]
+
+    def position(self, offset: int) -> Position:
+        """Line and column of an offset, and the path of the file that it lies in."""
+        file, base = self.file_at(offset)
+        line = bisect_right(file._line_starts, offset - base)
+        return Position(line, offset - base - file._line_starts[line - 1] + 1, file.path)
+
+    def line(self, number: int, offset: int = 0) -> str:
+        """The text of line `number` (from 1) of the file that an offset lies in, without its line end."""
+        file, _ = self.file_at(offset)
+        start = file._line_starts[number - 1]
+        end = file.text.find("\n", start)
+        return file.text[start : end if end >= 0 else None].rstrip("\r")
 
     def slice(self, span: Span) -> str:
         """The text under a span."""
-        return self.text[span.start : span.end]
+        file, base = self.file_at(span.start)
+        return file.text[span.start - base : span.end - base]
 
     @property
     def as_bytes(self) -> bytes:
@@ -115,6 +138,31 @@ def read(path: str, name: str | None = None) -> SourceFile:
         line = data.count(b"\n", 0, nul) + 1
         raise SourceError(f"{shown}: line {line}: binary data (a NUL byte), not a ruleset")
     return SourceFile(shown, data.decode("utf-8", "surrogateescape"))
+
+
+def included(main: str) -> Callable[[str, str], list[SourceFile]]:
+    """What gives the files of an `include "pattern"` that a file says: the pattern and the path of that file in.
+
+    A relative pattern is looked for beside the file that includes and beside `main`; several files come in the order of
+    their names. What is not there or cannot be read is left out.
+    """
+
+    def load(pattern: str, by: str) -> list[SourceFile]:
+        for folder in dict.fromkeys((Path(by).parent, Path(main).parent)):
+            found = sorted(glob.glob(str(folder / pattern)))
+            files = [_contents(path) for path in found if Path(path).is_file()]
+            if files:
+                return [file for file in files if file is not None]
+        return []
+
+    return load
+
+
+def _contents(path: str) -> SourceFile | None:
+    try:
+        return SourceFile(os.path.normpath(path), Path(path).read_bytes().decode("utf-8", "surrogateescape"))
+    except OSError:
+        return None
 
 
 def write(path: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Facts about the kernel that the analysis builds on and that no rewrite by itself shows."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,13 @@ def _counted(match: str) -> str:
     )
 
 
-def _states(lab: Lab) -> dict[str, int]:
-    counts = {state: lab.hits("server", f"{state}-seen") for state in _STATES}
-    return {state: count for state, count in counts.items() if count}
+def _states(lab: Lab, packets_sent: int) -> dict[str, int]:
+    """The states of some packets, when the last of them has arrived."""
+    deadline = time.monotonic() + 10
+    while True:
+        counts = {state: lab.hits("server", f"{state}-seen") for state in _STATES}
+        if sum(counts.values()) >= packets_sent or time.monotonic() > deadline:
+            return {state: count for state, count in counts.items() if count}
 
 
 def test_repeated_opening_packets(variant: str) -> None:
@@ -37,13 +42,13 @@ def test_repeated_opening_packets(variant: str) -> None:
         lab.load("server", filtered(_counted("-p tcp --dport 80 --syn"), coming="ACCEPT"), variant)
         for _ in range(3):
             lab.send("client", "c0", ("server", "s0"), packets.tcp(nobody, 6000, SERVER, 80, "S"))
-        assert _states(lab) == {"NEW": 1, "ESTABLISHED": 2}
+        assert _states(lab, 3) == {"NEW": 1, "ESTABLISHED": 2}
         lab.load("server", filtered(_counted("-p udp --dport 53"), coming="ACCEPT"), variant)
         with lab.open_socket("server", socket.SOCK_DGRAM) as deaf:
             deaf.bind(("", 53))
             for _ in range(3):
                 lab.send("client", "c0", ("server", "s0"), packets.udp(nobody, 6000, SERVER, 53))
-            assert _states(lab) == {"NEW": 3}
+            assert _states(lab, 3) == {"NEW": 3}
 
 
 def test_raw_of_another_owner_is_emptied(variant: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, role_shape, tracked_as
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
-from ruleaudit.analysis.walk import PATHS, Identities, Walk, conntrack_users
+from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
@@ -81,8 +81,8 @@ class Pair:
     def __init__(self, space: Space, old: Ruleset, new: Ruleset, alignment: Alignment | None = None) -> None:
         self.space = space
         self.alignment = alignment or align(old, new)
-        self.old = Side(old, self.alignment.old, bool(conntrack_users(old)))
-        self.new = Side(new, self.alignment.new, bool(conntrack_users(new)))
+        self.old = Side(old, self.alignment.old, is_tracking(old))
+        self.new = Side(new, self.alignment.new, is_tracking(new))
         self.transparent = is_transparent(old) or is_transparent(new)
         self.helpers = has_helper(old) or has_helper(new)
         self._roles: dict[tuple[str, int], Roles] = {}

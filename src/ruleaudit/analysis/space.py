@@ -165,7 +165,7 @@ class Space:
         out = out & d.within(self.bits[Field.FRAGMENT], ((0, 2),)) & d.within(self.bits[Field.PKTTYPE], ((0, 2),))
         v4 = self.family is Family.IPV4
         multicast = ((224 << 24, (240 << 24) - 1),) if v4 else ((0xFF << 120, (1 << 128) - 1),)
-        loopback = ((127 << 24, (128 << 24) - 1),) if v4 else ((1, 1),)
+        loopback = ((127 << 24, (128 << 24) - 2),) if v4 else ((1, 1),)  # 127.255.255.255 is a broadcast
         broadcast = (((1 << 32) - 1, (1 << 32) - 1),) if v4 else ()
         for address, kind in ((Field.SADDR, Field.SRC_TYPE), (Field.DADDR, Field.DST_TYPE)):
             out = out & d.within(self.bits[kind], ((0, 4),))

@@ -174,6 +174,8 @@ class _Run:
                     self.untracked = True
                 case EffectKind.TRACK if not (self.looked_up or self.untracked):
                     self.template = True
+                case EffectKind.ZONE if not self.looked_up:
+                    self.template, self.untracked = True, False
                 case EffectKind.MARK if effect.mask is not None:
                     self.mark = (self.mark & ~effect.mask & 0xFFFFFFFF) ^ effect.value
         match rule.verdict:

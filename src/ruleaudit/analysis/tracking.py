@@ -14,12 +14,22 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Side, make_space
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, PATHS, EffectKey, Identities, Walk, mentions_state, uses_conntrack
+from ruleaudit.analysis.walk import (
+    ACCEPT,
+    PATHS,
+    EffectKey,
+    Identities,
+    Walk,
+    called_chains,
+    early_chains,
+    mentions_state,
+    uses_conntrack,
+)
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
 from ruleaudit.model.fields import TCP, Field, State, TcpFlag
-from ruleaudit.model.ruleset import Chain, EffectKind, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, RuleClass, Tracking
 from ruleaudit.source import Span
@@ -81,7 +91,7 @@ class _Judge:
         self.space, self.ruleset = space, ruleset
         self.mentioning = [r for r in ruleset.rules() if uses_conntrack(r)]
         self.whole = Pair.alone(space, ruleset)
-        self.called = _called_chains(ruleset)
+        self.called = called_chains(ruleset)
 
     def all(self) -> Iterator[Judgement]:
         if not self.mentioning:
@@ -128,12 +138,8 @@ class _Judge:
 
     def _hanging(self, matched: Collection[Rule]) -> dict[Rule, "_Hanging"]:
         """What hangs on each matched state test, for the rules where one pass can tell."""
-        tables = self.ruleset.tables
-        rules = {
-            r
-            for r in self.mentioning
-            if r in matched and not _is_consumer(r) and r.table != "raw" and tables[r.table].chains[r.chain]
-        }
+        early = early_chains(self.ruleset)
+        rules = {r for r in self.mentioning if r in matched and not _is_consumer(r) and (r.table, r.chain) not in early}
         if not rules or not is_plain(self.ruleset):
             return {}
         side = self.whole.old
@@ -373,20 +379,6 @@ class _Heirs(dict[Rule, int]):
 def _is_consumer(rule: Rule) -> str | None:
     every = [*rule.consumers, *(m.consumer for m in rule.matches if m.consumer is not None)]
     return every[0].what if every else None
-
-
-def _called_chains(ruleset: Ruleset) -> set[tuple[str, str]]:
-    """(table, chain) of every chain that a packet can get to."""
-    found: set[tuple[str, str]] = set()
-    for table in ruleset.tables.values():
-        todo = [c.name for c in table.chains.values() if c.hook is not None]
-        while todo:
-            name = todo.pop()
-            if (table.name, name) in found or name not in table.chains:
-                continue
-            found.add((table.name, name))
-            todo += [r.verdict.chain for r in table.chains[name].rules if isinstance(r.verdict, Jump | Goto)]
-    return found
 
 
 def _outcomes_differ(before: Walk, after: Walk) -> bool:

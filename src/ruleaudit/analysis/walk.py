@@ -132,7 +132,7 @@ def _refuses(rule: Rule) -> Verdict | None:
     return verdict
 
 
-CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK)
+CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK, EffectKind.ZONE)
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,43 @@ def conntrack_users(ruleset: Ruleset) -> list[Rule]:
     return [r for r in ruleset.rules() if uses_conntrack(r)]
 
 
+def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str, str]]:
+    """(table, chain) of some chains and of all that they lead to."""
+    found: set[tuple[str, str]] = set()
+    todo = [(chain.table, chain.name) for chain in bases]
+    while todo:
+        table, name = todo.pop()
+        if (table, name) in found or name not in ruleset.tables[table].chains:
+            continue
+        found.add((table, name))
+        verdicts = (rule.verdict for rule in ruleset.tables[table].chains[name].rules)
+        todo += [(table, v.chain) for v in verdicts if isinstance(v, Jump | Goto)]
+    return frozenset(found)
+
+
+def called_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
+    """(table, chain) of every chain that a packet can get to."""
+    every = (c for table in ruleset.tables.values() for c in table.chains.values())
+    return chains_from(ruleset, (c for c in every if c.hook is not None))
+
+
+def early_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
+    """(table, chain) of every chain that a packet can get to before conntrack looks at it."""
+    every = (c for table in ruleset.tables.values() for c in table.chains.values())
+    return chains_from(ruleset, (c for c in every if c.hook is not None and c.priority < CONNTRACK_PRIORITY))
+
+
+def is_tracking(ruleset: Ruleset) -> bool:
+    """The kernel tracks connections while this ruleset is loaded."""
+    return ruleset.tracks or bool(conntrack_users(ruleset))
+
+
 def uses_conntrack(rule: Rule) -> bool:
     """The rule makes the kernel register conntrack: a state or entry test, a consumer, NAT, CT other than --notrack."""
     if rule.consumers or any(e.kind in CREATING for e in rule.effects):
         return True
-    return any(m.consumer is not None or mentions_state(m.condition) for m in rule.matches)
+    # `ct state != a,b` holds for every packet, and tracks every packet all the same
+    return any(m.consumer or m.name.startswith("ct ") or mentions_state(m.condition) for m in rule.matches)
 
 
 def mentions_state(condition: Condition) -> bool:
@@ -189,6 +221,7 @@ class Walk:
     evaluated: dict[EffectKey, PacketSet] = field(default_factory=dict)
     consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
     matched: dict[Rule, PacketSet] = field(default_factory=dict)
+    retracked: dict[int, PacketSet] = field(default_factory=dict)  #: by the number of a rule that sets a zone
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
     _view: tuple[tuple[int, bool, PacketSet], View] | None = None  #: the last one, and what it was made of
@@ -379,6 +412,13 @@ class Walk:
                 if not self._looked_up:
                     self.template = self.template | (hit & ~self.tag)
                     self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+            case EffectKind.ZONE:
+                if not self._looked_up:
+                    self._add(self.retracked, number, hit & self.tag)
+                    self.template = self.template | hit
+                    self.tag = self.tag & ~hit
+                    self._version += 1
+                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.MARK:
                 self._set_mark(effect, hit)
             case EffectKind.WRITE:
@@ -416,13 +456,14 @@ class Walk:
 
     def _evaluate(self, rule: Rule, number: int, alive: PacketSet, view: View) -> None:
         """Record who is seen by each match that remembers, or that reads the entry."""
-        seen = alive
-        for place, match in enumerate(rule.matches):
+        seen, place = alive, 0
+        for match in rule.matches:
             if match.consumer is not None:
                 self._add(self.consumed, (rule, match.consumer), seen)
             if match.memory:
                 group = "log" if _only_logs(rule) else "memory"
-                self._add(self.evaluated, (group, f"{match.name} {place}", number), seen)
+                self._add(self.evaluated, (group, f"{match.name} {place}".removesuffix(" 0"), number), seen)
+                place += 1
             here = self.space.condition(match.condition, self._frame, view, number, match.understood)
             seen = seen & here
             if match.writes is not None:

@@ -1,7 +1,7 @@
 """udp: ports of the UDP header (iptables-extensions(8), udp); fails for every later fragment (xt_tcpudp.c)."""
 
 from ruleaudit.matches.extension import Context, Example, MatchExtension, Meaning, Options
-from ruleaudit.matches.tcp import DPORT, NOT_LATER, SPORT, port_test
+from ruleaudit.matches.tcp import DPORT, NOT_LATER, SPORT, port_tests
 from ruleaudit.model.condition import Not, Values, all_of
 from ruleaudit.model.fields import UDP, Field
 
@@ -10,7 +10,7 @@ OPTIONS = (SPORT, DPORT)
 
 def read(given: Options, context: Context) -> Meaning:
     """Both ports, each with its own negation."""
-    return Meaning(all_of([NOT_LATER, *(port_test(o.name, o.value, o.negated, UDP) for o in given)]))
+    return Meaning(all_of([NOT_LATER, *port_tests(given, UDP)]))
 
 
 EXAMPLES = (

@@ -82,6 +82,7 @@ class EffectKind(Enum):
     MARK = "mark"  #: sets bits of the packet mark, see `mask` and `value`
     NOTRACK = "notrack"  #: tags the packet UNTRACKED, if it carries no tag or entry yet
     TRACK = "track"  #: CT --zone/--helper/--timeout/...: makes a template, so that a later notrack has no effect
+    ZONE = "zone"  #: nft's ct zone set before conntrack: the packet is tracked, whatever notrack said (facts section 9)
     NAT = "nat"  #: DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP
     ENTRY = "entry"  #: creates or changes the entry: CONNMARK save, CONNSECMARK, SYNPROXY, CT --helper
     CHANGE = "change"  #: changes the packet: TOS, DSCP, TCPMSS, TTL, HL, TEE, CLASSIFY...
@@ -134,6 +135,7 @@ class Match:
     memory      it counts or remembers what it sees (limit, recent): evaluating it is an effect
     writes      a match that is a list write by itself (recent --set, set via --add): the effect's text, else None
     understood  False: the text could not be interpreted; the condition is an Opaque and the rule is approximate
+    text        how it is written, where a rule is a sequence of tests (nft)
     """
 
     name: str
@@ -144,6 +146,7 @@ class Match:
     writes: str | None = None
     understood: bool = True
     reason: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +210,13 @@ class Ruleset:
     tables: dict[str, Table]
     partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
     notes: tuple[str, ...] = field(default=())
+    tracks: bool = False  #: something besides the rules switches conntrack on: a ct helper, declared (facts section 2)
     known_sets: tuple[str, ...] = ()  #: ipsets whose contents some rule was read with
+
+    @property
+    def is_nft(self) -> bool:
+        """Written in nft's language or its JSON, not for iptables-restore."""
+        return self.language != "iptables-save"
 
     @property
     def size(self) -> int:

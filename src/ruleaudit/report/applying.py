@@ -4,6 +4,7 @@ The way back starts on its own, detached from the terminal, so that a firewall t
 itself. A saved ruleset without a raw table gets an empty one in front: restoring it then takes the notrack rules away.
 """
 
+import re
 from collections.abc import Iterator
 from shlex import quote
 
@@ -13,17 +14,19 @@ from ruleaudit.report.wording import wrapped
 from ruleaudit.results import Flow, Suggestion
 
 _SECONDS = 60
+_FLUSH = re.compile(r"^[ \t]*flush[ \t]+(?:ruleset|table)\b", re.M)
+_GOING_BACK = "Going back cuts the connections opened meanwhile if sysctl net.netfilter.nf_conntrack_tcp_loose is 0."
 
 
 def apply(suggestion: Suggestion, options: str, style: Style) -> Iterator[str]:
     """The section APPLY WITH A WAY BACK; `options` are those that the suggestion was asked for with."""
     path = suggestion.source.path
     new = f"{path}.new" if path not in ("-", "<stdin>") else "rules.new"
+    if suggestion.ruleset.is_nft:
+        yield from _apply_nft(suggestion, options, new, style)
+        return
     tool = "iptables" if suggestion.ruleset.family is Family.IPV4 else "ip6tables"
-    yield (
-        style.bold("APPLY WITH A WAY BACK")
-        + "  (as root on the box; the old rules come back by themselves unless you say keep)"
-    )
+    yield _headline(style)
     yield f"  ruleaudit suggest {quote(path)}{options} -o {quote(new)}"
     yield f"  {tool}-restore --test < {quote(new)}"
     if "raw" not in suggestion.ruleset.tables:
@@ -36,8 +39,35 @@ def apply(suggestion: Suggestion, options: str, style: Style) -> Iterator[str]:
     yield f"  {tool}-restore < {quote(new)}"
     yield f"  touch {keep}        # within {_SECONDS} s, from a NEW ssh session: it works, keep it"
     yield f"  {tool}-restore < {before}        # or back to the old rules, at any later time"
-    note = "Going back cuts the connections opened meanwhile if sysctl net.netfilter.nf_conntrack_tcp_loose is 0."
-    yield wrapped(note, "  ")
+    yield wrapped(_GOING_BACK, "  ")
+
+
+def _headline(style: Style) -> str:
+    said = "  (as root on the box; the old rules come back by themselves unless you say keep)"
+    return style.bold("APPLY WITH A WAY BACK") + said
+
+
+def _apply_nft(suggestion: Suggestion, options: str, new: str, style: Style) -> Iterator[str]:
+    """A file of nft is one transaction; without `flush ruleset` in it, it would be added to what is loaded."""
+    json = suggestion.ruleset.language == "nft-json"
+    before, keep = "/var/lib/nft.before", "/run/nft.keep"
+    text = suggestion.text or ""
+    yield _headline(style)
+    yield f"  ruleaudit suggest {quote(suggestion.source.path)}{options} -o {quote(new)}"
+    yield f"  {'nft -j' if json else 'nft'} -c -f {quote(new)}"
+    yield f"  rm -f {keep}"
+    yield f"  {{ echo flush ruleset; nft -s list ruleset; }} > {before}"
+    yield f"  setsid sh -c 'sleep {_SECONDS}; test -e {keep} || nft -f {before}' < /dev/null > /dev/null 2>&1 &"
+    if json:
+        flushes = '"flush"' in text
+        yield f"  {'' if flushes else 'nft flush ruleset; '}nft -j -f {quote(new)}"
+    elif _FLUSH.search(text):
+        yield f"  nft -f {quote(new)}"
+    else:
+        yield f"  {{ echo flush ruleset; cat {quote(new)}; }} | nft -f -        # the file does not flush by itself"
+    yield f"  touch {keep}        # within {_SECONDS} s, from a NEW ssh session: it works, keep it"
+    yield f"  nft -f {before}        # or back to the old rules, at any later time"
+    yield wrapped(_GOING_BACK, "  ")
 
 
 def afterwards(suggestion: Suggestion, style: Style) -> Iterator[str]:

@@ -57,7 +57,9 @@ def _judgement(judgement: Judgement, notes: bool, style: Style) -> Iterator[str]
         RuleClass.DEAD: style.faint,
     }[kind]
     text = rule.text.removeprefix("-A ")
-    if rule.table != "filter":
+    if " " in rule.table:  # nft: the family and the name
+        text = f"{rule.table} {rule.chain}: {text}"
+    elif rule.table != "filter":
         text = f"-t {rule.table} {text}"
     yield f"  {rule.line:>5}  {paint(f'{kind.value:<11}')}  {shortened(text, _RULE_WIDTH)}"
     indent = " " * 22

@@ -121,7 +121,8 @@ def _right_now(style: Style) -> Iterator[str]:
 def _change(suggestion: Suggestion, style: Style) -> Iterator[str]:
     assert suggestion.text is not None
     family, other = ("IPv4", "IPv6") if suggestion.ruleset.family is Family.IPV4 else ("IPv6", "IPv4")
-    yield style.bold("THE CHANGE") + f"  ({family} only: {other} has a ruleset of its own)"
+    one_family = f"  ({family} only: {other} has a ruleset of its own)" if not suggestion.ruleset.is_nft else ""
+    yield style.bold("THE CHANGE") + one_family
     yield ""
     for line in unified(suggestion.source, suggestion.text).split("\n")[:-1]:
         text = printable(line)
@@ -205,7 +206,8 @@ def _refusal(suggestion: Suggestion, refused: Refused) -> Iterator[str]:
 
 
 def _where(suggestion: Suggestion, rule: Rule) -> str:
-    return f"{printable(suggestion.source.path)}:{rule.line}  -t {rule.table} {shortened(rule.text, _RULE_WIDTH)}"
+    place = f"{rule.table} {rule.chain}:" if suggestion.ruleset.is_nft else f"-t {rule.table}"
+    return f"{printable(suggestion.source.path)}:{rule.line}  {place} {shortened(rule.text, _RULE_WIDTH)}"
 
 
 def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:

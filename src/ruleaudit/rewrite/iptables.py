@@ -19,7 +19,6 @@ class Editor:
     """Collects the changes to one file; each insertion keeps its order at its place."""
 
     document: Document
-    family: Family
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,12 +70,12 @@ class Editor:
         for text in _matches(flows, reply=True, flags="--tcp-flags RST RST"):
             self._before(place, f"{text} -j ACCEPT", topic, reason)
 
-    def accept_errors(self, place: Rule, kind: int, code: int | None, topic: str, reason: str) -> None:
+    def accept_errors(self, place: Rule, family: Family, kind: int, code: int | None, topic: str, reason: str) -> None:
         """Before a rule, accept an ICMP type of this family."""
         what = str(kind) if code is None else f"{kind}/{code}"
         match = (
             f"-p icmp -m icmp --icmp-type {what}"
-            if self.family is Family.IPV4
+            if family is Family.IPV4
             else f"-p ipv6-icmp -m icmp6 --icmpv6-type {what}"
         )
         self._before(place, f"{match} -j ACCEPT", topic, reason)

@@ -13,19 +13,25 @@ _OTHER_SIDE = {
     "dst": "src",
     "--src-range": "--dst-range",
     "--dst-range": "--src-range",
+    "saddr": "daddr",
+    "daddr": "saddr",
+    "sport": "dport",
+    "dport": "sport",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """The address options of a rule by side (`-s 10.0.0.0/8`, `-m set --match-set wl src`); empty: open to all."""
+    """The address tests of a rule by side (`-s 10.0.0.0/8`, `ip saddr @wl`); empty: open to all."""
 
     source: tuple[Words, ...] = ()
     target: tuple[Words, ...] = ()
 
     def plain(self, words: Words) -> str:
         """An address test as people say it: `10.0.0.0/8`, `! 192.0.2.1`, `set wl`."""
-        sign = "! " if "!" in words else ""
+        sign = "! " if "!" in words or "!=" in words else ""
+        if "saddr" in words or "daddr" in words:
+            return sign + _value(words)
         if "--match-set" in words:
             return f"{sign}set {words[words.index('--match-set') + 1]}"
         return sign + words[-1]
@@ -41,8 +47,17 @@ def mirrored(words: Words) -> str:
     return " ".join(_OTHER_SIDE.get(word, word) for word in words)
 
 
+def _value(words: Words) -> str:
+    """What an nft test compares with: the words behind the last selector and the operator."""
+    last = max(place for place, word in enumerate(words) if word in _OTHER_SIDE)
+    value = " ".join(word for word in words[last + 1 :] if word not in ("==", "!="))
+    return f"set {value[1:]}" if value.startswith("@") else value
+
+
 def narrowing(rule: Rule) -> Narrowing:
-    """The address tests of an iptables rule."""
+    """The address tests of a rule."""
+    if any(match.text for match in rule.matches):
+        return _of_matches(rule)
     words = rule.text.split()
     source: list[Words] = []
     target: list[Words] = []
@@ -67,4 +82,16 @@ def narrowing(rule: Rule) -> Narrowing:
             side.append(("-m", "set", *sign, word, words[value], words[value + 1]))
             index = value + 1
         index += 1
+    return Narrowing(tuple(source), tuple(target))
+
+
+def _of_matches(rule: Rule) -> Narrowing:
+    """The address tests of an nft rule; a concatenation counts for the side that it names first."""
+    source: list[Words] = []
+    target: list[Words] = []
+    for match in rule.matches:
+        words = tuple(match.text.split())
+        side = next((w for w in words if w in ("saddr", "daddr")), "")
+        if side and words[0] in ("ip", "ip6"):
+            (source if side == "saddr" else target).append(words)
     return Narrowing(tuple(source), tuple(target))

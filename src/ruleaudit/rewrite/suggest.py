@@ -8,14 +8,14 @@ from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.tracking import judge_in, together
-from ruleaudit.analysis.walk import conntrack_users
+from ruleaudit.analysis.walk import is_tracking
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
-from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named
+from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
 from ruleaudit.source import SourceFile
 
@@ -84,7 +84,7 @@ class _Suggester:
         ruleset = self.sides[0].ruleset
         tracking = together([judge_in(side.space, side.ruleset) for side in self.sides])
         base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
-        if not any(conntrack_users(side.ruleset) for side in self.sides) or not tracking.required:
+        if not any(is_tracking(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
         wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
         every = [_without(c, excluded) for c in _merged(_candidates(wholes))]
@@ -194,11 +194,11 @@ def _candidates(wholes: Sequence[Pair]) -> Iterator[Candidate]:
 
 
 def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
-    """The flows of all address families; what one rule accepts of both is one flow."""
+    """The flows of all address families; what one rule, or one element of its verdict map, accepts of both is one."""
     found: dict[object, Candidate] = {}
     for flow in flows:
-        place = flow.rule.span if flow.rule else None
-        key = (place, flow.kind.name, flow.protocol, flow.narrowed)
+        place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
+        key = (place, flow.kind.name, flow.protocol, flow.narrowed, why_left(flow.protocol, flow.ports))
         known = found.get(key)
         if known is None:
             found[key] = flow
@@ -213,6 +213,7 @@ def _overlap(one: Candidate, other: Candidate) -> bool:
         (one.rule and one.rule.span) == (other.rule and other.rule.span)
         and one.protocol == other.protocol
         and one.kind is other.kind
+        and any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
     )
 
 

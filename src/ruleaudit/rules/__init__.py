@@ -18,6 +18,7 @@ from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking
 from ruleaudit.rules import (
+    always_true_test,
     jump_loop,
     late_notrack,
     nat_on_untracked,
@@ -54,6 +55,7 @@ RULES: tuple[ModuleType, ...] = (
     v4_v6_mismatch,
     undefined_chain,
     jump_loop,
+    always_true_test,
 )
 
 

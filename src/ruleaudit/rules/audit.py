@@ -7,9 +7,9 @@ from functools import cached_property
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import Identities, conntrack_users
+from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
 from ruleaudit.diagnostics import Finding
-from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Chain, EffectKind, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
 from ruleaudit.results import Tracking
 from ruleaudit.source import SourceFile
 
@@ -28,33 +28,20 @@ class Audit:
     @cached_property
     def called(self) -> frozenset[tuple[str, str]]:
         """(table, chain) of every chain that some packet can get to."""
-        found: set[tuple[str, str]] = set()
-        for table in self.ruleset.tables.values():
-            todo = [c.name for c in table.chains.values() if c.hook is not None]
-            while todo:
-                name = todo.pop()
-                if (table.name, name) in found or name not in table.chains:
-                    continue
-                found.add((table.name, name))
-                verdicts = (r.verdict for r in table.chains[name].rules)
-                todo += [v.chain for v in verdicts if isinstance(v, Jump | Goto)]
-        return frozenset(found)
+        return called_chains(self.ruleset)
 
     def early_rules(self) -> Iterator[tuple[Chain, Rule]]:
         """The rules that packets can meet before conntrack looks at them."""
-        for table in self.ruleset.tables.values():
-            if not any(c.hook is not None and c.priority < CONNTRACK_PRIORITY for c in table.chains.values()):
-                continue
-            for chain in table.chains.values():
-                if (table.name, chain.name) in self.called:
-                    for rule in chain.rules:
-                        yield chain, rule
+        for table, name in sorted(early_chains(self.ruleset)):
+            chain = self.ruleset.tables[table].chains[name]
+            for rule in chain.rules:
+                yield chain, rule
 
     @cached_property
     def notracks(self) -> tuple[Rule, ...]:
         """The rules that leave packets untracked; none if nothing here has the kernel track at all."""
         rules = tuple(r for r in self.ruleset.rules() if any(e.kind is EffectKind.NOTRACK for e in r.effects))
-        return rules if rules and conntrack_users(self.ruleset) else ()
+        return rules if rules and is_tracking(self.ruleset) else ()
 
     @cached_property
     def whole(self) -> Pair:

@@ -1,12 +1,16 @@
-"""A notrack rule without effect: another rule was faster.
+"""A notrack rule without effect: conntrack, or another rule, was faster.
 
 What it finds
     A notrack rule in table raw whose packets have all got a conntrack template before (`CT --helper`, `--zone`,
-    `--timeout`), or have all left the table before (an ACCEPT or RETURN above it).
+    `--timeout`), or have all left the table before (an ACCEPT or RETURN above it). In nft also: a notrack in a chain
+    that conntrack comes before (a priority of -200 or higher, or another hook than prerouting and output), and a
+    `ct zone set` behind a notrack.
 
 Why
     The first CT rule wins: behind `CT --helper ftp` a notrack rule is not obeyed. An ACCEPT in table raw ends the
-    table for the packet. Either way the traffic is still tracked, although the file says otherwise.
+    table for the packet. nft loads a notrack anywhere, but only before priority -200 it does something; at -200 the
+    order of loading decides. nft's `ct zone set` has conntrack look at packets that notrack left alone.
+    Each time the traffic is still tracked, although the file says otherwise.
 
 Example
     -A PREROUTING -j ACCEPT
@@ -27,12 +31,12 @@ References
 from collections.abc import Iterator
 
 from ruleaudit.analysis.space import Frame, View
-from ruleaudit.analysis.walk import ACCEPT, Walk
+from ruleaudit.analysis.walk import ACCEPT, Walk, chains_from, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Direction, States, tests
 from ruleaudit.model.fields import Field, Hook, State
-from ruleaudit.model.ruleset import Accept, Chain, EffectKind, Goto, Jump, Return, Rule
+from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Accept, Chain, EffectKind, Goto, Jump, Return, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
@@ -111,7 +115,9 @@ _ENTRIES = ((Hook.PREROUTING, "in"), (Hook.PREROUTING, "forward"), (Hook.OUTPUT,
 
 
 def check(audit: Audit) -> Iterator[Finding]:
-    """Each notrack rule that tags no packet, with the rule that came before it."""
+    """Each notrack rule that tags no packet, with what came before it."""
+    yield from _behind_conntrack(audit)
+    yield from _taken_back(audit)
     if not audit.notracks or not any(_interferes(rule) for _, rule in audit.early_rules()):
         return
     chains = {(chain.table, chain.name): chain for chain, _ in audit.early_rules()}
@@ -125,6 +131,51 @@ def check(audit: Audit) -> Iterator[Finding]:
             if found is not None:
                 yield found
                 break
+
+
+def _behind_conntrack(audit: Audit) -> Iterator[Finding]:
+    """Notrack rules in chains that packets enter when conntrack has seen them."""
+    early = early_chains(audit.ruleset)
+    bases = [c for t in audit.ruleset.tables.values() for c in t.chains.values() if c.hook is not None]
+    for rule in audit.notracks:
+        here = (rule.table, rule.chain)
+        callers = [] if here in early else [c for c in bases if here in chains_from(audit.ruleset, [c])]
+        if not callers:
+            continue
+        chain = callers[0]
+        related = (Label(chain.span, f"{_hook(chain)} priority {chain.priority}"),) if chain.span else ()
+        if chain.hook not in (Hook.PREROUTING, Hook.OUTPUT):
+            message = f"this rule leaves nothing untracked: conntrack comes before {_hook(chain)}"
+        elif chain.priority == CONNTRACK_PRIORITY:
+            message = "at priority -200 it depends on the order of loading whether this rule leaves anything untracked"
+        else:
+            message = f"this rule leaves nothing untracked: conntrack comes before priority {chain.priority}"
+        notes = (("help", "put it into a chain of prerouting or output with priority raw (-300)"),)
+        yield Finding(CODE, NAME, SEVERITY, message, places.target(rule, audit.source), "too late", related, notes)
+
+
+def _hook(chain: Chain) -> str:
+    return f"hook {chain.hook.value}" if chain.hook else chain.name
+
+
+def _taken_back(audit: Audit) -> Iterator[Finding]:
+    """Rules that set a zone for packets that a notrack rule left untracked."""
+    rules = [r for _, r in audit.early_rules() if any(e.kind is EffectKind.ZONE for e in r.effects)]
+    walks = [(path, _walk(audit, hook, path)) for hook, path in _ENTRIES] if rules and audit.notracks else []
+    for rule in rules:
+        number = audit.whole.old.identities.numbers[rule]
+        for path, walk in walks:
+            found = walk.retracked.get(number, walk.none)
+            if is_empty(found):
+                continue
+            tagging = next((n for n in audit.notracks if not is_empty(found & walk.matched.get(n, walk.none))), None)
+            related = (Label(places.target(tagging, audit.source), "leaves them untracked"),) if tagging else ()
+            message = "setting a zone has these packets tracked again, in spite of notrack"
+            packet = sample(audit.space, found, path, Frame("any")).text
+            witness = Witness(packet, f"untracked before line {rule.line}, tracked behind it")
+            place = places.target(rule, audit.source)
+            yield Finding(CODE, NAME, SEVERITY, message, place, "tracks them", related, (), witness)
+            break
 
 
 def _interferes(rule: Rule) -> bool:

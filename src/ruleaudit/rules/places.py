@@ -24,12 +24,22 @@ def consumer(rule: Rule, source: SourceFile) -> Span:
     return target(rule, source) if rule.consumers else state_test(rule) or rule.span
 
 
+#: the statements of nft that decide or act
+_STATEMENT = re.compile(
+    r"(?<![\w\".-])"
+    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|ct zone set|[sd]nat|masquerade|redirect)"
+    r"(?![\w\".-])"
+)
+
+
 def target(rule: Rule, source: SourceFile) -> Span:
-    """`-j TARGET` with its options, up to the end of the rule; the rule itself when it has none."""
-    for word in _WORD.finditer(source.slice(rule.span)):
+    """`-j TARGET` with its options, or nft's last statement, up to the end; the rule itself when it has none."""
+    text = source.slice(rule.span)
+    for word in _WORD.finditer(text):
         if word.group() in _TARGET:
             return Span(rule.span.start + word.start(), rule.span.end)
-    return rule.span
+    statements = list(_STATEMENT.finditer(text)) if " " in rule.table else []
+    return Span(rule.span.start + statements[-1].start(), rule.span.end) if statements else rule.span
 
 
 def target_name(rule: Rule, source: SourceFile) -> Span:

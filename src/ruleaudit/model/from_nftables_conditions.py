@@ -1,0 +1,478 @@
+"""Matches of nft rules as conditions: selector, operator and value (nft(8), EXPRESSIONS).
+
+What cannot be said exactly becomes an opaque test with the text as its name. The spelling traps of bit fields are in
+`_of_bits`: without an operator `a,b` asks for one of the bits, with `!=` for the whole value (facts section 3).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ruleaudit.model.condition import (
+    ALWAYS,
+    NEVER,
+    Condition,
+    Direction,
+    Interface,
+    Interval,
+    Masked,
+    Opaque,
+    Scope,
+    States,
+    Values,
+    all_of,
+    any_of,
+    merged,
+    negate,
+)
+from ruleaudit.model.fields import Family, Field, State
+from ruleaudit.model.from_nftables_selectors import (
+    IS_FRAGMENT,
+    IS_LATER,
+    Constant,
+    CtState,
+    Exact,
+    InterfaceName,
+    Looked,
+    Unknowable,
+    looked_at,
+)
+from ruleaudit.model.from_nftables_values import STATES, Unknown, number
+from ruleaudit.model.ruleset import Consumer
+from ruleaudit.syntax.nft_tree import (
+    Braces,
+    Concat,
+    Element,
+    Lookup,
+    Match,
+    Operation,
+    Range,
+    Selector,
+    Set,
+    SetName,
+    Several,
+    Value,
+    Word,
+)
+
+_EMPTY_TRANSFORM = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The condition of a match, and what else there is to say of it (model.ruleset.Match)."""
+
+    condition: Condition
+    consumer: Consumer | None = None
+    memory: bool = False
+    understood: bool = True
+    reason: str = ""
+
+
+class Contents:
+    """The named sets of a table that hold the same at any time: those that no rule and no clock changes."""
+
+    def __init__(self, table: str, sets: dict[str, Set], written: set[str]) -> None:
+        self.table, self.sets, self.written = table, sets, written
+
+    def elements(self, name: str) -> Sequence[Element]:
+        """The elements of a set. Raises Unknown when they may change."""
+        found = self.sets.get(name)
+        if found is None:
+            raise Unknown(f"set {name} is not in this file")
+        if found.timeout or "dynamic" in found.flags or "timeout" in found.flags or name in self.written:
+            raise Unknown(f"what set {name} holds changes by itself")
+        if not found.elements and "constant" not in found.flags:
+            raise Unknown(f"set {name} is filled by somebody else")
+        return found.elements
+
+    def changes(self, name: str) -> bool:
+        """Its contents depend on time, or on packets."""
+        found = self.sets.get(name)
+        return found is None or found.timeout or bool({"dynamic", "timeout"} & {*found.flags}) or name in self.written
+
+
+class Conditions:
+    """Reads the matches of one table, for one address family."""
+
+    def __init__(self, family: Family, contents: Contents) -> None:
+        self.family, self.contents = family, contents
+        self._members: dict[tuple[str, str], Condition] = {}
+
+    def match(self, match: Match, text: str) -> Tested:
+        """The condition of `left operator right`."""
+        looked = [looked_at(s.text, self.family) for s in selectors(match.left)]
+        if any(one is None for one in looked):
+            return Tested(NEVER)
+        known = [one for one in looked if one is not None]
+        guard = all_of(one.guard for one in known if isinstance(one, Exact | Unknowable))
+        consumer = next((o.consumer for o in known if isinstance(o, Unknowable) and o.consumer), None)
+        memory = any(isinstance(o, Unknowable) and o.scope is Scope.MEMORY for o in known)
+        try:
+            condition = self._exact(match)
+        except Unknown as error:
+            # what is unknown by nature is understood; so is a set that somebody else fills
+            by_nature = isinstance(match.right, SetName) or any(isinstance(o, Unknowable) for o in known)
+            condition = negate(self._opaque(match, known, text), match.operator == "!=")
+            reason = "" if by_nature else str(error)
+            return Tested(all_of([guard, condition]), consumer, memory, by_nature, reason)
+        return Tested(all_of([guard, condition]), consumer, memory)
+
+    # -- exact ---------------------------------------------------------------------------------
+
+    def _exact(self, match: Match) -> Condition:
+        """The condition without its guard. Raises Unknown."""
+        left, operator, right = match.left, match.operator, match.right
+        if isinstance(left, Selector) and isinstance(right, Word) and right.text in ("exists", "missing"):
+            return self._exists(left.text, right.text == "exists")
+        if isinstance(left, Concat):
+            if operator not in ("", "==", "!="):
+                raise Unknown("a concatenation is compared with sets only")
+            return negate(self.member(left, right), operator == "!=")
+        selector, keep, toggle = self._transformed(left)
+        looked = looked_at(selector, self.family)
+        match looked:
+            case CtState():
+                return _of_states(_bit_test(operator, right, keep, toggle, self._bits(lambda w: _state_bit(w))))
+            case Exact(flags=True, field=name, read=read):
+                holds = _bit_test(operator, right, keep, toggle, self._bits(lambda w: read(w)[0]))
+                return Values(name, merged((v, v) for v in range(256) if holds(v)))
+            case Exact() | Constant() | InterfaceName():
+                return self._of_value(looked, selector, operator, right, keep, toggle)
+            case Unknowable() if selector == "ct direction" and isinstance(right, Word):
+                original = {"original": True, "0": True, "reply": False, "1": False}.get(right.text)
+                if original is not None and operator in ("", "==", "!="):
+                    return negate(Direction(original), operator == "!=")
+            case _:
+                pass
+        if selector == "ip frag-off" and self.family is Family.IPV4:
+            return _of_fragments(operator, right, keep)
+        raise Unknown(f"{selector} is not in the ruleset")
+
+    def _exists(self, selector: str, wanted: bool) -> Condition:
+        if selector in ("exthdr frag", "frag") and self.family is Family.IPV6:
+            return negate(IS_FRAGMENT, not wanted)
+        raise Unknown(f"{selector} is not in the ruleset")
+
+    def _of_value(
+        self,
+        looked: Exact | Constant | InterfaceName,
+        selector: str,
+        operator: str,
+        right: Value,
+        keep: int,
+        toggle: int,
+    ) -> Condition:
+        """A test of one number, or of a name."""
+        if operator in ("<", "<=", ">", ">="):
+            if keep != _EMPTY_TRANSFORM or not isinstance(looked, Exact) or not isinstance(right, Word):
+                raise Unknown("this comparison")
+            low, high = looked.read(right.text)
+            top = (1 << looked.bits) - 1
+            found = {"<": (0, low - 1), "<=": (0, high), ">": (high + 1, top), ">=": (low, top)}[operator]
+            return Values(looked.field, (found,)) if found[0] <= found[1] else NEVER
+        if operator == "!":
+            raise Unknown("this comparison")
+        if keep == _EMPTY_TRANSFORM:
+            return negate(self.member(Selector(selector, right.span), right), operator == "!=")
+        if not isinstance(looked, Exact):
+            raise Unknown("bits of it")
+        values = [looked.read(w) for w in _words(right)]
+        wanted = [low ^ toggle for low, high in values if low == high]
+        if len(wanted) != len(values):
+            raise Unknown("bits of it")
+        tests = [Masked(looked.field, keep, v) for v in wanted if not v & ~keep]
+        return negate(any_of(tests), operator == "!=")
+
+    def _transformed(self, left: Value) -> tuple[str, int, int]:
+        """A selector behind bit operations: which bits are kept, and which are turned over then."""
+        if isinstance(left, Selector):
+            return left.text, _EMPTY_TRANSFORM, 0
+        selector, keep, toggle = self.bit_operations(left)
+        looked = looked_at(selector, self.family)
+        every = (1 << looked.bits) - 1 if isinstance(looked, Exact | Constant) else 0xFFFFFFFF
+        return selector, keep & every, toggle & every
+
+    def bit_operations(self, value: Value) -> tuple[str, int, int]:
+        """`selector & a ^ b` as (selector, kept bits, turned bits); kept is -1 for all. Raises Unknown."""
+        if isinstance(value, Selector):
+            return value.text, -1, 0
+        if not isinstance(value, Operation):
+            raise Unknown("this expression")
+        selector, keep, toggle = self.bit_operations(value.left)
+        mask = self._mask_of(selector, value.right)
+        match value.operator:
+            case "&":
+                return selector, keep & mask, toggle & mask
+            case "|":
+                return selector, keep & ~mask, toggle & ~mask | mask
+            case "^":
+                return selector, keep, toggle ^ mask
+            case _:
+                raise Unknown(f"{value.operator} of a field")
+
+    def _mask_of(self, selector: str, value: Value) -> int:
+        looked = looked_at(selector, self.family)
+        if isinstance(looked, CtState):
+            return self._bits(_state_bit)(value)
+        if isinstance(looked, Exact):
+            return self._bits(lambda w: _single(looked.read(w)))(value)
+        return self._bits(number)(value)
+
+    def _bits(self, read: Callable[[str], int]) -> Callable[[Value], int]:
+        """A reader of bit masks: words joined by `|`, `,` or other operations."""
+
+        def bits(value: Value) -> int:
+            match value:
+                case Word(text):
+                    return read(text)
+                case Several(parts):
+                    out = 0
+                    for part in parts:
+                        out |= bits(part)
+                    return out
+                case Operation("|", left, right):
+                    return bits(left) | bits(right)
+                case Operation("&", left, right):
+                    return bits(left) & bits(right)
+                case Operation("^", left, right):
+                    return bits(left) ^ bits(right)
+                case Operation("<<", left, right):
+                    return bits(left) << bits(right)
+                case Operation(">>", left, right):
+                    return bits(left) >> bits(right)
+            raise Unknown("this expression")
+
+        return bits
+
+    # -- membership ----------------------------------------------------------------------------
+
+    def member(self, key: Value, value: Value) -> Condition:
+        """The packets whose key is the value, or in the set. Raises Unknown."""
+        match value:
+            case SetName(name):
+                memo = (_text_of(key), name)
+                if memo not in self._members:
+                    self._members[memo] = self._among(key, self.contents.elements(name))
+                return self._members[memo]
+            case Braces(elements):
+                return self._among(key, elements)
+            case _:
+                return self.equal(key, value)
+
+    def _among(self, key: Value, elements: Iterable[Element]) -> Condition:
+        elements = [e for e in elements if not (isinstance(e.key, Word) and e.key.text == "*" and not e.key.quoted)]
+        looked = looked_at(key.text, self.family) if isinstance(key, Selector) else None
+        if isinstance(looked, Exact) and not looked.flags:
+            return (
+                Values(looked.field, merged(self._interval(looked.read, e.key) for e in elements))
+                if elements
+                else NEVER
+            )
+        return any_of([self.equal(key, e.key) for e in elements])
+
+    def equal(self, key: Value, value: Value) -> Condition:
+        """The packets whose key is this value, without the guards of its selectors. Raises Unknown."""
+        if isinstance(key, Concat):
+            if not isinstance(value, Concat) or len(value.parts) != len(key.parts):
+                raise Unknown("a concatenation of another length")
+            return all_of([self.equal(k, v) for k, v in zip(key.parts, value.parts, strict=True)])
+        if isinstance(value, Braces | SetName):
+            return self.member(key, value)
+        selector, keep, toggle = self._transformed(key)
+        looked = looked_at(selector, self.family)
+        match looked:
+            case None:
+                return NEVER
+            case Exact(flags=True, field=name, read=read):
+                # in a set the whole value is compared
+                found = self._bits(lambda w: _single(read(w)))(value)
+                return Values(name, ((found, found),))
+            case Exact(field=name, read=read) if keep == _EMPTY_TRANSFORM:
+                return Values(name, (self._interval(read, value),))
+            case Exact(field=name, read=read):
+                found = _single(self._interval(read, value)) ^ toggle
+                return Masked(name, keep, found) if not found & ~keep else NEVER
+            case Constant(own, read):
+                low, high = self._interval(read, value)
+                return ALWAYS if low <= own <= high else NEVER
+            case InterfaceName(name) if isinstance(value, Word):
+                return _interface(name, value.text)
+            case CtState():
+                wanted = self._bits(_state_bit)(value)
+                return _of_states(lambda bit: bit == wanted)
+            case _:
+                raise Unknown(f"{selector} is not in the ruleset")
+
+    def _interval(self, read: Callable[[str], Interval], value: Value) -> Interval:
+        match value:
+            case Word(text):
+                return read(text)
+            case Range(low, high):
+                found = read(low.text)[0], read(high.text)[1]
+                if found[0] > found[1]:
+                    raise Unknown("a range that ends before it begins")
+                return found
+            case Operation():
+                bits = self._bits(lambda w: _single(read(w)))(value)
+                return bits, bits
+        raise Unknown("this expression")
+
+    # -- opaque --------------------------------------------------------------------------------
+
+    def _opaque(self, match: Match, known: Sequence[Looked], text: str) -> Condition:
+        """A boolean for a test, negations left out so that opposites are seen as such."""
+        name = text.replace(" != ", " ", 1) if match.operator == "!=" else text
+        unknowable = [o for o in known if isinstance(o, Unknowable)]
+        for scope in (Scope.MEMORY, Scope.PACKET, Scope.ENTRY):
+            if any(o.scope is scope for o in unknowable):
+                return Opaque(name, scope)
+        if isinstance(match.right, SetName):
+            return self.unknown_set(match.right.name, known)
+        reads = tuple(_field_of(o) for o in known)
+        if all(f in _OF_CONNECTION for f in reads):
+            return Opaque(name, Scope.CONNECTION, tuple(f for f in reads if f is not None))
+        return Opaque(name, Scope.PACKET)
+
+    def unknown_set(self, name: str, known: Sequence[Looked]) -> Opaque:
+        """Membership in a set of unknown contents: one boolean for the set and the fields that are looked up in it."""
+        reads = [_field_of(o) for o in known]
+        whole = f"set {self.contents.table} {name}"
+        if self.contents.changes(name):
+            return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.MEMORY)
+        if all(f in _OF_CONNECTION for f in reads):
+            return Opaque(whole, Scope.CONNECTION, tuple(f for f in reads if f is not None))
+        return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
+
+
+_OF_CONNECTION = (Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT, Field.PROTOCOL)
+
+
+def _field_of(looked: Looked) -> Field | None:
+    match looked:
+        case Exact(field=name) | InterfaceName(name):
+            return name
+        case Unknowable(reads=(name,)):
+            return name
+        case _:
+            return None
+
+
+def selectors(value: Value) -> Iterable[Selector]:
+    match value:
+        case Selector():
+            yield value
+        case Concat(parts) | Several(parts):
+            for part in parts:
+                yield from selectors(part)
+        case Operation(left=left, right=right):
+            yield from selectors(left)
+            yield from selectors(right)
+        case Lookup(key=key):
+            yield from selectors(key)
+        case _:
+            pass
+
+
+def _text_of(key: Value) -> str:
+    match key:
+        case Selector(text):
+            return text
+        case Concat(parts):
+            return " . ".join(_text_of(p) for p in parts)
+        case Operation(operator, left, right):
+            return f"{_text_of(left)} {operator} {_text_of(right)}"
+        case Word(text):
+            return text
+        case _:
+            return repr(key)
+
+
+def _words(value: Value) -> list[str]:
+    match value:
+        case Word(text):
+            return [text]
+        case Braces(elements):
+            return [w for e in elements for w in _words(e.key)]
+        case _:
+            raise Unknown("this expression")
+
+
+def _single(interval: Interval) -> int:
+    if interval[0] != interval[1]:
+        raise Unknown("a range of values")
+    return interval[0]
+
+
+def _interface(name: Field, word: str) -> Condition:
+    if word.endswith("*") and not word.endswith("\\*"):
+        return ALWAYS if word == "*" else Interface(name, f"{word[:-1]}+")
+    if word.endswith("+"):
+        raise Unknown(f'"{word}" is a name with a plus sign')
+    return Interface(name, word.replace("\\*", "*"))
+
+
+# -- bit fields -------------------------------------------------------------------------------
+
+
+def _state_bit(word: str) -> int:
+    bit = STATES.get(word)
+    return bit if bit is not None else number(word)
+
+
+def _of_states(holds: Callable[[int], bool]) -> Condition:
+    return _states(frozenset(state for state in State if holds(STATES[state.value])))
+
+
+def _states(states: frozenset[State]) -> Condition:
+    return States(states) if 0 < len(states) < len(State) else ALWAYS if states else NEVER
+
+
+def _bit_test(
+    operator: str, right: Value, keep: int, toggle: int, bits: Callable[[Value], int]
+) -> Callable[[int], bool]:
+    """Whether a value of a bit field passes; `keep` and `toggle` are what is done to it before."""
+
+    def seen(value: int) -> int:
+        return value & keep ^ toggle if keep != _EMPTY_TRANSFORM else value
+
+    match right:
+        case Braces(elements):
+            if operator not in ("", "==", "!="):
+                raise Unknown("this comparison")
+            members = {bits(e.key) for e in elements}
+            return (lambda v: seen(v) not in members) if operator == "!=" else lambda v: seen(v) in members
+        case Operation("/", value, mask):
+            wanted, of = bits(value), bits(mask)
+            if operator not in ("", "==", "!="):
+                raise Unknown("this comparison")
+            return lambda v: (seen(v) & of == wanted) is (operator != "!=")
+        case SetName():
+            raise Unknown("a named set of flags")
+    wanted = bits(right)
+    match operator:
+        case "" if keep == _EMPTY_TRANSFORM:
+            return lambda v: bool(seen(v) & wanted)
+        case "" | "==":
+            return lambda v: seen(v) == wanted
+        case "!=":
+            return lambda v: seen(v) != wanted
+        case "!":
+            return lambda v: not seen(v) & wanted
+        case "<":
+            return lambda v: seen(v) < wanted
+        case ">":
+            return lambda v: seen(v) > wanted
+        case "<=":
+            return lambda v: seen(v) <= wanted
+        case _:
+            return lambda v: seen(v) >= wanted
+
+
+def _of_fragments(operator: str, right: Value, keep: int) -> Condition:
+    """`ip frag-off & 0x1fff != 0`: later fragments; `& 0x3fff`: every fragment (RFC 791; 0x2000: more fragments)."""
+    zero = isinstance(right, Word) and right.text in ("0", "0x0", "0x00")
+    if zero and operator in ("", "==", "!=", ">"):
+        test = IS_LATER if keep == 0x1FFF else IS_FRAGMENT if keep & 0x3FFF == 0x3FFF and not keep & 0x4000 else None
+        if test is not None:
+            return negate(test, operator in ("", "=="))
+    raise Unknown("these bits of the fragment field")

@@ -1,0 +1,436 @@
+"""One nft rule as rules of the model: its matches, effects and verdict, in the order in which the kernel runs them.
+
+A verdict map is a rule for each of its elements; so is a map that gives a mark. A statement that changes something and
+stands before another match is a rule of its own, because it happens whatever that match says (nft(8), STATEMENTS).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from ruleaudit.model import from_nftables_values as words
+from ruleaudit.model.condition import HAS_ENTRY, Condition, Not, Opaque, Scope, Values, all_of, any_of, negate
+from ruleaudit.model.fields import TCP, Family, Field
+from ruleaudit.model.from_nftables_conditions import Conditions, selectors
+from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
+from ruleaudit.model.from_nftables_values import Unknown
+from ruleaudit.model.ruleset import (
+    Accept,
+    Consumer,
+    Continue,
+    Drop,
+    Effect,
+    EffectKind,
+    Goto,
+    Jump,
+    Queue,
+    Reject,
+    Return,
+    Use,
+)
+from ruleaudit.model.ruleset import Match as ModelMatch
+from ruleaudit.model.ruleset import Unknown as UnknownTarget
+from ruleaudit.model.ruleset import Verdict as ModelVerdict
+from ruleaudit.source import Span
+from ruleaudit.syntax import nft_tree as tree
+
+_CONTINUE, _ACCEPT, _DROP = Continue(), Accept(), Drop()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One rule of the model in the making; `label` tells it from the other parts of the same text."""
+
+    matches: tuple[ModelMatch, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    verdict: ModelVerdict = _CONTINUE
+    consumers: tuple[Consumer, ...] = ()
+    understood: bool = True
+    label: str = ""
+
+
+class RuleReader:
+    """Reads the rules of one table, for one address family."""
+
+    def __init__(self, family: Family, conditions: Conditions, written: Callable[[Span], str]) -> None:
+        """`written` gives the text under a span, where a part of it stands for itself."""
+        self.family, self.conditions, self.written = family, conditions, written
+
+    def parts(self, rule: tree.Rule) -> list[Part]:
+        """The rules that one rule amounts to, in order."""
+        self._done: list[Part] = []
+        self._open: list[Part] = [Part()]
+        for statement in rule.statements:
+            self._statement(statement)
+        if rule.unread:
+            test = ModelMatch("", rule.span, Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
+            self._match(test)
+            self._each(lambda p: replace(p, verdict=UnknownTarget(rule.normal), understood=False))
+        out = [*self._done, *self._open]
+        # a part that only leads to others says nothing
+        return (
+            [p for p in out if p.effects or p.consumers or p.verdict != _CONTINUE or p.matches] if len(out) > 1 else out
+        )
+
+    # -- building ------------------------------------------------------------------------------
+
+    def _each(self, change: Callable[[Part], Part]) -> None:
+        self._open = [change(p) for p in self._open]
+
+    def _match(self, match: ModelMatch) -> None:
+        going_on = []
+        for part in self._open:
+            effects, again = part.effects, part.matches
+            if any(e.kind is not EffectKind.LOG for e in effects):
+                # these happen before the match is looked at
+                self._done.append(replace(part, label=f"{part.label} first {len(self._done)}"))
+                effects, again = (), tuple(replace(m, memory=False, writes=None) for m in part.matches)
+                part = replace(part, consumers=())
+            going_on.append(replace(part, matches=(*again, match), effects=effects))
+        self._open = going_on
+
+    def _effect(self, effect: Effect, consumer: Consumer | None = None) -> None:
+        more = (consumer,) if consumer else ()
+        self._each(lambda p: replace(p, effects=(*p.effects, effect), consumers=(*p.consumers, *more)))
+
+    def _end(self, verdict: ModelVerdict) -> None:
+        self._each(lambda p: replace(p, verdict=verdict))
+
+    def _condition(self, name: str, span: Span, condition: Condition, *, memory: bool = False,
+                   consumer: Consumer | None = None, writes: str | None = None, reason: str = "") -> None:  # fmt: skip
+        self._match(ModelMatch(name, span, condition, consumer, memory, writes, not reason, reason))
+
+    # -- statements ----------------------------------------------------------------------------
+
+    def _statement(self, statement: tree.Statement) -> None:
+        match statement:
+            case tree.Match():
+                tested = self.conditions.match(statement, _written(statement))
+                name = next((s.text for s in selectors(statement.left)), "")
+                match = ModelMatch(name, statement.span, tested.condition, tested.consumer, tested.memory)
+                text = self.written(statement.span) or _written(statement)
+                self._match(replace(match, understood=tested.understood, reason=tested.reason, text=text))
+            case tree.Verdict():
+                self._end(verdict(statement))
+            case tree.VerdictMap():
+                self._verdict_map(statement)
+            case tree.Assignment():
+                self._assignment(statement)
+            case tree.SetUpdate():
+                self._set_update(statement)
+            case tree.Nat():
+                self._nat(statement)
+            case tree.Reject(kind):
+                if kind == "tcp reset":
+                    self._condition("", statement.span, Values(Field.PROTOCOL, ((TCP, TCP),)))
+                self._end(Reject(_reject_kind(kind, self.family)))
+            case tree.Action():
+                self._action(statement)
+
+    def _verdict_map(self, statement: tree.VerdictMap) -> None:
+        looked = [looked_at(s.text, self.family) for s in selectors(statement.key)]
+        name = next((s.text for s in selectors(statement.key)), "")
+        if any(one is None for one in looked):
+            self._condition(name, statement.span, Not(all_of(())))
+            return
+        known = [one for one in looked if one is not None]
+        guard = all_of(one.guard for one in known if hasattr(one, "guard"))
+        try:
+            elements = self._elements(statement.map)
+            keyed = [(e, self._key(statement.key, e, elements)) for e in elements]
+        except Unknown as error:
+            by_nature = isinstance(statement.map, tree.SetName) or any(isinstance(o, Unknowable) for o in known)
+            asked = (
+                self.conditions.unknown_set(statement.map.name, known)
+                if isinstance(statement.map, tree.SetName)
+                else Opaque(_written(statement), Scope.PACKET)
+            )
+            self._condition(name, statement.span, all_of([guard, asked]), reason="" if by_nature else str(error))
+            self._end(UnknownTarget(_written(statement)))
+            return
+        opened = self._open
+        self._open = []
+        for number, (element, condition) in enumerate(keyed):
+            given = element.data if isinstance(element.data, tree.Verdict) else None
+            for part in opened:
+                test = ModelMatch(name, element.span, all_of([guard, condition]))
+                added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
+                self._open.append(replace(added, verdict=verdict(given)) if given else added)
+
+    def _elements(self, value: tree.Value) -> list[tree.Element]:
+        match value:
+            case tree.Braces(elements):
+                return list(elements)
+            case tree.SetName(name):
+                return list(self.conditions.contents.elements(name))
+        raise Unknown("this map")
+
+    def _key(self, key: tree.Value, element: tree.Element, elements: Iterable[tree.Element]) -> Condition:
+        """The packets for which an element of a map is looked up; `*` is for those of no other element."""
+        if isinstance(element.key, tree.Word) and element.key.text == "*":
+            others = [self.conditions.equal(key, e.key) for e in elements if e is not element]
+            return negate(any_of(others))
+        return self.conditions.equal(key, element.key)
+
+    def _assignment(self, statement: tree.Assignment) -> None:
+        selector, text = statement.selector.text, _written(statement)
+        if selector == "meta mark":
+            self._mark(statement, text)
+            return
+        read = [s.text for s in selectors(statement.value)]
+        if any(s.startswith("ct ") for s in read):
+            consumer = Consumer(Use.READS, next(s for s in read if s.startswith("ct ")))
+            self._condition(consumer.what, statement.span, HAS_ENTRY, consumer=consumer)
+        if selector == "ct zone" or selector.startswith(("ct original zone", "ct reply zone")):
+            self._effect(Effect(EffectKind.ZONE, text), Consumer(Use.CREATES, f"{selector} set"))
+        elif selector == "ct event":
+            self._effect(Effect(EffectKind.LOG, text))
+        elif selector.startswith("ct "):
+            self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, f"{selector} set"))
+        elif selector == "meta nftrace":
+            self._effect(Effect(EffectKind.LOG, text))
+        else:
+            self._effect(Effect(EffectKind.CHANGE, text))
+            if selector.endswith(("saddr", "daddr", "sport", "dport")) and not selector.startswith("ether"):
+                # the rules behind it see another packet
+                self._each(lambda p: replace(p, understood=False))
+
+    def _mark(self, statement: tree.Assignment, text: str) -> None:
+        value = statement.value
+        try:
+            if isinstance(value, tree.Word):
+                self._effect(Effect(EffectKind.MARK, text, 0xFFFFFFFF, words.mark(value.text)[0]))
+                return
+            if isinstance(value, tree.Operation) or (isinstance(value, tree.Selector) and value.text == "meta mark"):
+                source, keep, toggle = self.conditions.bit_operations(value)
+                if source == "meta mark":
+                    mask, turned = ~keep & 0xFFFFFFFF, toggle & 0xFFFFFFFF
+                    self._effect(Effect(EffectKind.MARK, text, mask, turned))
+                    return
+            if isinstance(value, tree.Lookup):
+                self._marks_of_map(statement, value, text)
+                return
+        except Unknown:
+            pass
+        read = [s.text for s in selectors(value)]
+        consumer = None
+        if any(s.startswith("ct ") for s in read):
+            # the rule ends here for packets without an entry (facts section 3)
+            consumer = Consumer(Use.READS, "ct mark")
+            self._condition("ct mark", statement.span, HAS_ENTRY, consumer=consumer)
+            self._effect(Effect(EffectKind.MARK, text))
+        else:
+            self._effect(Effect(EffectKind.CHANGE, text))
+            self._each(lambda p: replace(p, understood=False))
+
+    def _marks_of_map(self, statement: tree.Assignment, value: tree.Lookup, text: str) -> None:
+        """A rule for each element of the map; packets of none of them go no further in the rule."""
+        elements = self._elements(value.map)
+        guards = [looked_at(s.text, self.family) for s in selectors(value.key)]
+        guard = all_of(one.guard for one in guards if one is not None and hasattr(one, "guard"))
+        opened, made = self._open, []
+        for number, element in enumerate(elements):
+            if not isinstance(element.data, tree.Word):
+                raise Unknown("what the map gives")
+            condition = all_of([guard, self._key(value.key, element, elements)])
+            value_of = words.mark(element.data.text)[0]
+            mark = Effect(EffectKind.MARK, f"meta mark set {element.data.text}", 0xFFFFFFFF, value_of)
+            test = ModelMatch(next((s.text for s in selectors(value.key)), ""), statement.span, condition)
+            made += [
+                replace(p, matches=(*p.matches, test), effects=(*p.effects, mark), label=f"{p.label} {number}")
+                for p in opened
+            ]
+        self._open = made
+
+    def _set_update(self, statement: tree.SetUpdate) -> None:
+        """A write; limits and counts inside decide whether the rule goes on."""
+        text = _written(statement)
+        consumer = None
+        condition: Condition = all_of(())
+        for inner in statement.statements:
+            if isinstance(inner, tree.Action) and inner.name in ("limit", "quota", "ct count", "ct"):
+                over = " over " in f" {inner.text} "
+                condition = negate(Opaque(text.replace(" over ", " ", 1), Scope.MEMORY), over)
+                if inner.name.startswith("ct"):
+                    consumer = Consumer(Use.READS, "ct count")
+        if any(looked_at(s.text, self.family) is None for s in selectors(statement.key)):
+            condition = Not(all_of(()))
+        guards = [looked_at(s.text, self.family) for s in selectors(statement.key)]
+        guard = all_of(one.guard for one in guards if one is not None and hasattr(one, "guard"))
+        self._condition("set", statement.span, all_of([guard]))
+        self._condition("set", statement.span, condition, memory=True, consumer=consumer, writes=text)
+
+    def _nat(self, statement: tree.Nat) -> None:
+        text = _written(statement)
+        bits = self.family.address_bits
+        addresses = _intervals(statement.address, words.address(bits))
+        ports = _intervals(statement.port, words.port)
+        other = words.address(160 - bits)
+        if statement.address is not None and not addresses and _intervals(statement.address, other):
+            self._condition("", statement.span, Not(all_of(())))  # an address of the other family
+        self._effect(
+            Effect(EffectKind.NAT, _translation(statement, text), ports=ports or (), addresses=addresses or ()),
+            Consumer(Use.CREATES, statement.name),
+        )
+        self._end(_ACCEPT)
+
+    def _action(self, statement: tree.Action) -> None:
+        text, name = _written(statement), statement.name
+        match name:
+            case "counter":
+                if "name" in text.split() or '"' in text:
+                    self._effect(Effect(EffectKind.WRITE, text))
+            case "log" | "last":
+                self._effect(Effect(EffectKind.LOG, text))
+            case "notrack":
+                self._effect(Effect(EffectKind.NOTRACK, text))
+            case "limit" | "quota":
+                over = " over " in f" {text} "
+                test = Opaque(text.replace(" over ", " ", 1), Scope.MEMORY)
+                self._condition(name, statement.span, negate(test, over), memory=True)
+            case "ct count":
+                over = " over " in f" {text} "
+                test = Opaque(text.replace(" over ", " ", 1), Scope.MEMORY)
+                reader = Consumer(Use.READS, "ct count")
+                self._condition(name, statement.span, negate(test, not over), memory=True, consumer=reader)
+            case "queue":
+                self._end(Queue(text.removeprefix("queue").strip() or "0"))
+            case "synproxy":
+                self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "SYNPROXY"))
+                self._end(_DROP)
+            case "tproxy":
+                self._condition(name, statement.span, Opaque(text, Scope.MEMORY))
+                self._effect(Effect(EffectKind.CHANGE, text.replace("tproxy", "TPROXY", 1)))
+            case "flow":
+                self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "flow offload"))
+            case "fwd":
+                self._effect(Effect(EffectKind.CHANGE, text))
+                self._end(_DROP)
+            case "dup" | "reset" | "tunnel" | "objref":
+                self._effect(Effect(EffectKind.CHANGE, text))
+            case "meter":
+                self._condition(name, statement.span, Opaque(text, Scope.MEMORY), memory=True, writes=text)
+            case "xt":
+                self._xt(statement, text)
+            case _:
+                self._condition("", statement.span, Opaque(text, Scope.MEMORY), reason=f"{name} is not understood")
+
+    def _xt(self, statement: tree.Action, text: str) -> None:
+        """iptables' own extensions in a listing: their options are gone, so any of them may ask conntrack."""
+        reason = "nft does not say what iptables' extension asks for; give the output of iptables-save"
+        if "match" in text.split():
+            self._condition("xt", statement.span, Opaque(text, Scope.ENTRY), reason=reason)
+        else:
+            self._condition("xt", statement.span, Opaque(text, Scope.MEMORY), reason=reason)
+            needs = Consumer(Use.CREATES, text)
+            self._end(UnknownTarget(text))
+            self._each(lambda p: replace(p, understood=False, consumers=(*p.consumers, needs)))
+
+
+_TO = {"snat": "--to-source", "dnat": "--to-destination", "masquerade": "--to-ports", "redirect": "--to-ports"}
+_NAT_FLAGS = {"random": "--random", "fully-random": "--random-fully", "persistent": "--persistent"}
+
+
+def _translation(statement: tree.Nat, text: str) -> str:
+    """The statement in the words of iptables' target, so that the same translation has one name in both languages."""
+    address, port = spelled(statement.address), spelled(statement.port)
+    to = address + (f":{port}" if port and address else port)
+    flags = [_NAT_FLAGS[w] for w in text.replace(",", " ").split() if w in _NAT_FLAGS]
+    return " ".join([statement.name.upper(), *([_TO[statement.name], to] if to else []), *flags])
+
+
+def verdict(given: tree.Verdict) -> ModelVerdict:
+    """A verdict statement."""
+    match given.name:
+        case "accept":
+            return _ACCEPT
+        case "drop":
+            return _DROP
+        case "jump":
+            return Jump(given.chain)
+        case "goto":
+            return Goto(given.chain)
+        case "return":
+            return Return()
+        case "queue":
+            return Queue("0")
+        case _:
+            return _CONTINUE
+
+
+_REJECTS = {
+    "net-unreachable": "icmp-net-unreachable", "host-unreachable": "icmp-host-unreachable",
+    "prot-unreachable": "icmp-proto-unreachable", "port-unreachable": "icmp-port-unreachable",
+    "net-prohibited": "icmp-net-prohibited", "host-prohibited": "icmp-host-prohibited",
+    "admin-prohibited": "icmp-admin-prohibited", "no-route": "icmp-net-unreachable",
+}  # fmt: skip
+_REJECTS6 = {
+    "no-route": "icmp6-no-route", "admin-prohibited": "icmp6-adm-prohibited",
+    "addr-unreachable": "icmp6-addr-unreachable", "host-unreachable": "icmp6-addr-unreachable",
+    "port-unreachable": "icmp6-port-unreachable", "policy-fail": "icmp6-policy-fail",
+    "reject-route": "icmp6-reject-route", "net-unreachable": "icmp6-no-route",
+}  # fmt: skip
+
+
+def _reject_kind(kind: str, family: Family) -> str:
+    """The kind in iptables' words, port unreachable where none is said."""
+    if kind == "tcp reset":
+        return "tcp-reset"
+    name = kind.split()[-1] if kind else "port-unreachable"
+    return (_REJECTS if family is Family.IPV4 else _REJECTS6).get(name, kind)
+
+
+def _intervals(value: tree.Value | None, read: words.Read) -> tuple[tuple[int, int], ...] | None:
+    """The numbers that a value stands for; None where it names none, or they are not known."""
+    try:
+        match value:
+            case tree.Word(text):
+                return (read(text.strip("[]")),)
+            case tree.Range(low, high):
+                return ((read(low.text.strip("[]"))[0], read(high.text.strip("[]"))[1]),)
+    except Unknown:
+        pass
+    return None
+
+
+def _written(node: tree.Statement) -> str:
+    """The text of a statement in one spelling."""
+    match node:
+        case tree.Match() | tree.VerdictMap():
+            return spelled(node)
+        case _:
+            return node.text if hasattr(node, "text") else spelled(node)
+
+
+def spelled(node: object) -> str:
+    """A node of the tree as nft would write it."""
+    match node:
+        case None:
+            return ""
+        case tree.Word(text, _, quoted):
+            return f'"{text}"' if quoted else text
+        case tree.Selector(text):
+            return text
+        case tree.SetName(name):
+            return f"@{name}"
+        case tree.Range(low, high):
+            return f"{spelled(low)}-{spelled(high)}"
+        case tree.Concat(parts):
+            return " . ".join(map(spelled, parts))
+        case tree.Several(parts):
+            return ",".join(map(spelled, parts))
+        case tree.Operation(operator, left, right):
+            return f"{spelled(left)} {operator} {spelled(right)}"
+        case tree.Braces(elements):
+            return "{ " + ", ".join(map(spelled, elements)) + " }"
+        case tree.Element(key, data):
+            return spelled(key) + (f" : {spelled(data)}" if data is not None else "")
+        case tree.Lookup(key, given):
+            return f"{spelled(key)} map {spelled(given)}"
+        case tree.Verdict(name, chain):
+            return f"{name} {chain}".strip()
+        case tree.Match(left, operator, right):
+            return " ".join(w for w in (spelled(left), operator, spelled(right)) if w)
+        case tree.VerdictMap(key, given):
+            return f"{spelled(key)} vmap {spelled(given)}"
+        case _:
+            return str(getattr(node, "text", node))
