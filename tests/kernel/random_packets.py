@@ -38,6 +38,9 @@ _EVERYDAY = {
 }
 _PORTS = (0, 53, 80, 443, 1024, 4242, 65535)
 _ACK, _BAD = (0x10, 0x18, 0x30, 0x50, 0x90), (0x00, 0x01, 0x03, 0x06, 0x29, 0x04, 0x12, 0x3F)
+_WIDTHS = {Field.MARK: 32, Field.SPORT: 16, Field.DPORT: 16} | dict.fromkeys(
+    (Field.TCP_FLAGS, Field.PROTOCOL, Field.ICMP_TYPE, Field.ICMP_CODE), 8
+)
 _HEADERS = (0, 43, 44, 51, 60)  #: no protocols in IPv6: headers in front of one
 
 
@@ -157,7 +160,7 @@ class Aim:
             case Values(name, intervals):
                 self.fields[name] = self._near(name, intervals, want)
             case Masked(name, mask, value):
-                bits = rng.getrandbits(8 if name is Field.TCP_FLAGS else 32 if name is Field.MARK else 128)
+                bits = rng.getrandbits(_WIDTHS.get(name, 128))
                 number = bits & ~mask | value & mask
                 ones = [1 << place for place in range(mask.bit_length()) if mask >> place & 1]
                 self.fields[name] = number if want or not ones else number ^ rng.choice(ones)
