@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("tests.kernel.haproxy", "tests.kernel.services")
+
 
 @pytest.fixture(scope="session")
 def kernel() -> None:

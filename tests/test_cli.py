@@ -158,7 +158,6 @@ BAD: dict[str, tuple[bytes, str]] = {
         b"*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp " + b"x" * 10_000_000 + b" -j ACCEPT\n",
         "3",
     ),
-    "nft": (b"table inet filter {\n}\n", "line 1: nft rulesets are not read yet"),
     "a shell script": (b"#!/bin/sh\niptables -A INPUT -j DROP\n", "line 1: a shell script"),
 }
 COMMANDS = [["check"], ["suggest"], ["suggest", "--diff"], ["explain"]]

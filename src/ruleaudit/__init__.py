@@ -220,6 +220,7 @@ def suggest(
     from ruleaudit.diagnostics import Severity
     from ruleaudit.model.ruleset import Ruleset as Model
     from ruleaudit.rewrite.iptables import Editor as IptablesEditor
+    from ruleaudit.rewrite.nft_json import Editor as JsonEditor
     from ruleaudit.rewrite.nftables import Editor as NftEditor
     from ruleaudit.rewrite.suggest import Options
     from ruleaudit.rewrite.suggest import suggest as rewrite
@@ -233,7 +234,7 @@ def suggest(
     # what a rewritten text is must not be guessed again
     known = reading.rulesets[0].language
     if isinstance(document, NftDocument):
-        edit: Callable[[], Editor] = partial(NftEditor, document, separate)
+        edit: Callable[[], Editor] = partial(JsonEditor if document.json else NftEditor, document, separate)
     else:
         if document.listing:
             what = "iptables -S output is no file to load; give that of iptables-save"
@@ -254,6 +255,8 @@ def verify(
     old: str | SourceFile, new: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS
 ) -> Comparison:
     """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
+    from dataclasses import replace
+
     from ruleaudit.analysis.compare import compare, in_all
     from ruleaudit.source import SourceFile as File
 
@@ -263,12 +266,27 @@ def verify(
         reading = lower(source, language, sets)
         _no_errors(source, reading)
         sides.append({ruleset.family: ruleset for ruleset in reading.rulesets})
-    before, after = sides
-    if before.keys() != after.keys():
+    before, after = (_in_families(side, other) for side, other in ((sides[0], sides[1]), (sides[1], sides[0])))
+    both = [family for family in before if family in after]
+    if not both:
         paths = [next(iter(side.values())).source.path for side in sides]
-        families = [" and ".join("IPv4" if f.value == "ip" else "IPv6" for f in side) for side in sides]
-        raise UsageError(f"{paths[0]} is {families[0]}, and {paths[1]} is {families[1]}")
-    return in_all([compare(before[family], after[family]) for family in before])
+        names = ["IPv4" if family.value == "ip" else "IPv6" for side in sides for family in side]
+        raise UsageError(f"{paths[0]} is {names[0]}, and {paths[1]} is {names[-1]}")
+    found = in_all([compare(before[family], after[family]) for family in both])
+    alone = [f for f in (*before, *after) if f not in both]
+    return replace(found, not_compared=tuple("IPv4" if f.value == "ip" else "IPv6" for f in alone))
+
+
+def _in_families(side: dict[Family, Ruleset], other: dict[Family, Ruleset]) -> dict[Family, Ruleset]:
+    """The rules of one side for each family that either speaks of: an nft file that has none for one has no rules.
+
+    An iptables-save file says nothing about the other family.
+    """
+    from dataclasses import replace
+
+    one = next(iter(side.values()))
+    silent = [family for family in other if family not in side] if one.is_nft else []
+    return side | {family: replace(one, family=family, tables={}, tracks=False) for family in silent}
 
 
 def _no_errors(source: SourceFile, reading: Reading) -> None:

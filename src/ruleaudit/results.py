@@ -117,13 +117,17 @@ class Undecided:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a change does: `result` is equivalent, different or undecided."""
+    """What a change does: `result` is equivalent, different or undecided.
+
+    not_compared    address families that only one of the two speaks of
+    """
 
     old: Ruleset
     new: Ruleset
     differences: tuple[Difference, ...]
     assumptions: tuple[tuple[str, str], ...] = ()  #: (id, text)
     undecided: tuple[Undecided, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def result(self) -> str:

@@ -3,12 +3,13 @@
 Everything else speaks of places in a ruleset as spans (offsets into the text); lines and columns exist only here.
 """
 
+import glob
 import os
 import stat
 import sys
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +138,31 @@ def read(path: str, name: str | None = None) -> SourceFile:
         line = data.count(b"\n", 0, nul) + 1
         raise SourceError(f"{shown}: line {line}: binary data (a NUL byte), not a ruleset")
     return SourceFile(shown, data.decode("utf-8", "surrogateescape"))
+
+
+def included(main: str) -> Callable[[str, str], list[SourceFile]]:
+    """What gives the files of an `include "pattern"` that a file says: the pattern and the path of that file in.
+
+    A relative pattern is looked for beside the file that includes and beside `main`; several files come in the order of
+    their names. What is not there or cannot be read is left out.
+    """
+
+    def load(pattern: str, by: str) -> list[SourceFile]:
+        for folder in dict.fromkeys((Path(by).parent, Path(main).parent)):
+            found = sorted(glob.glob(str(folder / pattern)))
+            files = [_contents(path) for path in found if Path(path).is_file()]
+            if files:
+                return [file for file in files if file is not None]
+        return []
+
+    return load
+
+
+def _contents(path: str) -> SourceFile | None:
+    try:
+        return SourceFile(os.path.normpath(path), Path(path).read_bytes().decode("utf-8", "surrogateescape"))
+    except OSError:
+        return None
 
 
 def write(path: str, text: str) -> None:

@@ -73,6 +73,7 @@ class Lab:
         self._open = contextlib.ExitStack()
         self._router, self._narrow = router, narrow
         self._folder = Path()
+        self._closing = threading.Event()
 
     def __enter__(self) -> Self:
         try:
@@ -93,6 +94,7 @@ class Lab:
 
     def close(self) -> None:
         """Stop what was started and let the namespaces go."""
+        self._closing.set()
         self._open.close()
 
     def _build_routed(self) -> None:
@@ -185,6 +187,9 @@ class Lab:
             self._loaded.discard(loaded)
         self._loaded.add((host, variant, six))
         self.restore(host, text, variant, six=six)
+        self._forget_everything(host)
+
+    def _forget_everything(self, host: str) -> None:
         self.forget(host)
         for name in self.hosts if self._narrow else ():
             # what a host has learned of the path's MTU belongs to the ruleset before
@@ -198,6 +203,19 @@ class Lab:
     def save(self, host: str, variant: str, *, six: bool = False) -> str:
         """What the kernel holds, with counters."""
         return self.run(host, f"{'ip6tables' if six else 'iptables'}-{variant}-save", "-c")
+
+    def load_nft(self, host: str, text: str) -> None:
+        """Only this nft text rules the host, in every family; its connection table is emptied."""
+        self._loaded -= {x for x in self._loaded if x[0] == host and x[1] == "nft"}
+        self.run(host, "nft", "flush", "ruleset")
+        self.run(host, "nft", "-f", "-", text=text)
+        self._forget_everything(host)
+
+    def hits_nft(self, host: str, comment: str) -> int:
+        """How many packets met the nft rules that count, and carry a comment."""
+        lines = [x for x in self.run(host, "nft", "list", "ruleset").splitlines() if f'comment "{comment}"' in x]
+        assert lines, comment
+        return sum(int(line.split(" packets ")[1].split()[0]) for line in lines)
 
     def hits(self, host: str, comment: str) -> int:
         """How many packets met the rules that carry a comment, in whatever was loaded last."""
@@ -232,10 +250,9 @@ class Lab:
     def _serve(self, bound: socket.socket, once: Callable[[socket.socket], None]) -> None:
         """Call `once` over and over until the lab closes."""
         bound.settimeout(0.05)
-        closing = threading.Event()
 
         def loop() -> None:
-            while not closing.is_set():
+            while not self._closing.is_set():
                 # a client that left is no reason to stop serving
                 with contextlib.suppress(OSError):
                     once(bound)
@@ -244,7 +261,6 @@ class Lab:
         thread.start()
 
         def stop() -> None:
-            closing.set()
             thread.join(5)
             bound.close()
 

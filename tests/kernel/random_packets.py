@@ -128,7 +128,7 @@ def address_type(address: Address) -> AddressType:
             return AddressType.BROADCAST
         own = address.is_loopback or address in _LOCAL or str(address) in (ROUTER, OUTSIDE)
         return AddressType.LOCAL if own else AddressType.UNICAST
-    if str(address) in ("::", "fd09::", "fd09:1::"):
+    if str(address) in ("::", "fd09::", "fd09:1::", "fe80::"):
         return AddressType.OTHER  # unspecified, and the anycast addresses of a router's networks
     own = address.is_loopback or address in _LOCAL6 or str(address) in (ROUTER6, OUTSIDE6)
     return AddressType.LOCAL if own else AddressType.UNICAST
@@ -370,7 +370,7 @@ def state_of(crafted: Crafted, entries: Entries) -> tuple[State, bool]:
     protocol, kind = values[Field.PROTOCOL], values.get(Field.ICMP_TYPE, 0)
     sport, dport = values.get(Field.SPORT, 0), values.get(Field.DPORT, 0)
     icmp = protocol == crafted.scene.family.icmp
-    if icmp and kind in ((1, 2, 3, 4) if six else (3, 4, 5, 11, 12)):
+    if icmp and (kind < 128 if six else kind in (3, 4, 5, 11, 12)):
         found = entries.tuples.get(crafted.about)
         return (State.INVALID, True) if found is None else (State.RELATED, not found)
     if icmp:

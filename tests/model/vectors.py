@@ -46,6 +46,11 @@ class Vector:
         own = "" if name.isupper() else f":{name} - [0:0]\n"
         return f"*{self.table}\n{own}:alt - [0:0]\n-A {name} {self.rule}\nCOMMIT\n"
 
+    @property
+    def expected(self) -> str:
+        """The rule as the suite expects it to be saved."""
+        return " ".join((self.rule if self.saved == "=" else self.saved).split())
+
 
 def vectors() -> Iterator[Vector]:
     """Every line with a result, for each family that it is about."""
@@ -54,7 +59,8 @@ def vectors() -> Iterator[Vector]:
         if found is None or entry.path.split("extensions_")[1].startswith(("libarpt", "libebt")):
             continue
         families = {"ipt": (Family.IPV4,), "ip6t": (Family.IPV6,)}.get(found["kind"] or "", tuple(Family))
-        table, chains = "filter", ("INPUT",)
+        table = "filter"
+        chains: tuple[str, ...] = ("INPUT",)
         for number, line in enumerate(entry.source.text.split("\n"), 1):
             if line.startswith(":"):
                 chains = tuple(line[1:].split(","))

@@ -106,8 +106,9 @@ def _common(
 
 def _stateless(rule: Rule) -> Hashable:
     """What a rule asks for and does, its tests of state and TCP flags aside."""
-    kept = tuple(item for m in rule.matches for item in _items(m.condition) if not _tests_state_or_flags(item))
-    return kept, tuple(m.consumer for m in rule.matches), rule.effects, rule.verdict
+    # what is asked for twice (nft's test of flags asks for TCP too) is asked for once
+    kept = dict.fromkeys(item for m in rule.matches for item in _items(m.condition) if not _tests_state_or_flags(item))
+    return tuple(kept), tuple(m.consumer for m in rule.matches if m.consumer), rule.effects, rule.verdict
 
 
 def _items(condition: Condition) -> Iterator[Condition]:

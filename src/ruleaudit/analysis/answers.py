@@ -123,16 +123,17 @@ def _refusals(pair: Pair, kind: Kind, newly: PacketSet, accepted: PacketSet) -> 
     if kind.name == "in" and not is_empty(udp):
         answer = PORT_UNREACHABLE[family]
         yield from _passes(pair, "out", _ends(pair, udp) & out, True, (answer,), "from")
+    immune = not pair.new.ruleset.language.startswith("nft")
     opening = pair.roles(kind, pair.old).opening
     for (word, what), packets in opening.walk.outcomes.items():
         reached = newly & packets
         if word != "reject" or is_empty(reached):
             continue
         if what == "tcp-reset":
-            yield from _resets(pair, space.connection_part(reached) & out)
+            yield from _resets(pair, space.connection_part(reached) & out, immune)
         elif what in REJECT_ICMP:
             ends = _ends(pair, space.connection_part(reached)) & out
-            yield from _passes(pair, "out", ends, True, (REJECT_ICMP[what],), "from", immune=True)
+            yield from _passes(pair, "out", ends, True, (REJECT_ICMP[what],), "from", immune=immune)
 
 
 def _ends(pair: Pair, connections: PacketSet) -> PacketSet:
@@ -143,8 +144,11 @@ def _ends(pair: Pair, connections: PacketSet) -> PacketSet:
     return ends & unicast
 
 
-def _resets(pair: Pair, connections: PacketSet) -> Iterator[Difference | Undecided]:
-    """The RST of iptables' REJECT inherits a tag that notrack does not touch: INVALID even with both rules ([a06])."""
+def _resets(pair: Pair, connections: PacketSet, immune: bool) -> Iterator[Difference | Undecided]:
+    """The RST of iptables' REJECT inherits a tag that its NOTRACK does not touch: INVALID even with both rules ([a06]).
+
+    nft's notrack acts on it ([a19]): `immune` is false.
+    """
     space = pair.space
     flags = (int(TcpFlag.RST), int(TcpFlag.RST | TcpFlag.ACK))
     packets = connections & space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, flags)
@@ -152,7 +156,7 @@ def _resets(pair: Pair, connections: PacketSet) -> Iterator[Difference | Undecid
         return
     before = pair.send(pair.old, "out", packets, State.ESTABLISHED, role="refusal", reverse=True, original=False)
     after = pair.send(
-        pair.new, "out", packets, State.INVALID, role="refusal", reverse=True, original=False, immune=True
+        pair.new, "out", packets, State.INVALID, role="refusal", reverse=True, original=False, immune=immune
     )
     none = space.none
     found = before.outcomes.get(ACCEPT, none) & ~after.outcomes.get(ACCEPT, none)
@@ -166,5 +170,5 @@ def _resets(pair: Pair, connections: PacketSet) -> Iterator[Difference | Undecid
             Frame("refusal", True),
             (State.ESTABLISHED, State.INVALID),
             "the RST of a REJECT left as ESTABLISHED; about untracked connections it is INVALID, and refused",
-            immune=True,
+            immune=immune,
         )

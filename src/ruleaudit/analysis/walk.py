@@ -456,13 +456,14 @@ class Walk:
 
     def _evaluate(self, rule: Rule, number: int, alive: PacketSet, view: View) -> None:
         """Record who is seen by each match that remembers, or that reads the entry."""
-        seen = alive
-        for place, match in enumerate(rule.matches):
+        seen, place = alive, 0
+        for match in rule.matches:
             if match.consumer is not None:
                 self._add(self.consumed, (rule, match.consumer), seen)
             if match.memory:
                 group = "log" if _only_logs(rule) else "memory"
-                self._add(self.evaluated, (group, f"{match.name} {place}", number), seen)
+                self._add(self.evaluated, (group, f"{match.name} {place}".removesuffix(" 0"), number), seen)
+                place += 1
             here = self.space.condition(match.condition, self._frame, view, number, match.understood)
             seen = seen & here
             if match.writes is not None:

@@ -152,7 +152,7 @@ class RuleReader:
         for number, (element, condition) in enumerate(keyed):
             given = element.data if isinstance(element.data, tree.Verdict) else None
             for part in opened:
-                test = ModelMatch(name, statement.span, all_of([guard, condition]))
+                test = ModelMatch(name, element.span, all_of([guard, condition]))
                 added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
                 self._open.append(replace(added, verdict=verdict(given)) if given else added)
 
@@ -268,7 +268,7 @@ class RuleReader:
         if statement.address is not None and not addresses and _intervals(statement.address, other):
             self._condition("", statement.span, Not(all_of(())))  # an address of the other family
         self._effect(
-            Effect(EffectKind.NAT, text, ports=ports or (), addresses=addresses or ()),
+            Effect(EffectKind.NAT, _translation(statement, text), ports=ports or (), addresses=addresses or ()),
             Consumer(Use.CREATES, statement.name),
         )
         self._end(_ACCEPT)
@@ -295,11 +295,11 @@ class RuleReader:
             case "queue":
                 self._end(Queue(text.removeprefix("queue").strip() or "0"))
             case "synproxy":
-                self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "synproxy"))
+                self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "SYNPROXY"))
                 self._end(_DROP)
             case "tproxy":
                 self._condition(name, statement.span, Opaque(text, Scope.MEMORY))
-                self._effect(Effect(EffectKind.CHANGE, text))
+                self._effect(Effect(EffectKind.CHANGE, text.replace("tproxy", "TPROXY", 1)))
             case "flow":
                 self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "flow offload"))
             case "fwd":
@@ -324,6 +324,18 @@ class RuleReader:
             needs = Consumer(Use.CREATES, text)
             self._end(UnknownTarget(text))
             self._each(lambda p: replace(p, understood=False, consumers=(*p.consumers, needs)))
+
+
+_TO = {"snat": "--to-source", "dnat": "--to-destination", "masquerade": "--to-ports", "redirect": "--to-ports"}
+_NAT_FLAGS = {"random": "--random", "fully-random": "--random-fully", "persistent": "--persistent"}
+
+
+def _translation(statement: tree.Nat, text: str) -> str:
+    """The statement in the words of iptables' target, so that the same translation has one name in both languages."""
+    address, port = spelled(statement.address), spelled(statement.port)
+    to = address + (f":{port}" if port and address else port)
+    flags = [_NAT_FLAGS[w] for w in text.replace(",", " ").split() if w in _NAT_FLAGS]
+    return " ".join([statement.name.upper(), *([_TO[statement.name], to] if to else []), *flags])
 
 
 def verdict(given: tree.Verdict) -> ModelVerdict:

@@ -124,7 +124,8 @@ _MEMORY = (
     "meta cgroup", "socket", "meta rtclassid", "osf",
 )  # fmt: skip
 #: selectors of the connection's entry that are consumers: what they ask for exists for tracked connections only
-_READERS = ("ct mark", "ct label", "ct bytes", "ct packets", "ct avgpkt", "ct original bytes", "ct original packets",
+_READERS = ("ct helper", "ct mark", "ct label", "ct bytes", "ct packets", "ct avgpkt",
+            "ct original bytes", "ct original packets",
             "ct original avgpkt", "ct reply bytes", "ct reply packets", "ct reply avgpkt", "ct secmark")  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
     def undecided(found: Undecided) -> dict[str, Json]:
         where: Json = None
         if found.rule is not None:
-            mine = any(found.rule is rule for rule in old.rules())
+            mine = any((found.rule.span, found.rule.text) == (r.span, r.text) for r in old.rules())
             where = rule_place((old if mine else new).source, found.rule)
         return {**(where if isinstance(where, dict) else {"path": None, "line": None}), "reason": found.reason}
 
@@ -38,5 +38,6 @@ def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
             "differences": [difference(d) for d in comparison.differences],
             "assumptions": [f"{key}: {text}" for key, text in comparison.assumptions],
             "undecided": [undecided(u) for u in comparison.undecided],
+            "not_compared": list(comparison.not_compared),
         }
     )

@@ -59,7 +59,7 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
     filtering = [c for c in pair.old.ruleset.base_chains(hook) if not c.nat]
-    hooked = {(c.table, n) for c in filtering for n in _callees(pair.old.ruleset, c.table, c.name)}
+    hooked = {(c.table, n) for c in filtering for n in callees(pair.old.ruleset, c.table, c.name)}
     for by, verdict, packets in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
             continue
@@ -73,10 +73,27 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
             ports = tuple(space.taken(mine, Field.DPORT))
             if sum(high - low + 1 for low, high in ports) > 30000:
                 continue
-            yield _candidate(pair, kind, by, PROTOCOL_NAMES[protocol], ports, mine, packets)
+            for part in _parted(PROTOCOL_NAMES[protocol], ports):
+                here = mine & space.diagrams.within(space.bits[Field.DPORT], part)
+                yield _candidate(pair, kind, by, PROTOCOL_NAMES[protocol], part, here)
 
 
-def _callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
+def _parted(protocol: str, ports: tuple[Interval, ...]) -> Iterator[tuple[Interval, ...]]:
+    """The ports of one rule that a default plan may take, and those that it leaves alone."""
+    left = tuple(port for port in ports if why_left(protocol, (port,)))
+    yield from (part for part in (tuple(port for port in ports if port not in left), left) if part)
+
+
+def why_left(protocol: str, ports: Sequence[Interval]) -> str:
+    """Why a default plan leaves ports alone whoever may come to them; empty if it does not."""
+    for (name, (low, high)), why in LEFT_ALONE.items():
+        if name == protocol and any(a <= high and low <= b for a, b in ports):
+            return why
+    return ""
+
+
+def callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
+    """A chain and those that it leads to."""
     found: set[str] = set()
     todo = [chain]
     while todo:
@@ -103,7 +120,6 @@ def _candidate(
     protocol: str,
     ports: tuple[Interval, ...],
     openings: PacketSet,
-    packets: PacketSet,
 ) -> Candidate:
     narrowed = narrowing(rule)
     source = narrowed.source
@@ -139,9 +155,8 @@ def _left_alone(
 ) -> str:
     """Why a default plan leaves a flow tracked; empty if it may leave."""
     space = pair.space
-    for (name, (low, high)), why in LEFT_ALONE.items():
-        if name == protocol and any(a <= high and low <= b for a, b in ports):
-            return why
+    if why := why_left(protocol, ports):
+        return why
     for low, high in ports:
         if low != high and low <= EPHEMERAL[1] and EPHEMERAL[0] <= high:
             return "the range meets the ports that this host uses for its own connections"

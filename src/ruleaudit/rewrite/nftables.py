@@ -35,8 +35,8 @@ from ruleaudit.syntax.nft_tree import Rule as Written
 
 #: where notrack works: behind defragmentation, before conntrack (facts section 9)
 _RAW = range(-399, -200)
-_SYN = "tcp flags & (fin | syn | rst | ack) == syn"
-_NOT_SYN = "tcp flags & (fin | syn | rst | ack) != syn"
+SYN = "tcp flags & (fin | syn | rst | ack) == syn"
+NOT_SYN = "tcp flags & (fin | syn | rst | ack) != syn"
 _ERRORS = {
     Family.IPV4: {3: "destination-unreachable", 11: "time-exceeded", 12: "parameter-problem"},
     Family.IPV6: {1: "destination-unreachable", 2: "packet-too-big", 3: "time-exceeded", 4: "parameter-problem"},
@@ -58,6 +58,7 @@ class Editor:
         text = self.document.source.text
         self.end = "\r\n" if "\r\n" in text else "\n"
         self.named = "iifname" in text or "oifname" in text
+        self.raw = "-300" if re.search(r"priority\s+-?\d", text) else "raw"
         self._extended: set[int] = set()
         self._errors: dict[tuple[int, Family], tuple[int, set[int]]] = {}
         self._rules = {
@@ -77,7 +78,7 @@ class Editor:
                 case Match(left, operator, right) if _is_state(left) and operator in ("", "=="):
                     return self._state_too(left, operator, right, topic, reason)
                 case VerdictMap(key, given) if any(_is_state(k) for k in _parts(key)):
-                    return self._element_too(found[0] if found else None, key, given, topic, reason)
+                    return self._element_too(found[0] if found else None, rule, key, given, topic, reason)
         return False
 
     def _state_too(self, left: Value, operator: str, right: Value, topic: str, reason: str) -> bool:
@@ -101,23 +102,26 @@ class Editor:
         self._change(Span(at, at), text, topic, reason)
         return True
 
-    def _element_too(self, table: Table | None, key: Value, given: Value, topic: str, reason: str) -> bool:
-        """An element for untracked packets beside that for new ones, with its verdict."""
+    def _element_too(self, table: Table | None, rule: Rule, key: Value, given: Value, topic: str, reason: str) -> bool:
+        """An element for untracked packets beside that of a rule for new ones, with its verdict."""
         elements: Sequence[Element] = given.elements if isinstance(given, Braces) else ()
         if isinstance(given, SetName) and table is not None and given.name in table.sets:
             elements = table.sets[given.name].elements
         place = next((n for n, part in enumerate(_parts(key)) if _is_state(part)), 0)
+        own = {match.span for match in rule.matches}
         for element in elements:
             mine = _parts(element.key)[place]
             if not (isinstance(mine, Word) and mine.text == "new" and isinstance(element.data, Verdict)):
                 continue
-            if element.span.start in self._extended:
+            if element.span.start in self._extended or element.span not in own:
                 continue
             self._extended.add(element.span.start)
             text = self.document.source.slice(element.span)
             start = mine.span.start - element.span.start
             twin = text[:start] + "untracked" + text[mine.span.end - element.span.start :]
-            self._change(Span(element.span.end, element.span.end), f", {twin}", topic, reason)
+            line = self.document.source.text[self._line_start(element.span.start) : element.span.start]
+            separator = " " if line.strip() else f"{self.end}{line}"
+            self._change(Span(element.span.end, element.span.end), f",{separator}{twin}", topic, reason)
         return any(e.span.start in self._extended for e in elements)
 
     def syn_only(self, rule: Rule, topic: str, reason: str) -> bool:
@@ -126,7 +130,7 @@ class Editor:
         if counting is None:
             return False
         at = counting.span.start
-        self._change(Span(at, at), f"{_SYN} ", topic, reason)
+        self._change(Span(at, at), f"{SYN} ", topic, reason)
         return True
 
     # -- accepts ---------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ class Editor:
         self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str, *, reply: bool, not_syn: bool
     ) -> None:
         """Before a rule, accept what is untracked of some flows, or of their replies; of TCP, without the openings."""
-        for text in _matches(flows, reply=reply, flags=_NOT_SYN if not_syn else ""):
+        for text in _matches(flows, reply=reply, flags=NOT_SYN if not_syn else ""):
             self._before(place, f"{text} ct state untracked accept", topic, reason)
 
     def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None:
@@ -149,19 +153,12 @@ class Editor:
         if code is not None:
             self._before(place, f"{header} type {kind} {header} code {code} accept", topic, reason)
             return
-        key = (place.span.start, family)
-        known = self._errors.get(key)
-        if known is None:
-            self._errors[key] = (len(self.changes), {kind})
-            self._before(place, f"{header} type {self._types(family, {kind})} accept", topic, reason)
-            return
-        index, kinds = known
-        old = self._types(family, kinds)
+        index, kinds = self._errors.setdefault((place.span.start, family), (len(self.changes), set()))
         kinds.add(kind)
-        change = self.changes[index]
+        del self.changes[index : index + 1]
         topic = f"{header} {', '.join(map(str, sorted(kinds)))}"
-        text = change.edit.text.replace(f"type {old} accept", f"type {self._types(family, kinds)} accept")
-        self.changes[index] = Change(Edit(change.edit.span, text), topic, change.reason)
+        self._before(place, f"{header} type {self._types(family, kinds)} accept", topic, reason)
+        self.changes.insert(index, self.changes.pop())
 
     def _types(self, family: Family, kinds: set[int]) -> str:
         names = [_ERRORS[family].get(kind, str(kind)) for kind in sorted(kinds)]
@@ -214,19 +211,18 @@ class Editor:
 
     def _new_chains(self, family: str, wanted: dict[str, list[str]], topic: str, reason: str) -> None:
         """Two chains in the table of the flow, or in a table of their own."""
-        tables = [t for t in self.document.tables if t.family == family and not t.dormant]
-        table = next((t for t in tables if any(c.hook in ("input", "forward") for c in t.chains.values())), None)
+        table = self._table_of(family)
         if self.separate or table is None:
-            name = _unused("notrack", {t.name for t in self.document.tables if t.family == family})
+            name = unused("no_tracking", {t.name for t in self.document.tables if t.family == family})
             lines = [f"table {family} {name} {{"]
             for hook, texts in wanted.items():
                 lines += [f"{self._indent}{line}" for line in self._chain(f"{hook}", hook, texts)]
             self._append(self.end.join([*lines, "}"]), topic, reason)
             return
         for hook, texts in wanted.items():
-            name = _unused(f"raw_{hook}", {*table.chains})
+            name = unused(f"raw_{hook}", {*table.chains})
             if table.body is None:
-                declared = f"{{ type filter hook {hook} priority -300; policy accept; }}"
+                declared = f"{{ type filter hook {hook} priority {self.raw}; policy accept; }}"
                 self._append(f"add chain {family} {table.name} {name} {declared}", topic, reason)
                 for text in texts:
                     self._append(f"add rule {family} {table.name} {name} {text}", topic, reason)
@@ -234,8 +230,13 @@ class Editor:
                 lines = self._chain(name, hook, texts)
                 self._at_end(table.body, ["", *lines], topic, reason)
 
+    def _table_of(self, family: str) -> Table | None:
+        """The table of a family that filters."""
+        tables = [t for t in self.document.tables if t.family == family and not t.dormant]
+        return next((t for t in tables if any(c.hook in ("input", "forward") for c in t.chains.values())), None)
+
     def _chain(self, name: str, hook: str, texts: Sequence[str]) -> list[str]:
-        inside = [f"type filter hook {hook} priority raw; policy accept;", *texts]
+        inside = [f"type filter hook {hook} priority {self.raw}; policy accept;", *texts]
         return [f"chain {name} {{", *(f"{self._indent}{line}" for line in inside), "}"]
 
     @property
@@ -261,26 +262,53 @@ class Editor:
             self._before_written(*found, text, topic, reason)
 
     def _before_written(self, table: Table, chain: Chain, rule: Written, text: str, topic: str, reason: str) -> None:
-        source = self.document.source
         at = rule.span.start
-        line_start = source.text.rfind("\n", 0, at) + 1
-        before = source.text[line_start:at]
+        line_start = self._line_start(at)
+        before = self.document.source.text[line_start:at]
+        head = before[before.rfind(";") + 1 :]
         if rule.command:
-            # a command of its own: the new rule comes before or behind, by which it ends up in front
-            words = " ".join(before.split())
-            inserted = "insert" in before or source.text[at:].startswith("insert")
-            command = (
-                f"{'insert' if inserted else 'add'} rule {table.family} {table.name} {chain.name} {text}{self.end}"
-            )
-            prefix = "nft " if words.startswith("nft ") else ""
-            if inserted:
-                end = source.text.find("\n", rule.span.end)
-                line_start = len(source.text) if end < 0 else end + 1
-            self._change(Span(line_start, line_start), prefix + command, topic, reason)
+            self._before_command(table, chain, rule, head, text, topic, reason)
         elif before.strip():
             self._change(Span(at, at), f"{text}; ", topic, reason)
         else:
-            self._change(Span(at, at), f"{text}{self.end}{before}", topic, reason)
+            above = self._above_comments(line_start)
+            self._change(Span(above, above), f"{before}{text}{self.end}", topic, reason)
+
+    def _before_command(
+        self, table: Table, chain: Chain, rule: Written, head: str, text: str, topic: str, reason: str
+    ) -> None:
+        """A command of its own; a rule that is inserted ends up in front of what was inserted before."""
+        at = rule.span.start - len(head)
+        words = head.split()
+        inserted = "insert" in words
+        if {"index", "position", "handle"} & {*words} or not words:
+            words = ["insert" if inserted else "add", "rule", table.family, table.name, chain.name]
+        command = f"{' '.join(words)} {text}"
+        line_start = self._line_start(at)
+        if inserted:
+            end = self.document.source.text.find("\n", rule.span.end)
+            at = len(self.document.source.text) if end < 0 else end + 1
+            self._change(Span(at, at), f"{command}{self.end}", topic, reason)
+        elif at > line_start:
+            self._change(Span(at, at), f" {command};", topic, reason)
+        else:
+            above = self._above_comments(line_start)
+            indent = head[: len(head) - len(head.lstrip())]
+            self._change(Span(above, above), f"{indent}{command}{self.end}", topic, reason)
+
+    def _line_start(self, at: int) -> int:
+        return self.document.source.text.rfind("\n", 0, at) + 1
+
+    def _above_comments(self, line_start: int) -> int:
+        """The start of the comment lines that stand right above a line, and belong to it."""
+        text = self.document.source.text
+        while line_start:
+            previous = self._line_start(line_start - 1)
+            line = text[previous:line_start].strip()
+            if not line.startswith("#") or line.startswith("#!"):
+                break
+            line_start = previous
+        return line_start
 
     def _at_end(self, body: Span, lines: Sequence[str], topic: str, reason: str) -> None:
         """Lines at the end of a block, one level deeper than its closing brace."""
@@ -289,8 +317,11 @@ class Editor:
         closing = text[line_start : body.end]
         if closing.strip() or line_start <= body.start:
             # the block ends on the line that it begins on
-            joined = self.end.join(f"{self._indent}{line}" if line else "" for line in lines)
-            self._change(Span(body.end, body.end), f"{self.end}{joined}{self.end}", topic, reason)
+            at = body.start + len(text[body.start : body.end].rstrip())
+            joined = "".join(f" {line}" if line.endswith(("{", "}")) else f" {line};" for line in lines if line)
+            separator = "" if text[body.start : at].strip()[-1:] in ("", ";", "}") else ";"
+            end = " " if at == body.end else ""
+            self._change(Span(at, at), f"{separator}{joined}{end}", topic, reason)
             return
         joined = "".join(f"{closing}{self._indent}{line}{self.end}" if line else self.end for line in lines)
         self._change(Span(line_start, line_start), joined, topic, reason)
@@ -307,7 +338,7 @@ class Editor:
             self.changes.append(Change(edit, topic, reason))
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def unused(name: str, taken: set[str]) -> str:
     number, found = 2, name
     while found in taken:
         found, number = f"{name}{number}", number + 1

@@ -19,7 +19,7 @@ from ruleaudit.model.fields import Family, State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
-from ruleaudit.rewrite.flows import Candidate
+from ruleaudit.rewrite.flows import Candidate, callees
 from ruleaudit.source import Span, apply
 
 #: from strict to loose; a plan takes the loosest of its differences
@@ -117,7 +117,7 @@ class Planner:
 
     def _try(self, flows: Sequence[Candidate]) -> tuple[Proved | None, list[Bundle]]:
         bundles = [Bundle(flow) for flow in flows]
-        mends = _Mends(bundles, self.same)
+        mends = _Mends(bundles, self.sides, self.same)
         for _ in range(ROUNDS):
             editor = self._edited(bundles, mends)
             text = apply(self.text, [c.edit for c in editor.changes])
@@ -215,9 +215,12 @@ class _Mends:
     """What the differences of a comparison ask for beyond the accepts of the flows themselves."""
 
     bundles: list[Bundle]
+    sides: tuple[Side, ...]
     same: Mapping[Rule, Rule]
     #: family, ICMP type and code of each accept, by its place and path
     errors: dict[tuple[Rule, str, Family, int], tuple[Family, int, int | None]] = field(default_factory=dict)
+    early: set[Family] = field(default_factory=set)  #: whose errors are accepted before the rule that accepted them
+    late: set[Family] = field(default_factory=set)  #: whose errors are accepted before the rule that refuses them
     refusing: set[Rule] = field(default_factory=set)  #: rules that have to refuse UNTRACKED too
     moved: list[Bundle] = field(default_factory=list)  #: by this round, as are
     fresh: set[tuple[Rule, str, Family, int]] = field(default_factory=set)  #: these errors
@@ -266,15 +269,14 @@ class _Mends:
             case DifferenceKind.REFUSAL | DifferenceKind.OPENS | DifferenceKind.EFFECT if (
                 difference.role == "opening" and difference.old.rule and _tests_new(difference.old.rule)
             ):
-                refusing = self.same[difference.old.rule]
-                if refusing in self.refusing:
+                if difference.old.rule in self.refusing:
                     return False
-                self.refusing.add(refusing)
+                self.refusing.add(difference.old.rule)
                 return True
             case DifferenceKind.HALF_TRACKED | DifferenceKind.BREAKS | DifferenceKind.OPENS | DifferenceKind.STRAY:
                 return self._flow(difference)
             case DifferenceKind.EFFECT:
-                return self._effect(difference)
+                return self._too_early(difference) or self._effect(difference)
             case _:
                 return False
 
@@ -346,16 +348,45 @@ class _Mends:
         return False
 
     def _error(self, difference: Difference) -> bool:
-        place = self._place(difference)
+        kind = _icmp_type(difference.witness.packet)
+        place, accepting = self._place(difference), self._accepting(difference)
+        if place and accepting and kind[0] not in self.late and self._leads_to(accepting, place):
+            # what refuses now is a chain that others call too
+            place = accepting
+            self.early.add(kind[0])
         if place is None:
             return False
-        kind = _icmp_type(difference.witness.packet)
         key = (place, difference.path, kind[0], kind[1])
         if key in self.errors and key not in self.fresh:
             return False
         self.errors[key] = kind
         self.fresh.add(key)
         return True
+
+    def _too_early(self, difference: Difference) -> bool:
+        """Accepts of ICMP errors passed by a limit or a log: they have to stand where errors are refused."""
+        words = difference.witness.packet.split()
+        if words[1] not in ("icmp", "icmpv6"):
+            return False
+        family = Family.IPV6 if words[1] == "icmpv6" else Family.IPV4
+        if family not in self.early or family in self.late:
+            return False
+        self.late.add(family)
+        self.errors = {key: kind for key, kind in self.errors.items() if kind[0] is not family}
+        return True
+
+    def _leads_to(self, one: Rule, other: Rule) -> bool:
+        """A rule behind the one, in its own chain, leads into the chain of the other."""
+        for side in self.sides:
+            if one.table != other.table or one.table not in side.ruleset.tables:
+                continue
+            behind = False
+            for rule in side.ruleset.tables[one.table].chains[one.chain].rules:
+                called = rule.verdict.chain if behind and isinstance(rule.verdict, Jump | Goto) else ""
+                if called and other.chain in callees(side.ruleset, one.table, called):
+                    return True
+                behind = behind or rule.span == one.span
+        return False
 
     def _reset(self, difference: Difference) -> bool:
         place = self._place(difference)
@@ -368,9 +399,11 @@ class _Mends:
 
     def write(self, editor: Editor) -> None:
         """The edits that belong to no single flow."""
-        for rule in self.refusing:
+        for rule in sorted(self.refusing, key=lambda rule: rule.span):
             editor.untracked_too(rule, "UNTRACKED refused too", "what was refused as NEW stays refused")
-        for (place, path, family, _), (_, kind, code) in sorted(self.errors.items(), key=lambda item: item[1][1]):
+        for (place, path, family, _), (_, kind, code) in sorted(
+            self.errors.items(), key=lambda item: (item[1][0].value, item[1][1])
+        ):
             why = (
                 "errors that this host sends about untracked flows count as INVALID"
                 if path == "out"

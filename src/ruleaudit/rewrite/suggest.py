@@ -15,7 +15,7 @@ from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
-from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named
+from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
 from ruleaudit.source import SourceFile
 
@@ -194,11 +194,11 @@ def _candidates(wholes: Sequence[Pair]) -> Iterator[Candidate]:
 
 
 def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
-    """The flows of all address families; what one rule accepts of both is one flow."""
+    """The flows of all address families; what one rule, or one element of its verdict map, accepts of both is one."""
     found: dict[object, Candidate] = {}
     for flow in flows:
-        place = flow.rule.span if flow.rule else None
-        key = (place, flow.kind.name, flow.protocol, flow.narrowed)
+        place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
+        key = (place, flow.kind.name, flow.protocol, flow.narrowed, why_left(flow.protocol, flow.ports))
         known = found.get(key)
         if known is None:
             found[key] = flow
@@ -213,6 +213,7 @@ def _overlap(one: Candidate, other: Candidate) -> bool:
         (one.rule and one.rule.span) == (other.rule and other.rule.span)
         and one.protocol == other.protocol
         and one.kind is other.kind
+        and any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
     )
 
 

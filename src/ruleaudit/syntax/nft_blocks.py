@@ -1,90 +1,25 @@
-"""What stands between the braces of a table, a chain, a set or an object (nft(8), TABLES to STATEFUL OBJECTS)."""
+"""What stands between the braces of a table or a chain (nft(8), TABLES, CHAINS, RULES)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_rule
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_hooks import CHAIN_TYPES, POLICIES, hook_problem, priority
-from ruleaudit.syntax.nft_rule import Unreadable
-from ruleaudit.syntax.nft_tokens import BRACES, END, STRING, VARIABLE, Token
-from ruleaudit.syntax.nft_tree import Chain, Element, Object, Rule, Set, Table
-from ruleaudit.syntax.nft_words import SyntaxProblem, Undefined, WordReader, quoted, shown
+from ruleaudit.syntax.nft_set_blocks import OBJECTS, SetBlocks
+from ruleaudit.syntax.nft_tokens import BRACES, STRING, VARIABLE, Token
+from ruleaudit.syntax.nft_tree import Chain, Rule, Table
+from ruleaudit.syntax.nft_values import Unreadable
+from ruleaudit.syntax.nft_words import DEEPEST, SyntaxProblem, Undefined, WordReader, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
-OBJECTS = (
-    "counter", "quota", "limit", "secmark", "synproxy", "flowtable", "tunnel", "ct", "ct helper", "ct timeout",
-    "ct expectation",
-)  # fmt: skip
-CT_OBJECTS = ("helper", "timeout", "expectation")
 _IN_TABLE = ("chain", "set", "map", "flags", "comment", "define", "redefine", "undefine", "include", *OBJECTS)
 _TABLE_FLAGS = ("dormant", "owner", "persist")
-_SET_FLAGS = ("constant", "dynamic", "interval", "timeout")
-_IN_SET = (
-    "type", "typeof", "flags", "timeout", "gc-interval", "size", "policy", "auto-merge", "elements", "comment",
-    "counter", "limit", "quota", "last", "ct count",
-)  # fmt: skip
 
 
-class BlockReader:
-    """Reads the insides of blocks into a table."""
-
-    def __init__(self, words: WordReader, general: Callable[[], bool]) -> None:
-        self.words = words
-        self.general = general  #: reads a define or an include, if one stands here
-        self.unknown_variables = False  #: an include could not be read: any variable may be defined in it
-        self.anonymous = 0
-
-    # -- blocks
-
-    def block(self, opening: Token, what: str, item: Callable[[], None]) -> Span:
-        """The items up to the brace that closes; what is wrong with one is a problem, and the next is read."""
-        words = self.words
-        words.scopes.append({})
-        try:
-            while True:
-                words.skip_ends()
-                here = words.peek()
-                if here is None:
-                    last = words.words[-1]
-                    message = f"the file ends inside of {what}: a brace is missing"
-                    words.problems.append(Problem(Span(last.start, last.end), message, "truncated?"))
-                    return Span(opening.end, last.end)
-                if here.kind == "}":
-                    words.at += 1
-                    return Span(opening.end, here.start)
-                if self.general():
-                    continue
-                self.guarded(item)
-        finally:
-            words.scopes.pop()
-
-    def guarded(self, item: Callable[[], None]) -> None:
-        """Read something; go behind the statement if that fails."""
-        words = self.words
-        before = words.at
-        try:
-            item()
-            self.ended()
-        except SyntaxProblem as error:
-            words.problems.append(error.problem)
-            words.skip_statement()
-        except Unreadable as error:
-            words.problems += error.problems
-            words.skip_statement()
-        except Undefined as error:
-            if not self.unknown_variables:
-                words.problems.append(words.undefined(error.word))
-            words.skip_statement()
-        if words.at == before:
-            words.at += 1
-
-    def ended(self) -> None:
-        """A statement ends at a line end, `;` or `}`."""
-        here = self.words.peek()
-        if here is not None and here.kind not in (END, "}"):
-            self.words.fail(here, shown(here), "a statement ends with its line or with ;")
+class BlockReader(SetBlocks):
+    """Reads the inside of a table."""
 
     # -- tables
 
@@ -104,29 +39,18 @@ class BlockReader:
             case "flags":
                 for flag in self.flags():
                     if flag.text not in _TABLE_FLAGS:
-                        self._bad_word(flag, "flag of a table", _TABLE_FLAGS)
+                        self.bad_word(flag, "flag of a table", _TABLE_FLAGS)
                     table.dormant = table.dormant or flag.text == "dormant"
             case "comment":
                 words.take()
+            case "table":
+                self.leave(here, f"table {table.name}")
             case "ct helper" | "ct timeout" | "ct expectation":
                 self.object(table, here.text, here)
             case text if text in OBJECTS:
                 self.object(table, text, here)
             case text:
                 words.fail(here, shown(here), did_you_mean(text, _IN_TABLE) or "rules stand in chains")
-
-    def flags(self) -> list[Token]:
-        """`a,b` or `a, b`."""
-        words = self.words
-        out = [words.take()]
-        while words.text() == ",":
-            words.take()
-            out.append(words.take())
-        return out
-
-    def _bad_word(self, word: Token, what: str, known: Sequence[str]) -> None:
-        hint = did_you_mean(word.text, known) or f"one of {', '.join(known)}"
-        self.words.problems.append(Problem(Span(word.start, word.end), f"{quoted(word.text)} is no {what}", hint))
 
     # -- chains
 
@@ -135,6 +59,7 @@ class BlockReader:
         words = self.words
         chain = self.declared(table, words.name("chain"))
         opening = words.expect("{")
+        self.said.clear()
         body = self.block(opening, f"chain {chain.name}", lambda: self.in_chain(table, chain))
         chain.body = body
 
@@ -154,7 +79,6 @@ class BlockReader:
         words = self.words
         here = words.peek()
         assert here is not None
-        following = words.text(1)
         match here.text if here.kind != STRING else "":
             case "type":
                 self._hook(table, chain)
@@ -165,16 +89,19 @@ class BlockReader:
             case "flags" if words.text(1) == "offload":
                 words.at += 2
             case "comment" if words.peek(1) is not None:
+                self._once(chain, here, "comment")
                 words.at += 2
-            case "chain" | "set" | "map" | "table" if following not in ("update", "add") and words.text(2) in (
-                "{",
-                following,
-            ):
-                words.fail(
-                    here, f'unexpected "{here.text}": a brace is missing before it', f"chain {chain.name} is not closed"
-                )
+            case "chain" | "set" | "map" | "table" if _begins_block(words):
+                self.leave(here, f"chain {chain.name}")
             case _:
                 chain.rules.append(self.rule(table))
+                self.closed = True
+
+    def _once(self, chain: Chain, word: Token, what: str) -> None:
+        if (id(chain), what) in self.said:
+            message = f"the {what} of chain {chain.name} is said twice"
+            self.words.problems.append(Problem(Span(word.start, word.end), message))
+        self.said.add((id(chain), what))
 
     def _hook(self, table: Table, chain: Chain) -> None:
         words = self.words
@@ -200,7 +127,7 @@ class BlockReader:
 
     def _policy(self, chain: Chain) -> None:
         words = self.words
-        words.take()
+        self._once(chain, words.take(), "policy")
         policy = words.statement()
         if len(policy) != 1:
             words.fail(policy[1] if policy else words.peek(), "a policy is accept or drop")
@@ -258,6 +185,8 @@ class BlockReader:
             case _:
                 pass
         words.problems += problems
+        if isinstance(error, Unreadable) and words.unbalanced:
+            words.back_to_line_end(problems[0].span.end)
         words.skip_statement()
         last = words.words[max(words.at - 1, 0)]
         span = Span(first.start, max(last.end, first.end))
@@ -277,102 +206,14 @@ class BlockReader:
     def _anonymous_chain(self, table: Table, opening: Token) -> str:
         """`jump { ... }`: a chain without a name; it gets that of the kernel."""
         words = self.words
+        if len(words.scopes) > DEEPEST:
+            words.fail(opening, "too many braces in each other")
         name = f"__chain{self.anonymous}"
         self.anonymous += 1
         chain = table.chains[name] = Chain(name, Span(opening.start, opening.end))
         words.take()
         chain.body = self.block(opening, "this chain", lambda: self.in_chain(table, chain))
         return name
-
-    # -- sets
-
-    def set(self, table: Table, kind: str) -> None:
-        """`set name { ... }` or `map name { ... }`, behind the first word."""
-        words = self.words
-        name = words.name(kind)
-        made = table.sets.get(name.text)
-        if made is None:
-            made = table.sets[name.text] = Set(name.text, Span(name.start, name.end))
-        opening = words.expect("{")
-        body = self.block(opening, f"{kind} {name.text}", lambda: self._in_set(made, kind))
-        made.body = body
-        if not made.key:
-            at = Span(name.start, name.end)
-            words.problems.append(Problem(at, f"{kind} {name.text} does not say what type its elements have"))
-
-    def _in_set(self, made: Set, kind: str) -> None:
-        words = self.words
-        here = words.take()
-        match here.text if here.kind != STRING else "":
-            case "type" | "typeof":
-                self._set_type(made, here, kind)
-            case "flags":
-                for flag in self.flags():
-                    if flag.text not in _SET_FLAGS:
-                        self._bad_word(flag, "flag of a set", _SET_FLAGS)
-                    made.flags += (flag.text,)
-            case "timeout":
-                made.timeout = True
-                words.statement()
-            case "gc-interval" | "size" | "policy" | "counter" | "limit" | "quota" | "last" | "ct count" | "comment":
-                words.statement()
-            case "auto-merge":
-                pass
-            case "elements":
-                words.expect("=")
-                self.elements(made)
-            case text:
-                words.fail(here, shown(here), did_you_mean(text, _IN_SET))
-
-    def elements(self, made: Set) -> None:
-        """`{ ... }` or `$variable`: elements of a set."""
-        words = self.words
-        here = words.peek()
-        if here is not None and here.kind == VARIABLE:
-            words.at += 1
-            group = _group(words.variable(here), here)
-        elif here is None or here.kind != "{":
-            words.fail(here, f'{shown(here)}: "{{" is missing before it')
-        else:
-            group = words.braces()
-            made.braces = Span(group.start, group.end)
-        made.elements += self._read_elements(group)
-
-    def _read_elements(self, group: Token) -> Sequence[Element]:
-        return nft_rule.elements(group.inner)
-
-    def _set_type(self, made: Set, word: Token, kind: str) -> None:
-        words = self.words
-        inside = words.statement()
-        if not inside:
-            words.fail(words.peek(), f"{shown(words.peek())}: a type is missing before it")
-        made.typeof = word.text == "typeof"
-        colon = next((i for i, part in enumerate(inside) if part.kind == ":"), len(inside))
-        if kind == "map" and colon == len(inside):
-            words.fail(inside[-1], f"map {made.name} does not say what it gives", 'as in "type ipv4_addr : verdict"')
-        made.key = tuple(nft_rule.written(part, 0, len(part) - 1) for part in _split(inside[:colon], "."))
-        data = [part for part in inside[colon + 1 :] if part.text != "interval"]
-        made.data = " . ".join(nft_rule.written(part, 0, len(part) - 1) for part in _split(data, ".")) if data else ""
-
-    # -- objects
-
-    def object(self, table: Table, kind: str, first: Token) -> None:
-        """A named counter, quota, limit..., behind its first word."""
-        words = self.words
-        if kind == "ct":
-            which = words.take()
-            words.fail(which, shown(which), did_you_mean(which.text, CT_OBJECTS))
-        name = words.name(kind)
-        start = words.at
-        if words.text() == "{":
-            words.skip_statement()
-        else:
-            words.statement()
-        last = words.words[words.at - 1]
-        span = Span(first.start, last.end)
-        inside = words.words[start : words.at]
-        text = " ".join(word.text for word in inside if word.kind != END)
-        table.objects.append(Object(kind, name.text, text, span))
 
 
 def _names(inner: Sequence[Token]) -> tuple[str, ...]:
@@ -385,17 +226,6 @@ def _names(inner: Sequence[Token]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _split(words: Sequence[Token], separator: str) -> list[list[Token]]:
-    out: list[list[Token]] = [[]]
-    for word in words:
-        if word.kind == separator:
-            out.append([])
-        else:
-            out[-1].append(word)
-    return [part for part in out if part]
-
-
-def _group(stands_for: tuple[Token, ...], place: Token) -> Token:
-    """What a variable stands for, as braces at its place."""
-    inner = stands_for[0].inner if len(stands_for) == 1 and stands_for[0].kind == BRACES else stands_for
-    return Token(BRACES, "", place.start, place.end, inner)
+def _begins_block(words: WordReader) -> bool:
+    """Whether `chain name {`, `table ip name {` or the like stands here."""
+    return "{" in (words.text(2), words.text(3)) and words.text(1) not in ("add", "update", "delete", "{")

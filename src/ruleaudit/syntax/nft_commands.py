@@ -1,13 +1,13 @@
-"""The commands of an nft file, carried out in order (nft(8), INCLUDE FILES, SYMBOLIC VARIABLES, RULESET to SETS)."""
-
-from collections.abc import Callable
+"""The commands of an nft file, carried out in order (nft(8), RULESET to STATEFUL OBJECTS)."""
 
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.iptables import Problem
-from ruleaudit.syntax.nft_blocks import FAMILIES, OBJECTS, BlockReader
-from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
+from ruleaudit.syntax.nft_blocks import FAMILIES
+from ruleaudit.syntax.nft_definitions import Definitions, Load
+from ruleaudit.syntax.nft_set_blocks import OBJECTS
+from ruleaudit.syntax.nft_tokens import END, STRING, Token
 from ruleaudit.syntax.nft_tree import Chain, Set, Table
-from ruleaudit.syntax.nft_words import Undefined, WordReader, quoted, shown
+from ruleaudit.syntax.nft_words import Undefined, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 _COMMANDS = ("add", "create", "insert", "delete", "destroy", "replace", "flush", "rename", "reset", "list", "get")
@@ -25,20 +25,15 @@ _BEGINNINGS = (
     "undefine",
     "include",
 )
-_DEEPEST = 16
 
 
-class CommandReader:
+class CommandReader(Definitions):
     """Carries out the commands of a file; `tables` are what is there then."""
 
-    def __init__(self, source: SourceFile, load: Callable[[str, str], list[SourceFile]] | None) -> None:
-        self.words = WordReader(source)
-        self.blocks = BlockReader(self.words, self.general)
-        self.load = load
+    def __init__(self, source: SourceFile, load: Load | None) -> None:
+        super().__init__(source, load)
         self.tables: dict[tuple[str, str], Table] = {}
-        self.partial = False
         self.implied: set[tuple[str, str]] = set()  #: tables that the file does not make itself
-        self.includers: dict[str, str] = {}
 
     def run(self) -> None:
         """Everything in the file."""
@@ -47,75 +42,12 @@ class CommandReader:
             words.skip_ends()
             if words.peek() is None:
                 return
-            if not self.general():
+            here = words.words[words.at]
+            if here.kind == "}":
+                words.problems.append(Problem(Span(here.start, here.end), 'unexpected "}": no brace is open'))
+                words.at += 1
+            elif not self.general():
                 self.blocks.guarded(self._command)
-
-    # -- defines and includes
-
-    def general(self) -> bool:
-        """Read a define or an include, if one stands here."""
-        text = self.words.text()
-        if text in ("define", "redefine", "undefine") and self.words.text(1) not in ("", "{"):
-            self.blocks.guarded(self._define)
-            return True
-        if text == "include":
-            self.blocks.guarded(self._include)
-            return True
-        return False
-
-    def _define(self) -> None:
-        words = self.words
-        how = words.take()
-        name = words.name("variable")
-        known = {key for scope in words.scopes[-1:] for key in scope}
-        if how.text == "undefine":
-            if name.text not in known:
-                words.fail(name, f"{quoted(name.text)} is not defined", did_you_mean(name.text, known))
-            del words.scopes[-1][name.text]
-            return
-        words.expect("=")
-        here = words.peek()
-        if here is None or here.kind == END:
-            words.fail(here or name, f'what "{name.text}" stands for is missing')
-        if how.text == "define" and name.text in known:
-            message = f"{quoted(name.text)} is defined already"
-            words.problems.append(Problem(Span(name.start, name.end), message, "redefine changes it"))
-        words.scopes[-1][name.text] = tuple(words.statement())
-
-    def _include(self) -> None:
-        words = self.words
-        first = words.take()
-        name = words.take()
-        if name.kind != STRING:
-            words.fail(name, f"{shown(name)}: a file name in quotes is needed")
-        by, _ = words.source.file_at(first.start)
-        depth, path = 0, by.path
-        chain = [path]
-        while path in self.includers and depth < _DEEPEST:
-            path = self.includers[path]
-            chain.append(path)
-            depth += 1
-        files = self.load(name.text, by.path) if self.load is not None else []
-        if not files:
-            self.partial = self.blocks.unknown_variables = True
-            return
-        self.blocks.ended()
-        new: list[Token] = []
-        for file in files:
-            if file.path in chain or depth >= _DEEPEST:
-                at = Span(name.start, name.end)
-                words.problems.append(
-                    Problem(at, f"{file.path} includes itself", "nft stops at 16 files in each other")
-                )
-                continue
-            self.includers[file.path] = by.path
-            base = sum(len(f.text) + 1 for f in (words.source, *words.source.included))
-            words.source = SourceFile(words.source.path, words.source.text, (*words.source.included, file))
-            new += tokens(file.text, base)
-            new.append(Token(END, "\n", base + len(file.text), base + len(file.text)))
-        words.replace(words.at, words.at, [Token(END, "\n", name.end, name.end), *new])
-
-    # -- commands
 
     def _command(self) -> None:
         words = self.words

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lark import Lark
 
 
+#: how many parentheses may stand in each other
+DEEPEST = 40
+
+
 class Node(NamedTuple):
     """A rule of the grammar, and the words [first, last] under it; children are nodes and single words."""
 
@@ -21,11 +25,7 @@ class Node(NamedTuple):
     first: int
     last: int
     children: tuple["Node | int", ...]
-
-    @property
-    def nodes(self) -> tuple["Node", ...]:
-        """The children that are no single words."""
-        return tuple(child for child in self.children if isinstance(child, Node))
+    nodes: tuple["Node", ...]  #: the children that are no single words
 
 
 class Malformed(NamedTuple):
@@ -39,7 +39,7 @@ _PLANS: dict[tuple[str, str], Node | Malformed] = {}
 
 
 def plan(start: str, shape: str) -> Node | Malformed:
-    """The tree of a shape; `start` is rule, element or update."""
+    """The tree of a shape; `start` is rule, element, update or definition."""
     known = _PLANS.get((start, shape))
     if known is None:
         known = _PLANS[start, shape] = parse_with_grammar(start, shape)
@@ -50,6 +50,9 @@ def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
     """The tree of a shape, remembered by nobody."""
     from lark import UnexpectedInput, UnexpectedToken
 
+    deep = _too_deep(shape)
+    if deep is not None:
+        return Malformed(deep, frozenset())
     try:
         tree = _grammar().parse(shape, start)
     except UnexpectedToken as error:
@@ -58,6 +61,16 @@ def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
     except UnexpectedInput:
         return Malformed(0, frozenset())
     return _node(tree)
+
+
+def _too_deep(shape: str) -> int | None:
+    """The place of a parenthesis that stands in too many others."""
+    depth = 0
+    for place, kind in enumerate(shape):
+        depth += (kind == "(") - (kind == ")")
+        if depth > DEEPEST:
+            return place
+    return None
 
 
 def _node(tree: Any) -> Node:
@@ -70,6 +83,7 @@ def _node(tree: Any) -> Node:
         first if isinstance(first, int) else first.first,
         last if isinstance(last, int) else last.last,
         tuple(children),
+        tuple(child for child in children if isinstance(child, Node)),
     )
 
 
@@ -92,7 +106,7 @@ def _grammar() -> "Lark":
         grammar_text("nftables.lark"),
         parser="lalr",
         lexer=Kinds,
-        start=["rule", "element", "update"],
+        start=["rule", "element", "update", "definition"],
         maybe_placeholders=False,
         keep_all_tokens=True,
     )

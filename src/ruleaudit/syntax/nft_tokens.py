@@ -30,7 +30,8 @@ META_KEYS = (
 )  # fmt: skip
 BARE_META_KEYS = (
     "iif", "iifname", "iiftype", "iifkind", "iifgroup", "oif", "oifname", "oiftype", "oifkind", "oifgroup", "mark",
-    "skuid", "skgid", "nftrace", "rtclassid", "ibriport", "obriport", "ibridgename", "obridgename", "pkttype", "cpu",
+    "skuid", "skgid", "nftrace", "rtclassid", "ibrname", "obrname", "ibriport", "obriport",
+    "ibridgename", "obridgename", "pkttype", "cpu",
     "cgroup", "ipsec", "time", "day", "hour",
 )  # fmt: skip
 FIELDS = {
@@ -41,7 +42,7 @@ FIELDS = {
     "ip6": "version dscp ecn flowlabel length nexthdr hoplimit saddr daddr",
     "icmp": "type code checksum id sequence gateway mtu",
     "igmp": "type mrt checksum group",
-    "icmpv6": "type code checksum parameter-problem packet-too-big id sequence max-delay taddr daddr",
+    "icmpv6": "type code checksum parameter-problem packet-too-big mtu id sequence max-delay taddr daddr",
     "tcp": "sport dport sequence ackseq doff reserved flags window checksum urgptr",
     "udp": "sport dport length checksum",
     "udplite": "sport dport csumcov checksum",
@@ -69,6 +70,9 @@ CT_KEYS = (
     "state", "direction", "status", "mark", "expiration", "helper", "label", "l3proto", "protocol", "saddr", "daddr",
     "proto-src", "proto-dst", "bytes", "packets", "avgpkt", "zone", "event", "secmark", "id", "timeout", "expectation",
 )  # fmt: skip
+_CT_BOTH_WAYS = (
+    "saddr", "daddr", "proto-src", "proto-dst", "l3proto", "protocol", "bytes", "packets", "avgpkt", "zone",
+)  # fmt: skip
 _TCP_OPTIONS = (
     "eol", "nop", "noop", "maxseg", "mss", "window", "sack-perm", "sack-permitted", "sack0", "sack1", "sack2", "sack3",
     "sack", "timestamp", "echo", "fastopen", "md5sig", "mptcp", "[0-9]+",
@@ -92,7 +96,8 @@ def _selectors() -> str:
     plain = _any(*(h for h in headers if not h.startswith(("gre", "vxlan", "geneve"))))
     return "|".join(
         (
-            rf"ct{g}(?:(?:original|reply){g})?(?:ip6?{g})?{_any(*CT_KEYS)}{_STOP}",
+            rf"ct{g}(?:original|reply){g}(?:ip6?{g}[sd]addr|{_any(*_CT_BOTH_WAYS)}){_STOP}",
+            rf"ct{g}{_any(*CT_KEYS)}{_STOP}",
             rf"meta{g}{_any(*META_KEYS)}{_STOP}",
             rf"arp{g}[sd]addr{g}(?:ip|ether){_STOP}",
             rf"ip{g}option{g}[\w-]+(?:{g}(?:type|length|ptr|value|addr){_STOP})?",
@@ -118,21 +123,31 @@ def _selectors() -> str:
 
 _TCP_LOGGED = r"(?:sequence|options)(?:[ \t]*,[ \t]*(?:sequence|options))*"
 _LOG_FLAGS = rf"flags{_GAP}(?:tcp{_GAP}{_TCP_LOGGED}|ip{_GAP}options|skuid|ether|all){_STOP}"
+_H = "[0-9a-fA-F]{1,4}"
+_IPV4 = r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+"
+_IPV6 = (
+    rf"(?:(?:{_H}:){{6}}{_IPV4}|(?:{_H}(?::{_H}){{0,5}})?::(?:{_H}:){{0,5}}{_IPV4}"
+    rf"|(?:{_H}:){{7}}{_H}|(?:{_H}(?::{_H}){{0,6}})?::(?:{_H}(?::{_H}){{0,6}})?)"
+)
+_HARDWARE = r"(?:[0-9a-fA-F]{1,2}:){5,19}[0-9a-fA-F]{1,2}"
 _TOKEN = re.compile(
     rf"""(?:[ \t\r\f\ufeff]++|\\\r?\n|\#[^\n]*+)*+
     (?:(?P<end>[\n;])
+      |(?P<mark>[,{{}}])
+      |(?P<number>[0-9]+(?![\w.:]))
       |(?P<string>"[^"\n]*")
+      |(?P<address>{_IPV4}(?:/[0-9]+)?(?!\w)
+        |(?=[0-9a-fA-F]{{0,4}}:[0-9a-fA-F:])(?:(?:{_IPV6}(?:/[0-9]+)?|{_HARDWARE})(?!\w)
+          |[0-9a-fA-F]{{1,4}}:[0-9a-fA-F]{{1,4}}(?=[ \t\r\n:}},-]))
+        |\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\])
       |(?P<variable>\$[A-Za-z_.][\w./-]*)
       |(?P<log_flags>{_LOG_FLAGS})
       |(?P<ct_count>ct{_GAP}count{_STOP})
-      |(?P<address>(?:[0-9a-fA-F]{{0,4}}:){{2,7}}(?:[0-9]+\.[0-9.]+|[0-9a-fA-F]{{0,4}})(?:/[0-9]+)?(?![\w:])
-        |\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]
-        |[0-9]+\.[0-9.]+[0-9](?:/[0-9]+)?(?![\w])
-        |[0-9a-fA-F]{{1,4}}:[0-9a-fA-F]{{1,4}}(?=[ \t\r\n:}},-]))
       |(?P<selector>{_selectors()})
       |(?P<set_name>@[A-Za-z_.][\w./-]*)
-      |(?P<word>[A-Za-z_][\w./-]*(?:\\?\*)?|\.[A-Za-z_/][\w./-]*|[0-9][\w.]*|\\?\*)
-      |(?P<op><<|>>|==|!=|<=|>=|[{{}}()\[\],=!<>&|^:.+/$@-])
+      |(?P<word>[kmg]?bytes(?=/[ \t])|[A-Za-z_][\w./-]*(?:\\?\*)?|\.[A-Za-z_/][\w./-]*|[0-9]+(?=[kmg]?bytes)|[0-9][\w.]*
+        |\\?\*)
+      |(?P<op><<|>>|==|!=|<=|>=|[()\[\]=!<>&|^:.+/$@-])
       |(?P<junk>[^\s])
       |\Z)
     """,
@@ -143,7 +158,8 @@ _TOKEN = re.compile(
 KEYWORDS = (
     "accept", "drop", "continue", "return", "jump", "goto", "counter", "packets", "bytes", "name", "limit", "rate",
     "over", "until", "burst", "quota", "used", "log", "prefix", "level", "group", "snaplen", "queue-threshold",
-    "reject", "with", "type", "reset", "snat", "dnat", "masquerade", "redirect", "to", "random", "fully-random", "persistent",
+    "reject", "with", "type", "reset", "snat", "dnat", "masquerade", "redirect", "to", "random", "fully-random",
+    "persistent",
     "queue", "num", "bypass", "fanout", "flags", "tproxy", "dup", "fwd", "device", "synproxy", "mss", "wscale",
     "timestamp", "sack-perm", "flow", "offload", "notrack", "last", "never", "xt", "match", "target", "add", "update",
     "delete", "set", "meter", "size", "table", "map", "vmap", "comment", "jhash", "mod", "seed", "offset", "timeout",
@@ -209,13 +225,20 @@ def tokens(text: str, base: int = 0) -> list[Token]:
             continue
         start, end = found.span(group)
         word = text[start:end]
-        if group == "word":
+        if group == "mark":
+            kind = word
+        elif group == "number":
+            kind = WORD
+        elif group == "word":
             kind = _word_kind(word)
             if kind in "&|^=»" and kind != WORD:
                 word = _OPERATORS[word]
         elif group == "op":
             kind = _OPERATOR_KINDS.get(word, word)
         elif group == "selector":
+            if out and out[-1].kind == "/":  # 5/hour
+                add(Token(WORD, word, start + base, end + base))
+                continue
             kind, word = SELECTOR, selector_text(word)
             if word.startswith(_TUNNELS) and out and out[-1].kind in _BEFORE_VALUES and word.count(" ") > 1:
                 tunnel, _, word = word.partition(" ")

@@ -66,7 +66,7 @@ class Several:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`left | right`, with the operators `|`, `&`, `^`, `<<`, `>>`, and `/` for a value and its mask (`syn / fin,syn`)."""
+    """`left | right`, with `|`, `&`, `^`, `<<`, `>>`, and `/` for a value and its mask (`syn / fin,syn`)."""
 
     operator: str
     left: "Value"
@@ -127,7 +127,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`tcp dport != 80`: what is looked at (a Selector, a Concat of them, an Operation on one), the operator and the value.
+    """`tcp dport != 80`: what is looked at (a Selector, a Concat, an Operation on one), the operator and the value.
 
     `operator` is ==, !=, <, >, <=, >= or ! (none of these bits); `` where none is written, which is == for most values
     and "has one of these bits" for flags. `exists` and `missing` are words.
@@ -150,7 +150,7 @@ class VerdictMap:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """`meta mark set 1`, `ct mark set meta mark`, `ip dscp set cs1`, `ct helper set "ftp"`, `tcp option maxseg size set 1400`."""
+    """`meta mark set 1`, `ct mark set meta mark`, `ip dscp set cs1`, `ct helper set "ftp"`."""
 
     selector: Selector
     value: Value
@@ -187,7 +187,7 @@ class Nat:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """`reject with icmpx port-unreachable`: kind is `tcp reset`, `icmp host-unreachable`..., or `` where none is said."""
+    """`reject with icmpx port-unreachable`: kind is `tcp reset`, `icmp host-unreachable`..., `` where none is said."""
 
     kind: str
     text: str
@@ -196,8 +196,8 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Every other statement by its keyword: counter, log, limit, quota, ct count, notrack, queue, synproxy, tproxy, dup,
-    fwd, flow, last, xt, tunnel, reset...; `text` is normalised (one blank between words, defines written out).
+    """Every other statement by its keyword: counter, log, limit, quota, ct count, notrack, queue, synproxy, tproxy,
+    dup, fwd, flow, last, xt, tunnel, reset...; `text` is normalised (one blank between words, defines written out).
     """
 
     name: str
@@ -273,7 +273,7 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """A named counter, quota, limit, `ct helper`, `ct timeout`, `ct expectation`, synproxy, secmark, tunnel, flowtable."""
+    """A named counter, quota, limit, `ct helper`, `ct timeout`, `ct expectation`, synproxy, secmark, flowtable..."""
 
     kind: str
     name: str
@@ -299,7 +299,7 @@ class Table:
 class NftDocument:
     """A whole file and what it includes, its commands carried out in order; `str(document)` is its text.
 
-    partial   it is visibly a part: rules are put into tables or chains that it does not make, an include matched nothing
+    partial   it is visibly a part: rules for tables or chains that it does not make, an include that matched nothing
     json      it is written in JSON
     """
 

@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax import nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import BRACES, END, JUNK, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: what decides where a statement ends, and what has to be looked at in it
 _NOTABLE = re.compile(r"[;{}$]")
+#: how many braces may stand in each other, and how many words a variable may stand for
+DEEPEST, LONGEST = 40, 1_000_000
+_CARRIAGE_RETURN = re.compile(r"^[^#\n]*?(\r)", re.M)
 _NAME = re.compile(r"[A-Za-z_.]")
-_OPENING = re.compile(r"^[ \t]*(?:table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
+_OPENING = re.compile(r"^[ \t]*(table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
 
 
 class SyntaxProblem(Exception):
@@ -45,6 +49,23 @@ class WordReader:
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
+        self._look_at_lines()
+
+    def _look_at_lines(self) -> None:
+        """What nft refuses of the characters of a file: carriage returns, a byte order mark, an unended comment."""
+        text = self.source.text
+        if text.startswith("\ufeff"):
+            self.problems.append(Problem(Span(0, 1), "a byte order mark, which nft does not take"))
+        found = _CARRIAGE_RETURN.search(text) if "\r" in text else None
+        if found:
+            message = "lines end in a carriage return (CRLF), which nft does not take"
+            self.problems.append(Problem(Span(*found.span(1)), message, "convert the file with dos2unix"))
+        if text and not text.endswith("\n"):
+            behind = max(self.words[-1].end if self.words else 0, text.rfind("\n") + 1)
+            at = text.find("#", behind)
+            if at >= 0:
+                message = "the file ends in a comment, and its last line has no line end: nft does not take it"
+                self.problems.append(Problem(Span(at, len(text)), message, "add an empty line"))
 
     # -- words
 
@@ -116,6 +137,20 @@ class WordReader:
         """Go behind line ends and semicolons."""
         while self.at < len(self.words) and self.kinds[self.at] == END:
             self.at += 1
+
+    @property
+    def unbalanced(self) -> bool:
+        """Whether more braces open than close."""
+        return self.kinds.count("{") > self.kinds.count("}")
+
+    def back_to_line_end(self, offset: int) -> None:
+        """Go back to the end of the line of an offset, if that is before here."""
+        at = self.at
+        while at > 0 and self.words[at - 1].start >= offset:
+            at -= 1
+        while at < self.at and self.words[at].text != "\n":
+            at += 1
+        self.at = at
 
     def skip_statement(self) -> None:
         """Go to where the statement here ends, over its braces, and not out of the braces that it stands in."""
@@ -191,14 +226,17 @@ class WordReader:
             Span(word.end - len(word.text), word.end), f'"${word.text}" is defined nowhere before this line', hint
         )
 
-    def braces(self) -> Token:
+    def braces(self, depth: int = 0) -> Token:
         """What stands in the braces that open here, as one word."""
+        first = self.at
         opening = self.take()
+        if depth > DEEPEST:
+            raise SyntaxProblem(Span(opening.start, opening.end), "too many braces in each other")
         close = self.kinds.find("}", self.at)
         inside = self.kinds[self.at : close] if close >= 0 else "{"
         if "{" not in inside and "$" not in inside:
             between = self.words[self.at : close]
-            self._not_swallowed(opening, close)
+            self._not_swallowed(first, close)
             self.at = close + 1
             if END in inside:
                 self._no_semicolon(between)
@@ -209,13 +247,13 @@ class WordReader:
         while True:
             word = self.peek()
             if word is None:
-                self._unclosed(opening)
+                self._unclosed(first)
             if word.kind == "}":
-                self._not_swallowed(opening, self.at)
+                self._not_swallowed(first, self.at)
                 self.at += 1
                 break
             if word.kind == "{":
-                out.append(self.braces())
+                out.append(self.braces(depth + 1))
                 continue
             self.at += 1
             if word.kind == END:
@@ -236,18 +274,34 @@ class WordReader:
             if word.kind == END and word.text == ";":
                 raise SyntaxProblem(Span(word.start, word.end), 'unexpected ";" inside of braces')
 
-    def _not_swallowed(self, opening: Token, close: int) -> None:
-        """A chain or a set cannot begin inside of a set: the brace was not closed."""
-        file, base = self.source.file_at(opening.start)
-        if _OPENING.search(file.text, opening.end - base, self.words[close].start - base):
-            self._unclosed(opening)
+    def _not_swallowed(self, opening: int, close: int) -> None:
+        """A chain or a set cannot begin inside of a set: the brace at word `opening` was not closed."""
+        start, end = self.words[opening].end, self.words[close].start
+        file, base = self.source.file_at(start)
+        found = _OPENING.search(file.text, start - base, max(end - base, 0))
+        if found:
+            at = found.start(1) + base
+            self.at = next(i for i in range(opening, close + 1) if self.words[i].start >= at)
+            line = self.source.position(start).line
+            place = Span(at, found.end(1) + base)
+            raise SyntaxProblem(place, f'unexpected "{found[1]}": the "{{" of line {line} is not closed')
 
-    def _unclosed(self, opening: Token) -> NoReturn:
-        """Go on behind the line of a brace that is not closed."""
-        self.at = next(i for i, word in enumerate(self.words) if word.start >= opening.start)
+    def _unclosed(self, opening: int) -> NoReturn:
+        """Go on behind the line of a brace, word `opening`, that is not closed."""
+        self.at = opening + 1
         while self.at < len(self.words) and self.words[self.at].text != "\n":
             self.at += 1
-        raise SyntaxProblem(Span(opening.start, opening.end), 'this "{" is not closed')
+        inside = self.words[opening + 1 : self.at]
+        if not any(word.kind in "{}$" for word in inside):
+            nft_values.elements(inside)
+        brace = self.words[opening]
+        raise SyntaxProblem(Span(brace.start, brace.end), 'this "{" is not closed')
+
+
+def extent(words: Sequence[Token]) -> tuple[int, int]:
+    """How many words these are with all that stands in braces, and how deep the braces are."""
+    inner = [extent(word.inner) for word in words if word.inner]
+    return len(words) + sum(count for count, _ in inner), max((depth + 1 for _, depth in inner), default=0)
 
 
 def at_place(word: Token, place: Token) -> Token:

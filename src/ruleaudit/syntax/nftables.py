@@ -4,19 +4,31 @@ A table in braces adds to the table of its name; add, delete, flush and the like
 the document are those that are there when the file has been loaded.
 """
 
-from collections.abc import Callable
-
-from ruleaudit.source import SourceFile
+from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax.nft_checks import RuleCheck
 from ruleaudit.syntax.nft_commands import CommandReader
+from ruleaudit.syntax.nft_definitions import Load
 from ruleaudit.syntax.nft_tree import NftDocument
-
-#: gives the files of an include: its pattern, and the path of the file that says it
-Load = Callable[[str, str], list[SourceFile]]
+from ruleaudit.syntax.nft_value_checks import check_set
 
 
 def read(source: SourceFile, load: Load | None = None) -> NftDocument:
     """The tree of a file and of what it includes; whatever the text is, there is one."""
     reader = CommandReader(source, load)
     reader.run()
+    check(reader)
     problems = tuple(sorted(reader.words.problems, key=lambda problem: problem.span.start))
     return NftDocument(reader.words.source, tuple(reader.tables.values()), problems, reader.partial)
+
+
+def check(reader: CommandReader) -> None:
+    """What nft refuses of rules and sets that are written well."""
+    problems = reader.words.problems
+    for key, table in reader.tables.items():
+        complete = key not in reader.implied and not reader.blocks.unknown_variables
+        check = RuleCheck(table, problems, complete)
+        for chain in table.chains.values():
+            for rule in chain.rules:
+                check.rule(rule)
+        for made in table.sets.values():
+            check_set(made, problems.append, reader.blocks.types.get(id(made), Span(made.span.start, made.span.end)))

@@ -1,0 +1,126 @@
+"""define, redefine, undefine and include, in files and in blocks (nft(8), INCLUDE FILES, SYMBOLIC VARIABLES)."""
+
+import re
+from collections.abc import Callable
+
+from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax import nft_values
+from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.nft_blocks import BlockReader
+from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
+from ruleaudit.syntax.nft_words import DEEPEST, LONGEST, WordReader, extent, quoted, shown
+from ruleaudit.syntax.refusal import did_you_mean
+
+#: gives the files of an include: its pattern, and the path of the file that says it
+Load = Callable[[str, str], list[SourceFile]]
+#: nft follows this many includes in each other
+_DEEPEST = 16
+
+
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class Definitions:
+    """Reads the variables of a file and what it includes; `partial`: a part of the ruleset is elsewhere."""
+
+    def __init__(self, source: SourceFile, load: Load | None) -> None:
+        self.words = WordReader(source)
+        self.blocks = BlockReader(self.words, self.general)
+        self.load = load
+        self.partial = False
+        self.includers: dict[int, int] = {}  #: where a file begins, and where the one begins that includes it
+
+    def general(self) -> bool:
+        """Read a define or an include, if one stands here."""
+        text = self.words.text()
+        if text in ("define", "redefine", "undefine") and self.words.text(1) not in ("", "{"):
+            self.blocks.guarded(self._define)
+            return True
+        if text == "include":
+            self.blocks.guarded(self._include)
+            return True
+        return False
+
+    def _define(self) -> None:
+        words = self.words
+        how = words.take()
+        name = words.name("variable")
+        known = {key for scope in words.scopes[-1:] for key in scope}
+        if how.text == "undefine":
+            if name.text not in known and not self.blocks.unknown_variables:
+                words.fail(name, f"{quoted(name.text)} is not defined", did_you_mean(name.text, known))
+            words.scopes[-1].pop(name.text, None)
+            self._ended_by_line()
+            return
+        words.expect("=")
+        here = words.peek()
+        if here is None or here.kind == END:
+            words.fail(here or name, f'what "{name.text}" stands for is missing')
+        if how.text == "define" and name.text in known:
+            message = f"{quoted(name.text)} is defined already"
+            words.problems.append(Problem(Span(name.start, name.end), message, "redefine changes it"))
+        stands_for = tuple(words.statement())
+        count, depth = extent(stands_for)
+        if count > LONGEST or depth > DEEPEST:
+            words.fail(name, f"{quoted(name.text)} stands for too much")
+        words.scopes[-1][name.text] = stands_for
+        nft_values.definition(stands_for)
+        self._ended_by_line()
+
+    def _ended_by_line(self) -> None:
+        """A define or an include needs a line end, even where the file ends."""
+        if self.words.peek() is None:
+            end = self.words.words[-1].end
+            self.words.problems.append(Problem(Span(end, end), "the file ends here, and this line needs a line end"))
+
+    def _include(self) -> None:
+        words = self.words
+        first = words.take()
+        name = words.take()
+        if name.kind != STRING:
+            words.fail(name, f"{shown(name)}: a file name in quotes is needed")
+        by, base = words.source.file_at(first.start)
+        place = Span(name.start, name.end)
+        files = self.load(name.text, by.path) if self.load is not None else []
+        if not files:
+            self.partial = self.blocks.unknown_variables = True
+            if self.load is not None and not _WILDCARD.search(name.text):
+                message = f"{name.text} is not there, or cannot be read: what it holds is not known"
+                words.problems.append(Problem(place, message, refused=False))
+            self._ended_by_line()
+            return
+        self.blocks.ended()
+        outer = self._outer(base)
+        new: list[Token] = []
+        for file in files:
+            if file.path in outer or len(outer) > _DEEPEST:
+                words.problems.append(Problem(place, f"{file.path} includes itself"))
+            else:
+                new += self._included(file, base, place)
+        words.replace(words.at, words.at, [Token(END, "\n", name.end, name.end), *new])
+
+    def _outer(self, base: int) -> list[str]:
+        """The paths of the file that begins at an offset and of those that include it."""
+        out = [self.words.source.file_at(base)[0].path]
+        while base:
+            base = self.includers[base]
+            out.append(self.words.source.file_at(base)[0].path)
+        return out
+
+    def _included(self, file: SourceFile, by: int, place: Span) -> list[Token]:
+        """The words of an included file, its text put behind all others."""
+        words = self.words
+        base = sum(len(f.text) + 1 for f in (words.source, *words.source.included))
+        words.source = SourceFile(words.source.path, words.source.text, (*words.source.included, file))
+        self.includers[base] = by
+        new = tokens(file.text, base)
+        depth = 0
+        for word in new:
+            depth += (word.kind == "{") - (word.kind == "}")
+            if depth < 0:
+                break
+        if depth:
+            words.problems.append(Problem(place, f"the braces of {file.path} are not closed in it"))
+            return []
+        end = base + len(file.text)
+        return [*new, Token(END, "\n", end, end)]
