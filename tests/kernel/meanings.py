@@ -185,7 +185,7 @@ class Batch(ABC, Generic[Drawn]):
 
     def _compare(self, one: Crafted, state: State, counts: dict[str, int]) -> Iterator[tuple[int, bool]]:
         """The kernel's answer for each counter, after a look at ours."""
-        ways = [self._followed(one, state, guess) for guess in (False, True)]
+        ways = [self._followed(one, state, guess) for guess in _GUESSES]
         matched = [{step.rule for step in followed.steps if step.matched} for followed in ways]
         here = _state_here(self.scene, ways[0], state)
         self.figures.sent += 1
@@ -217,10 +217,13 @@ class Batch(ABC, Generic[Drawn]):
             self.figures.true += truth
             yield item.drawn, truth
 
-    def _followed(self, one: Crafted, state: State, guess: bool) -> Trace:
+    def _followed(self, one: Crafted, state: State, guess: tuple[bool, bool]) -> Trace:
         def answer(test: Opaque, rule: Rule) -> bool:
             known = self.known(test.name, one)
-            return guess if known is None else known
+            if known is not None:
+                return known
+            open_tests = [t for t in conditions.tests(rule.condition) if isinstance(t, Opaque)]
+            return guess[open_tests.index(test) % 2]
 
         return trace(self.ruleset, self.scene.path, one.packet, state, answer)
 
@@ -253,6 +256,10 @@ class Batch(ABC, Generic[Drawn]):
         for rule in item.rules:
             out = out | self.space.condition(rule.condition, frame, view)
         return out
+
+
+#: what the tests of a rule whose answers are not known may answer, by turns
+_GUESSES = ((False, False), (True, True), (False, True), (True, False))
 
 
 def _answers(found: PacketSet, one: PacketSet) -> set[bool]:

@@ -48,7 +48,8 @@ _OPEN = (
         "udp length != 9",
         "udp checksum 0",
     ),
-    *("icmp id != 0", "icmp sequence 0", "icmpv6 id 1", "icmpv6 packet-too-big != 7", "sctp vtag != 1", "dccp type != request"),
+    *("icmp id != 0", "icmp sequence 0", "icmpv6 id 1", "icmpv6 packet-too-big != 7", "sctp vtag != 1"),
+    "dccp type != request",
     *("esp spi != 1", "ah spi != 1", "comp cpi != 1", "gre protocol != ip", "udplite csumcov != 8", "meta length > 60"),
     *(
         "frag more-fragments 1",

@@ -27,6 +27,7 @@ from ruleaudit.model.condition import (
     any_of,
     merged,
     negate,
+    tests,
 )
 from ruleaudit.model.fields import Family, Field, State
 from ruleaudit.model.from_nftables_selectors import (
@@ -109,7 +110,8 @@ class Conditions:
             return Tested(NEVER)
         known = [one for one in looked if one is not None]
         consumer = next((o.consumer for o in known if isinstance(o, Unknowable) and o.consumer), None)
-        memory = any(isinstance(o, Unknowable) and o.scope is Scope.MEMORY for o in known)
+        # a number generator counts what asks it
+        memory = any(s.text.startswith("numgen") for s in selectors(match.left))
         try:
             condition = self._exact(match)
         except Unknown as error:
@@ -359,7 +361,8 @@ def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports
     if not elsewhere or (with_ports and all(not e.numbers for e in elsewhere)):
         return here
     numbers = elsewhere[0].numbers if len(known) == 1 else ()
-    answers = {_of_number(condition, number) for number in numbers}
+    known_here = not any(isinstance(test, Opaque) for test in tests(condition))
+    answers = {_of_number(condition, number) for number in numbers} if known_here else set()
     unknown = Opaque(text, Scope.PACKET)
     there = ALWAYS if answers == {True} else NEVER if answers == {False} else unknown
     return any_of([here, all_of([any_of(e.packets for e in elsewhere), there])])

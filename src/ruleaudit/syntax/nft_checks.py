@@ -123,7 +123,7 @@ class RuleCheck(ValueCheck):
         header, _, rest = text.partition(" ")
         if header in ("ip", "ip6"):
             self._network(header, span)
-        elif header in _TRANSPORTS:
+        elif header in _TRANSPORTS and not rest.startswith("option"):
             if (self.transport and header not in self.transport) or len(self.transport) > 1:
                 known = " and ".join(sorted(self.transport))
                 self.say(span, f"{text} cannot be looked at: the rule is about {known} before it")
