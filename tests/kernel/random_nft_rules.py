@@ -146,6 +146,7 @@ def selectors(family: Family) -> dict[str, Kind]:
         **{f"meta {side}": values.INTERFACE for side in ("iif", "oif")},
         "meta nfproto": values.NFPROTO,
         "meta protocol": values.ETHER_TYPE,
+        "ether type": values.ETHER_TYPE,
         f"{ip} version": values.VERSION,
     }
 

@@ -36,6 +36,8 @@ _CHAINS = (
 _LINE = re.compile(r"/dev/stdin:(\d+):\d+-\d+: Error: (.*)")
 _COUNTER = re.compile(r'counter name "(\w+)"$')
 _TRANSPORT = re.compile(r"\b(?:th|tcp|udp|udplite|sctp|dccp|icmp|icmpv6|esp|ah|comp|gre) [a-z]|@th,")
+#: behind a set of protocols with a range in it nft 1.0.6 does not ask for the protocol of a header any more
+_FORGOTTEN = re.compile(r"(?:protocol|l4proto|nexthdr) (?:== )?\{[^}]*-.*\}.* (?:tcp|udp(?:lite)?|sctp|dccp|icmp|icmpv6) ")
 _OURS = re.compile(r"@nh,\d+,\d+ & (0x\w+) == (0x\w+)")
 
 
@@ -121,7 +123,8 @@ class NftBatch(Batch[Drawn]):
     def lowered(self) -> Ruleset:
         reading = ruleaudit.lower(SourceFile("rules.nft", self.text()), "nft")
         wrong = [f for f in reading.findings if f.severity is Severity.ERROR or f.code != "RA002"]
-        assert not wrong, (wrong[:3], [self.text()[f.span.start : f.span.end] for f in wrong[:3]])
+        source = SourceFile("rules.nft", self.text())
+        assert not wrong, [(f.message, source.line(source.position(f.span.start).line)) for f in wrong[:3]]
         (found,) = (r for r in reading.rulesets if r.family is self.scene.family)
         return found
 
@@ -154,6 +157,8 @@ class NftBatch(Batch[Drawn]):
         """The type of service, by which rules know our packets; and headers in front of the transport header."""
         if test == "ip6 extension headers":
             return one.raw[6] in (0, 43, 44, 60)
+        if test == "ethernet header":
+            return bool(one.packet.iif)
         found = _OURS.fullmatch(test)
         if found is None:
             return None
@@ -164,6 +169,8 @@ class NftBatch(Batch[Drawn]):
         """nft takes the data of a later fragment for a transport header; links have addresses of their own."""
         addresses = [one.packet.values[side] for side in (Field.SADDR, Field.DADDR)]
         odd = any(a >> 118 == 0xFE80 >> 6 or not a & 0xFFFFFFFFFFFFFFFF for a in addresses)
+        if _FORGOTTEN.search(item.text):
+            return True
         if "fib" in item.text and self.scene.six and odd:
             return True
         return one.packet.values[Field.FRAGMENT] == Fragment.LATER and _TRANSPORT.search(item.text) is not None

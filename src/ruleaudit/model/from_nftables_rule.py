@@ -383,21 +383,44 @@ def _disjoint(one: Condition, other: Condition) -> bool:
     return False
 
 
-_NEIGHBOURS = {"sport": "dport", "dport": "sport", "type": "code", "code": "type"}
+#: where fields stand in the transport, IPv4 and IPv6 headers (first byte, byte behind the last)
+_BYTES = {
+    "th": {"sport": (0, 2), "dport": (2, 4), "type": (0, 1), "code": (1, 2), "length": (4, 6), "checksum": (6, 8)},
+    "ip": {
+        "length": (2, 4),
+        "id": (4, 6),
+        "frag-off": (6, 8),
+        "ttl": (8, 9),
+        "protocol": (9, 10),
+        "checksum": (10, 12),
+    },
+    "ip6": {"length": (4, 6), "nexthdr": (6, 7), "hoplimit": (7, 8)},
+}
+
+
+def _bytes_of(selector: str) -> tuple[str, int, int] | None:
+    """The header and the bytes that a selector reads."""
+    header, _, name = selector.partition(" ")
+    base = header if header in ("ip", "ip6") else "th" if header in _TRANSPORT_HEADERS else ""
+    found = _BYTES[base].get(name) if base else None
+    return (base, *found) if found else None
+
+
+_TRANSPORT_HEADERS = ("th", "tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6")
 
 
 def _taken_for_one(statements: Iterable[tree.Statement]) -> dict[tree.Match, tree.Match]:
     """Tests that nft 1.0.6 compares together with the one before: != on single values of neighbouring fields."""
     found: dict[tree.Match, tree.Match] = {}
-    before: tuple[str, tree.Match] | None = None
+    before: tuple[tuple[str, int, int], tree.Match] | None = None
     for statement in statements:
         match statement:
-            case tree.Match(tree.Selector(text), "!=", tree.Word()):
-                header, _, name = text.partition(" ")
-                place = f"{'th' if name in ('sport', 'dport') else header} "
-                if before is not None and before[0] == f"{place}{_NEIGHBOURS.get(name)}":
-                    found[statement] = before[1]
-                before = (f"{place}{name}", statement)
+            case tree.Match(tree.Selector(text), "!=", tree.Word()) if (place := _bytes_of(text)) is not None:
+                if before is not None:
+                    (base, start, end), earlier = before
+                    if base == place[0] and (end == place[1] or start == place[2]):
+                        found[statement] = earlier
+                before = place, statement
             case tree.Match():
                 before = None
     return found

@@ -169,7 +169,7 @@ class RuleCheck(ValueCheck):
             words = _constants(right)
             if words and all(word in _TRANSPORTS for word in words) and not self.transport:
                 self.transport = frozenset(words)
-        elif left.text in ("meta nfproto", "ether type", "meta protocol") and operator in ("", "=="):
+        elif left.text in ("meta nfproto", "ether type") and operator in ("", "=="):
             known = {"ipv4": "ip", "ipv6": "ip6", "ip": "ip", "ip6": "ip6"}
             words = _constants(right)
             if len(words) == 1 and words[0] in known and not self.network:
