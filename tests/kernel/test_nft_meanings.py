@@ -37,7 +37,9 @@ _LINE = re.compile(r"/dev/stdin:(\d+):\d+-\d+: Error: (.*)")
 _COUNTER = re.compile(r'counter name "(\w+)"$')
 _TRANSPORT = re.compile(r"\b(?:th|tcp|udp|udplite|sctp|dccp|icmp|icmpv6|esp|ah|comp|gre) [a-z]|@th,")
 #: behind a set of protocols with a range in it nft 1.0.6 does not ask for the protocol of a header any more
-_FORGOTTEN = re.compile(r"(?:protocol|l4proto|nexthdr) (?:== )?\{[^}]*-.*\}.* (?:tcp|udp(?:lite)?|sctp|dccp|icmp|icmpv6) ")
+_FORGOTTEN = re.compile(
+    r"(?:protocol|l4proto|nexthdr) (?:== )?\{[^}]*-.*\}.* (?:tcp|udp(?:lite)?|sctp|dccp|icmp|icmpv6) "
+)
 _OURS = re.compile(r"@nh,\d+,\d+ & (0x\w+) == (0x\w+)")
 
 
