@@ -38,6 +38,9 @@ _EVERYDAY = {
 }
 _PORTS = (0, 53, 80, 443, 1024, 4242, 65535)
 _ACK, _BAD = (0x10, 0x18, 0x30, 0x50, 0x90), (0x00, 0x01, 0x03, 0x06, 0x29, 0x04, 0x12, 0x3F)
+_WIDTHS = {Field.MARK: 32, Field.SPORT: 16, Field.DPORT: 16} | dict.fromkeys(
+    (Field.TCP_FLAGS, Field.PROTOCOL, Field.ICMP_TYPE, Field.ICMP_CODE), 8
+)
 _HEADERS = (0, 43, 44, 51, 60)  #: no protocols in IPv6: headers in front of one
 
 
@@ -125,7 +128,7 @@ def address_type(address: Address) -> AddressType:
             return AddressType.BROADCAST
         own = address.is_loopback or address in _LOCAL or str(address) in (ROUTER, OUTSIDE)
         return AddressType.LOCAL if own else AddressType.UNICAST
-    if str(address) in ("::", "fd09::", "fd09:1::"):
+    if str(address) in ("::", "fd09::", "fd09:1::", "fe80::"):
         return AddressType.OTHER  # unspecified, and the anycast addresses of a router's networks
     own = address.is_loopback or address in _LOCAL6 or str(address) in (ROUTER6, OUTSIDE6)
     return AddressType.LOCAL if own else AddressType.UNICAST
@@ -157,7 +160,7 @@ class Aim:
             case Values(name, intervals):
                 self.fields[name] = self._near(name, intervals, want)
             case Masked(name, mask, value):
-                bits = rng.getrandbits(8 if name is Field.TCP_FLAGS else 32 if name is Field.MARK else 128)
+                bits = rng.getrandbits(_WIDTHS.get(name, 128))
                 number = bits & ~mask | value & mask
                 ones = [1 << place for place in range(mask.bit_length()) if mask >> place & 1]
                 self.fields[name] = number if want or not ones else number ^ rng.choice(ones)
@@ -367,7 +370,7 @@ def state_of(crafted: Crafted, entries: Entries) -> tuple[State, bool]:
     protocol, kind = values[Field.PROTOCOL], values.get(Field.ICMP_TYPE, 0)
     sport, dport = values.get(Field.SPORT, 0), values.get(Field.DPORT, 0)
     icmp = protocol == crafted.scene.family.icmp
-    if icmp and kind in ((1, 2, 3, 4) if six else (3, 4, 5, 11, 12)):
+    if icmp and (kind < 128 if six else kind in (3, 4, 5, 11, 12)):
         found = entries.tuples.get(crafted.about)
         return (State.INVALID, True) if found is None else (State.RELATED, not found)
     if icmp:

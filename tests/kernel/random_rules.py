@@ -10,7 +10,7 @@ from ruleaudit.model.fields import Family
 
 Text = Callable[[random.Random], str]
 
-_ADDRESSES = {
+ADDRESSES = {
     Family.IPV4: (
         *("10.9.0.1", "10.9.0.254", "10.9.1.254", "10.9.1.2", "10.9.0.255", "10.64.3.7", "10.100.200.1", "10.64.3.8"),
         *("198.51.100.7", "203.0.113.200", "172.16.5.4", "224.0.0.1", "239.1.2.3", "255.255.255.255", "240.0.0.1"),
@@ -24,8 +24,8 @@ _MASKS = {
     Family.IPV4: ("255.0.255.0", "0.0.0.255", "255.255.0.7", "0.255.0.0", "255.255.255.0", "127.255.255.255"),
     Family.IPV6: ("ffff::ffff", "::ff", "ffff:0:ffff::", "ffff:ffff::", "f0ff::f"),
 }
-_INTERFACES = ("r0", "r1", "r+", "r0+", "r", "lo", "l+", "eth0", "eth+", "+", "r11")
-_PORTS = (0, 1, 22, 53, 79, 80, 81, 443, 1023, 1024, 4242, 32768, 65534, 65535)
+INTERFACES = ("r0", "r1", "r+", "r0+", "r", "lo", "l+", "eth0", "eth+", "+", "r11")
+PORTS = (0, 1, 22, 53, 79, 80, 81, 443, 1023, 1024, 4242, 32768, 65534, 65535)
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
 _NOT_IN_IPTABLES = ("udplite",)  #: the kernel has the match, iptables 1.8.9 has no way to write it
 _NUMBERS = {"tcp": 6, "udp": 17, "udplite": 136, "sctp": 132, "dccp": 33}
@@ -108,7 +108,7 @@ def _general(rng: random.Random, family: Family, count: int) -> str:
         if option == "-f":
             words.append(f"{negated}-f")
         elif option in "-i-o":
-            words.append(f"{negated}{option} {rng.choice(_INTERFACES)}")
+            words.append(f"{negated}{option} {rng.choice(INTERFACES)}")
         elif rng.random() < 0.25 and not any(w.startswith("! ") for w in words):
             lists = True
             words.append(f"{option} {','.join(_network(rng, family) for _ in range(rng.randint(2, 3)))}")
@@ -120,7 +120,7 @@ def _general(rng: random.Random, family: Family, count: int) -> str:
 
 
 def _network(rng: random.Random, family: Family) -> str:
-    address, bits = rng.choice(_ADDRESSES[family]), family.address_bits
+    address, bits = rng.choice(ADDRESSES[family]), family.address_bits
     form = rng.random()
     if form < 0.3:
         return address
@@ -131,7 +131,7 @@ def _network(rng: random.Random, family: Family) -> str:
 
 
 def _range(rng: random.Random) -> str:
-    low, high = sorted(rng.choices(_PORTS, k=2))
+    low, high = sorted(rng.choices(PORTS, k=2))
     return rng.choice((f"{low}", f"{low}:{high}", f"{low}:", f":{high}", f"{low}:{low}", "0:65535"))
 
 
@@ -159,7 +159,7 @@ def _tcp(rng: random.Random) -> str:
 def _multiport(rng: random.Random) -> str:
     words = []
     for _ in range(rng.randint(1, 4)):
-        low, high = sorted(rng.choices(_PORTS, k=2))
+        low, high = sorted(rng.choices(PORTS, k=2))
         words.append(f"{low}:{high}" if low < high and rng.random() < 0.3 else f"{low}")
     return f"{_maybe_not(rng)}{rng.choice(('--sports', '--dports', '--ports'))} {','.join(words)}"
 
@@ -182,7 +182,7 @@ def _iprange(family: Family) -> Text:
     def make(rng: random.Random) -> str:
         words = []
         for option in rng.sample(("--src-range", "--dst-range"), rng.choice((1, 1, 2))):
-            low = rng.choice([a for a in _ADDRESSES[family] if a[-1] in "1237"])
+            low = rng.choice([a for a in ADDRESSES[family] if a[-1] in "1237"])
             words.append(f"{_maybe_not(rng)}{option} {rng.choice((low, f'{low}-{low[:-1]}9', f'{low}-{low}'))}")
         return " ".join(words)
 

@@ -69,7 +69,7 @@ class IptablesBatch(Batch[Drawn]):
     def items_of(self, ruleset: Ruleset) -> list[Item]:
         (table,) = (t for t in ruleset.tables.values() if "COUNTED" in t.chains)
         rules = table.chains["COUNTED"].rules[:-1]
-        return [Item(number - 1, f"r{number}", (rule,)) for number, rule in enumerate(rules)]
+        return [Item(number - 1, f"r{number}", rule.text, (rule,)) for number, rule in enumerate(rules)]
 
     def kept(self) -> list[Drawn]:
         items = self.items_of(self.lowered())[1:]

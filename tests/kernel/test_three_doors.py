@@ -29,7 +29,7 @@ _CHAIN = re.compile(r"^add rule (ip6? \w+ [A-Z]\w*) ", re.M)
 class Answers:
     """What does not depend on how a ruleset is written."""
 
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: in order of the words: a listing has the chains in another order
     outcome: str
     frees: frozenset[tuple[str, str, tuple[str, ...]]]
     witnesses: frozenset[str]
@@ -38,7 +38,10 @@ class Answers:
 def translated(entry: Entry, namespace: Namespace) -> str | None:
     """The ruleset in nft's words, or None where iptables-restore-translate has none for a part of it."""
     program = "ip6tables-restore-translate" if entry.kind == "ip6tables" else "iptables-restore-translate"
-    text = namespace.run(program, "-f", "/dev/stdin", text=entry.source.text, check=False)
+    try:
+        text = namespace.run(program, "-f", "/dev/stdin", text=entry.source.text)
+    except RuntimeError:
+        return None
     text = _TITLE.sub("", text)
     declared = set(re.findall(r"^add chain (ip6? \w+ \w+) ", text, re.M))
     # a built-in chain that the file does not name is left out
@@ -62,7 +65,7 @@ def answers(source: SourceFile, language: str) -> Answers:
     tracking = ruleaudit.explain(source, language=language)
     suggestion = ruleaudit.suggest(source, language=language, menu=False)
     return Answers(
-        tuple(j.kind.value for j in tracking.judgements),
+        tuple(sorted(j.kind.value for j in tracking.judgements)),
         suggestion.outcome,
         frozenset((f.direction, f.protocol, f.ports) for f in suggestion.flows),
         frozenset(w.packet for j in tracking.judgements for w in j.connections),

@@ -240,7 +240,6 @@ def test_equal_conditions_are_one_object() -> None:
         ),
         ("-A INPUT ! -j DROP", "! -j DROP", "-j cannot be negated", ""),
         ("-A INPUT -p tcp -m tcp --dport 80 !", "!", "! with nothing behind it to negate", ""),
-        ('-A INPUT -m comment --comment "open -j DROP', '"open -j DROP', "this quote does not close", ""),
         ("-A INPUT -j CT --notrack", "CT", "target CT is allowed only in table raw", NOT_TESTED),
         ("-A INPUT -j MASQUERADE", "MASQUERADE", "target MASQUERADE is allowed only in table nat", NOT_TESTED),
         (
@@ -250,7 +249,6 @@ def test_equal_conditions_are_one_object() -> None:
             "",
         ),
         ("-A IPNUT -j DROP", "IPNUT", 'chain "IPNUT" does not exist in table filter', "did you mean INPUT?"),
-        (":web ACCEPT [0:0]", "ACCEPT", "chain web is no base chain: it has no policy (-)", ""),
         (":INPUT ACEPT [0:0]", "ACEPT", 'unknown policy "ACEPT"', "did you mean ACCEPT?"),
         (
             "-A INPUT -m multiport --dports 80 -j DROP",
@@ -302,11 +300,79 @@ def test_a_host_name_is_opaque_and_named() -> None:
     assert rule.condition == Opaque("address www.example.org", Scope.CONNECTION, (Field.SADDR,))
 
 
-def test_the_old_form_of_negation_is_read_and_warned_of() -> None:
+def test_the_old_form_of_negation_is_refused() -> None:
     result = lowered(filtered("-A INPUT -s ! 10.0.0.0/8 -j DROP"))
-    assert said(result) == [("warning", "-s ! 10.0.0.0/8", "old form of !: -s ! is refused by iptables 1.8")]
-    (rule,) = result.ruleset.rules()
-    assert rule.condition == Not(Values(Field.SADDR, (LOW,)))
+    assert said(result) == [("error", "-s ! 10.0.0.0/8", "old form of !: -s ! is refused by iptables 1.8")]
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "message"),
+    [
+        (
+            ":web ACCEPT [0:0]",
+            "ACCEPT",
+            "chain web is no base chain: it has no policy (-); iptables-legacy refuses it",
+        ),
+        (":A - [0:0]\n:A - [0:0]", "A", "chain A is there twice (line 2): iptables-legacy refuses the table"),
+        (
+            ":PREROUTING ACCEPT [0:0]",
+            "PREROUTING",
+            "table filter has no chain PREROUTING: it has INPUT, FORWARD, OUTPUT; nothing would be sent here",
+        ),
+        ("[a:b] -A INPUT -j DROP", "[a:b]", "counters should look like [12:3456]"),
+        (
+            '-A INPUT -m comment --comment "open -j DROP',
+            '"open -j DROP',
+            "this quote does not close: it goes on to the end of the line",
+        ),
+    ],
+)
+def test_what_iptables_nft_loads_though_it_is_hardly_meant(line: str, place: str, message: str) -> None:
+    assert said(lowered(filtered(line))) == [("warning", place, message)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "message"),
+    [
+        ("-A INPUT -m contrack --ctstate NEW", "contrack", 'unknown match "contrack"'),
+        ("-A INPUT -j LGO --log-prefix x", "LGO", 'unknown target "LGO"'),
+        ("-I INPUT 0 -j DROP", "0", "rule numbers begin with 1"),
+        ("-w -A INPUT -j DROP", "-w", "-w has no place in a file"),
+        (":A - [0:0]\n-P A DROP", "-P A DROP", "-P needs a base chain and ACCEPT or DROP"),
+        (":A - [0:0]\n-A INPUT -j A\n-X A", "-X A", "chain A cannot be deleted: rules jump to it"),
+        (" [1:2] -A INPUT -j DROP", "[", "counters must start in the first column"),
+    ],
+)
+def test_more_that_iptables_refuses(lines: str, place: str, message: str) -> None:
+    assert said(lowered(filtered(lines))) == [("error", place, message)]
+
+
+USER_CHAIN = "*nat\n:A - [0:0]\n:B - [0:0]\n{}COMMIT\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        (
+            "-A PREROUTING -j A\n-A A -j B\n-A B -j MASQUERADE\n",
+            [("-A B -j MASQUERADE", "MASQUERADE is allowed in POSTROUTING only, and PREROUTING leads here")],
+        ),
+        (
+            "-A B -j MASQUERADE\n-A A -j B\n-A OUTPUT -j A\n",
+            [
+                (
+                    "-A OUTPUT -j A",
+                    "MASQUERADE in chain B (line 4) is allowed in POSTROUTING only, and OUTPUT leads here",
+                )
+            ],
+        ),
+        ("-A B -j MASQUERADE\n-A A -j B\n-A POSTROUTING -j A\n", []),
+        ("-A B -j MASQUERADE\n-A PREROUTING -j A\n", []),
+    ],
+)
+def test_a_target_where_another_base_chain_leads_to_it(rules: str, found: list[tuple[str, str]]) -> None:
+    result = lowered(USER_CHAIN.format(rules))
+    assert said(result) == [("error", under, message) for under, message in found]
 
 
 def test_lines_for_the_other_family_are_left_out() -> None:
@@ -331,7 +397,7 @@ def test_a_file_that_ends_too_early() -> None:
 def test_a_table_that_comes_twice() -> None:
     text = filtered("-A INPUT -j DROP") + filtered("-A INPUT -j ACCEPT")
     assert [m for _, _, m in said(lowered(text))] == [
-        "table filter was there before (line 1): iptables-restore would keep this one only"
+        "table filter was there before (line 1): iptables-restore keeps this one only"
     ]
     assert [r.verdict for r in lowered(text).ruleset.rules()] == [Accept()]
 
@@ -378,7 +444,6 @@ def test_the_tables_of_a_listing_are_known_by_their_policies_and_by_t() -> None:
 @pytest.mark.parametrize(
     ("lines", "place", "message"),
     [
-        (":A - [0:0]\n:A - [0:0]", "A", "chain A is there twice (line 2): iptables-legacy refuses the table"),
         (":RETURN - [0:0]", "RETURN", 'a chain cannot be called "RETURN"'),
         (":-x - [0:0]", "-x", 'a chain cannot be called "-x"'),
         ("-A INPUT -j OUTPUT", "OUTPUT", "OUTPUT is a base chain: no rule can jump to it"),

@@ -147,14 +147,14 @@ def test_the_line_end_in_use(text: str, newline: str) -> None:
         (
             "*filter\n:INPUT DROP [0:0]\n-A INPUT -j DR",
             "-A INPUT -j DR",
-            "the file ends inside table filter: COMMIT is missing, so iptables-restore would load none of it",
+            "the file ends inside table filter: COMMIT is missing, so iptables-restore loads none of it",
         ),
         ("*raw\n*filter\nCOMMIT\n", "*filter", "table raw is not finished: COMMIT is missing before this line"),
         ("*filter\n:INPUT\nCOMMIT\n", ":INPUT", 'chain "INPUT" has no policy: ACCEPT, DROP, or - for a user chain'),
         ("COMMIT\n", "COMMIT", "COMMIT without a table: a line such as *filter is missing before it"),
         ("*filter\nCOMMIT \n", "COMMIT", "COMMIT must stand alone in its line, without blanks around it"),
         ("*filter\n # x\nCOMMIT\n", "#", "a comment must start in the first column"),
-        ("*filter\n[1:x] -A INPUT\nCOMMIT\n", "[1:x]", "counters must look like [12:3456]"),
+        ("*filter\n[1:x] -A INPUT\nCOMMIT\n", "[1:x]", "counters should look like [12:3456]"),
         (
             "*filter\n-p tcp -j DROP\nCOMMIT\n",
             "-p tcp -j DROP",

@@ -61,12 +61,19 @@ def test_what_nft_refuses_is_refused_at_its_line() -> None:
         line = int(place[1])
         if NEWER_LINE.search(source.line(line)) or int(place[1]) in refusals(read(source)):
             continue
-        missed.append(f"{entry.path}:{line}: {source.line(line).strip()[:80]}: {place[3]}")
-    assert missed == EXCEPTIONS, missed
+        missed.append((entry.path, f"{line}: {source.line(line).strip()[:80]}: {place[3]}"))
+    assert [m for m in missed if not m[0].endswith(tuple(EXCEPTIONS))] == []
+    assert len(missed) == len(EXCEPTIONS)
 
 
-#: each with its reason
-EXCEPTIONS: list[str] = []
+#: the files of which a refusal is missed, or found at another line, and why
+EXCEPTIONS = {
+    "bogons_nft-f_invalid_data_expr_type_range_value_2_assert": "a range in a concatenation of a map without flags",
+    "bogons_nft-f_objref_double_free_crash": "the type of a selector that does not exist (ct  saddr)",
+    "bogons_nft-f_typeof_map_with_plain_integer_assert": "a number in typeof",
+    "bogons_nft-f_unknown_expression_type_prefix_assert": "a prefix of a name in a concatenation",
+    "cake-dual-ifb__cake-dual-ifb.nft.nft": "an anonymised address in a define: found where the define is used",
+}
 
 
 def vectors(entry: Entry) -> Iterator[tuple[str, str, str]]:

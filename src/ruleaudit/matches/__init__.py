@@ -140,6 +140,14 @@ _ALL: tuple[MatchExtension, ...] = (
 #: by every name that `-m` takes
 MATCHES: dict[str, MatchExtension] = {name: match for match in _ALL for name in (match.name, *match.aliases)}
 
+#: of xtables-addons, OpenWrt, nDPI and the old patch-o-matic: a machine may have them
+OTHER_MATCHES = frozenset(
+    ("account", "asn", "bandwidth", "BCOUNT", "bcount", "condition", "connrate", "dns", "dstlimit", "exp", "fuzzy",
+     "geoip", "gradm", "iface", "id", "ipp2p", "ipv4options", "layer7", "length2", "lscan", "macsave", "mport",
+     "ndpi", "nth", "pknock", "pool", "proto", "psd", "quota2", "random", "timerange", "unclean", "web", "webmon",
+     "webstr", "weburl")
+)  # fmt: skip
+
 _LOADED_BY = {(number, match.family): match for match in _ALL for number in match.loaded_by}
 
 

@@ -38,6 +38,8 @@ def read(given: Options, context: Context) -> Meaning:
     action = actions[0]
     if action.name in ("--set", "--remove") and any(o.name == "--rttl" for o in given):
         raise Refused(f"--rttl needs --rcheck or --update, not {action.name}", "--rttl")
+    if any(o.name == "--reap" for o in given) and not any(o.name == "--seconds" for o in given):
+        raise Refused("--reap needs --seconds", "--reap")
     text = normalised("recent", given)
     if action.name == "--set":
         return Meaning(NEVER if action.negated else ALWAYS, memory=True, writes=text)
@@ -55,7 +57,14 @@ EXAMPLES = (
     Example("-m recent --name ssh", refused="exactly one of"),
     Example("-m recent --set --rttl", refused="--rttl needs --rcheck or --update"),
     Example("-m recent --rcheck --hitcount 65536", refused="from 0 to 65535"),
+    Example("-m recent --rcheck --seconds 0", refused="from 1 to 4294967295"),
+    Example("-m recent --rcheck --reap", refused="--reap needs --seconds"),
     Example("-m recent --update --seconds soon", refused='bad value "soon"'),
 )
 
-EXTENSION = MatchExtension("recent", OPTIONS, checked(read, within("--hitcount", 0, 65535)), EXAMPLES)
+EXTENSION = MatchExtension(
+    "recent",
+    OPTIONS,
+    checked(read, within("--hitcount", 0, 65535), within("--seconds", 1, 0xFFFFFFFF)),
+    EXAMPLES,
+)

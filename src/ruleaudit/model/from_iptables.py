@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.fields import Family, Hook
-from ruleaudit.model.from_iptables_options import BASE_CHAINS, Complaint
+from ruleaudit.model.from_iptables_options import BASE_CHAINS, NOT_TESTED, Complaint
+from ruleaudit.model.from_iptables_places import misplaced
 from ruleaudit.model.from_iptables_rule import Reading, RuleReader, specification
 from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import IPTABLES_HOOKS, Accept, Chain, Drop, Goto, Jump, Rule, Ruleset, Table
@@ -88,6 +89,9 @@ class _Lowering:
                 self._chain(line)
             elif isinstance(line, CommandLine):
                 self._command(line)
+        for table in self.tables.values():
+            for message, span in misplaced(table.name, {n: c.rules for n, c in table.chains.items()}):
+                self._error(message, span, NOT_TESTED)
         tables = {t.name: self._finished(t) for t in self.tables.values()}
         partial = self.partial or "filter" not in tables or self._calls_a_chain_elsewhere(tables)
         self.findings.sort(key=lambda f: (f.span.start, f.span.end))
@@ -130,9 +134,8 @@ class _Lowering:
         known = self.tables.get(name)
         if known is not None and any(chain.rules for chain in known.chains.values()):
             earlier = self.source.position(known.span.start).line
-            self._error(
-                f"table {name} was there before (line {earlier}): iptables-restore would keep this one only", place
-            )
+            message = f"table {name} was there before (line {earlier}): iptables-restore keeps this one only"
+            self._error(message, place, refused=False)
         chains = {chain: _ChainInProgress(chain) for chain in IPTABLES_HOOKS[name]}
         self.table = self.tables[name] = _TableInProgress(name, line.span, chains)
 
@@ -162,15 +165,18 @@ class _Lowering:
             chain.policy = Accept()
             if line.name in BASE_CHAINS and table.name in IPTABLES_HOOKS:
                 chains = ", ".join(IPTABLES_HOOKS[table.name])
-                self._error(f"table {table.name} has no chain {line.name}: it has {chains}", place)
+                message = f"table {table.name} has no chain {line.name}: it has {chains}; nothing would be sent here"
+                self._error(message, place, refused=False)
             elif line.policy in ("ACCEPT", "DROP"):
-                self._error(f"chain {line.name} is no base chain: it has no policy (-)", policy_place)
+                message = f"chain {line.name} is no base chain: it has no policy (-); iptables-legacy refuses it"
+                self._error(message, policy_place, refused=False)
 
     def _check_name(self, name: str, earlier: ChainLine | None, place: Span) -> None:
         """What a user chain may be called."""
         if earlier is not None:
             line = self.source.position(earlier.span.start).line
-            self._error(f"chain {name} is there twice (line {line}): iptables-legacy refuses the table", place)
+            message = f"chain {name} is there twice (line {line}): iptables-legacy refuses the table"
+            self._error(message, place, refused=False)
         elif len(name.encode("utf-8", "surrogateescape")) > 28:
             self._error(f'chain name "{name}" is too long: at most 28 bytes', place)
         elif name in _VERDICTS or name[0] in "-!":
@@ -193,7 +199,12 @@ class _Lowering:
                 if chain is not None:
                     self._error(f"chain {name} exists already", whole)
                 table.chains.setdefault(name, _ChainInProgress(name, span=line.span))
-            case "-P" if len(arguments) == 2 and chain is not None and arguments[1] in ("ACCEPT", "DROP"):
+            case "-P" if (
+                len(arguments) == 2
+                and name in IPTABLES_HOOKS.get(table.name, {})
+                and chain is not None
+                and (arguments[1] in ("ACCEPT", "DROP"))
+            ):
                 chain.policy = Accept() if arguments[1] == "ACCEPT" else Drop()
             case "-P":
                 self._error("-P needs a base chain and ACCEPT or DROP", whole)
@@ -202,6 +213,8 @@ class _Lowering:
                     flushed.rules.clear()
             case "-X" if name and chain is None:
                 self._error(f"there is no chain {name} here, unless it is loaded with --noflush", whole, refused=False)
+            case "-X" if name and any(_leads_to(name, r) for c in table.chains.values() for r in c.rules):
+                self._error(f"chain {name} cannot be deleted: rules jump to it", whole)
             case "-X":
                 base = IPTABLES_HOOKS.get(table.name, {})
                 for old in [name] if name else [c for c in table.chains if c not in base]:
@@ -211,6 +224,8 @@ class _Lowering:
                 chain.name = arguments[1]
             case "-Z":
                 pass
+            case "-L" | "-S":
+                self._error(f"{line.command} prints rules: it changes nothing here", whole, refused=False)
             case _:
                 self._error(f"{line.command} cannot be carried out here", whole)
 
@@ -289,8 +304,10 @@ class _Lowering:
                 same = next((i for i, r in enumerate(rules) if specification(r.text) == wanted), None)
                 if same is not None:
                     del rules[same]
-                # else the rule is not in this file
-                self.partial = self.partial or same is None
+                else:
+                    self.partial = True
+                    message = f"chain {line.chain} has no such rule here, unless it is loaded with --noflush"
+                    self._error(message, line.text_span, refused=False)
             case "-D" | "-R":
                 self._no_such_rule(line, at or 0, len(rules))
             case _:
@@ -343,6 +360,10 @@ def _rule(line: RuleLine, number: int, table: str, read: Reading, base: int, tex
     span = Span(start, start + len(stripped))
     matches, effects, verdict, consumers, understood, *_ = read
     return Rule(line.chain, table, number, span, normal, matches, effects, verdict, consumers, understood)
+
+
+def _leads_to(chain: str, rule: Rule) -> bool:
+    return isinstance(rule.verdict, Jump | Goto) and rule.verdict.chain == chain
 
 
 def _unwritten(sets: Mapping[str, IpSet], written: set[str]) -> Mapping[str, IpSet]:

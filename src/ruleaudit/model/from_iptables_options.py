@@ -7,7 +7,7 @@ match that `-p` names. Everything that is wrong is noted with its place, and rea
 import re
 from dataclasses import dataclass, field
 
-from ruleaudit.matches import MATCHES, matches_of_protocol
+from ruleaudit.matches import MATCHES, OTHER_MATCHES, matches_of_protocol
 from ruleaudit.matches.extension import Context, Given, MatchExtension, OptionSpec
 from ruleaudit.model.condition import Condition, Opaque, Scope, tests
 from ruleaudit.model.fields import Family
@@ -17,7 +17,7 @@ from ruleaudit.syntax.addresses import HostName
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 from ruleaudit.syntax.services import PROTOCOLS, protocol
 from ruleaudit.syntax.shapes import Malformed, RawOption, Words, options
-from ruleaudit.targets import TARGETS
+from ruleaudit.targets import OTHER_TARGETS, TARGETS
 from ruleaudit.targets.extension import Action, TargetExtension
 
 #: iptables' own options (iptables(8), PARAMETERS), and how many words each takes
@@ -49,6 +49,11 @@ _GENERAL = {spelling: spec for spec in GENERAL for spelling in (spec.name, *spec
 _COMMANDS = ("-A", "-I", "-D", "-R", "-C")
 _QUIET = frozenset(("-v", "-n", "-x", "-w", "-4", "-6", "-c", *_COMMANDS))
 
+#: for the command line alone
+_NOT_IN_FILES = frozenset(("-n", "-x", "-w"))
+#: of a match or target that iptables itself does not have
+_OF_OTHERS = "an extension that is not part of iptables"
+
 BASE_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 #: hooks that know no input, or no output, interface (iptables refuses to ask there)
@@ -59,7 +64,7 @@ _NO_OUTPUT = ("PREROUTING", "INPUT")
 _ORDER = {"-s": 0, "-d": 1, "-i": 2, "-o": 3, "-p": 4, "-f": 5}
 
 #: facts section 14
-_NOT_TESTED = "the kernel refuses it; iptables-restore --test does not"
+NOT_TESTED = "the kernel refuses it; iptables-restore --test does not"
 
 Place = tuple[int, int]  #: offsets into the rule's text
 
@@ -194,14 +199,15 @@ class RuleInProgress:
                 continue
             if option.negated and self.words.shape[option.first] != "!":
                 place = self.place(option.first, option.last)
-                self.not_understood(
-                    f"old form of !: {option.name} ! is refused by iptables 1.8", place, f"write ! {option.name}"
-                )
+                message = f"old form of !: {option.name} ! is refused by iptables 1.8"
+                self.refuse(message, place, f"write ! {option.name}")
             given = Given(spec.name, option.negated, values)
             if owner is None and spec.name in _COMMANDS:
                 self.chain = values[0]
                 if len(values) > 1 and values[1].isascii() and values[1].isdigit():
                     position = int(values[1][:9])
+                    if not position:
+                        self.refuse("rule numbers begin with 1", self.find(values[1], option.first, last))
                 elif len(values) > 1:
                     self.refuse(f'bad rule number "{values[1]}"', self.find(values[1], option.first, last))
             self._take(given, spec, owner, option, last)
@@ -235,7 +241,8 @@ class RuleInProgress:
             word = self.words.text[raw.word]
             place = self.place(raw.word, raw.word + 1)
             if self.words.shape[raw.word] == "U":
-                self.refuse("this quote does not close", (place[0] + word.find('"'), place[1]))
+                message = "this quote does not close: it goes on to the end of the line"
+                self.not_understood(message, (place[0] + word.find('"'), place[1]))
             elif self.words.shape[raw.word] == "~":
                 self.refuse("! with nothing behind it to negate", place)
             else:
@@ -368,6 +375,8 @@ class RuleInProgress:
                 self.refuse("-c needs the numbers of packets and bytes", self.place(*words))
         elif name == "-t":
             self.refuse("-t has no place in a file: the table is that of the *table line", self.place(*words))
+        elif name in _NOT_IN_FILES:
+            self.refuse(f"{name} has no place in a file", self.place(*words))
         elif name in _ORDER:
             self._general_match(given, words)
         elif name in ("-4", "-6"):
@@ -459,7 +468,11 @@ class RuleInProgress:
         extension = loaded.extension
         if extension is None:
             reason = f'unknown match "{loaded.name}"'
-            self.not_understood(reason, self.find(loaded.name, *loaded.words[0]), did_you_mean(loaded.name, MATCHES))
+            place_of_name = self.find(loaded.name, *loaded.words[0])
+            if loaded.name in OTHER_MATCHES:
+                self.not_understood(reason, place_of_name, _OF_OTHERS)
+            else:
+                self.refuse(reason, place_of_name, did_you_mean(loaded.name, MATCHES))
             return self._unknown_match(loaded, place, reason)
         if extension.family not in (None, self.family):
             return self._unknown_match(loaded, place, "refused by iptables")
@@ -489,10 +502,10 @@ class RuleInProgress:
     def _allowed(self, extension: MatchExtension | TargetExtension, kind: str, name: str, place: Place) -> bool:
         before = len(self.complaints)
         if extension.tables and self.table not in extension.tables:
-            self.refuse(f"{kind} {name} is allowed only in table {' or '.join(extension.tables)}", place, _NOT_TESTED)
+            self.refuse(f"{kind} {name} is allowed only in table {' or '.join(extension.tables)}", place, NOT_TESTED)
         elif extension.chains and self.chain in BASE_CHAINS and self.chain not in extension.chains:
             where = ", ".join(extension.chains)
-            self.refuse(f"{kind} {name} is allowed in {where} only, not in {self.chain}", place, _NOT_TESTED)
+            self.refuse(f"{kind} {name} is allowed in {where} only, not in {self.chain}", place, NOT_TESTED)
         if extension.protocols and (self.protocol_negated or self.protocol not in extension.protocols):
             names = [next(n for n, number in PROTOCOLS.items() if number == p) for p in extension.protocols]
             self.refuse(f"{kind} {name} needs -p {' or '.join(names)}", place)
@@ -510,7 +523,10 @@ class RuleInProgress:
         extension = TARGETS.get(name)
         if extension is None:
             if self.target_given:
-                self.not_understood(f'unknown target "{name}"', self.find(name, *words), did_you_mean(name, TARGETS))
+                if name in OTHER_TARGETS:
+                    self.not_understood(f'unknown target "{name}"', self.find(name, *words), _OF_OTHERS)
+                else:
+                    self.refuse(f'unknown target "{name}"', self.find(name, *words), did_you_mean(name, TARGETS))
                 return Action(Unknown(self.text[slice(*whole)]))
             if len(name.encode("utf-8", "surrogateescape")) > 28:
                 self.refuse(f'target name "{name}" is too long: at most 28 bytes', self.find(name, *words))

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from ruleaudit.model.condition import (
     ALWAYS,
     NEVER,
+    Always,
+    And,
     Condition,
     Direction,
     Interface,
     Interval,
     Masked,
+    Not,
     Opaque,
+    Or,
     Scope,
     States,
     Values,
@@ -23,6 +27,7 @@ from ruleaudit.model.condition import (
     any_of,
     merged,
     negate,
+    tests,
 )
 from ruleaudit.model.fields import Family, Field, State
 from ruleaudit.model.from_nftables_selectors import (
@@ -98,15 +103,15 @@ class Conditions:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
 
-    def match(self, match: Match, text: str) -> Tested:
-        """The condition of `left operator right`."""
+    def match(self, match: Match, text: str, *, with_ports: bool = False) -> Tested:
+        """The condition of `left operator right`; `with_ports`: only packets with ports get here."""
         looked = [looked_at(s.text, self.family) for s in selectors(match.left)]
         if any(one is None for one in looked):
             return Tested(NEVER)
         known = [one for one in looked if one is not None]
-        guard = all_of(one.guard for one in known if isinstance(one, Exact | Unknowable))
         consumer = next((o.consumer for o in known if isinstance(o, Unknowable) and o.consumer), None)
-        memory = any(isinstance(o, Unknowable) and o.scope is Scope.MEMORY for o in known)
+        # a number generator counts what asks it
+        memory = any(s.text.startswith("numgen") for s in selectors(match.left))
         try:
             condition = self._exact(match)
         except Unknown as error:
@@ -114,8 +119,8 @@ class Conditions:
             by_nature = isinstance(match.right, SetName) or any(isinstance(o, Unknowable) for o in known)
             condition = negate(self._opaque(match, known, text), match.operator == "!=")
             reason = "" if by_nature else str(error)
-            return Tested(all_of([guard, condition]), consumer, memory, by_nature, reason)
-        return Tested(all_of([guard, condition]), consumer, memory)
+            return Tested(guarded(known, condition, text, with_ports), consumer, memory, by_nature, reason)
+        return Tested(guarded(known, condition, text, with_ports), consumer, memory)
 
     # -- exact ---------------------------------------------------------------------------------
 
@@ -135,7 +140,8 @@ class Conditions:
                 return _of_states(_bit_test(operator, right, keep, toggle, self._bits(lambda w: _state_bit(w))))
             case Exact(flags=True, field=name, read=read):
                 holds = _bit_test(operator, right, keep, toggle, self._bits(lambda w: read(w)[0]))
-                return Values(name, merged((v, v) for v in range(256) if holds(v)))
+                found = merged((v, v) for v in range(256) if holds(v))
+                return Values(name, found) if found else NEVER
             case Exact() | Constant() | InterfaceName():
                 return self._of_value(looked, selector, operator, right, keep, toggle)
             case Unknowable() if selector == "ct direction" and isinstance(right, Word):
@@ -295,8 +301,8 @@ class Conditions:
             case Constant(own, read):
                 low, high = self._interval(read, value)
                 return ALWAYS if low <= own <= high else NEVER
-            case InterfaceName(name) if isinstance(value, Word):
-                return _interface(name, value.text)
+            case InterfaceName(name, numbers) if isinstance(value, Word):
+                return _interface(name, value.text, numbers and not value.quoted)
             case CtState():
                 wanted = self._bits(_state_bit)(value)
                 return _of_states(lambda bit: bit == wanted)
@@ -342,6 +348,41 @@ class Conditions:
         if all(f in _OF_CONNECTION for f in reads):
             return Opaque(whole, Scope.CONNECTION, tuple(f for f in reads if f is not None))
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
+
+
+def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:
+    """A condition on what selectors read, for the packets that have it; and for those that have something else there.
+
+    `with_ports`: only packets with ports get here.
+    """
+    guards = [one.guard for one in known if isinstance(one, Exact | Constant | Unknowable)]
+    here = all_of([*guards, condition])
+    elsewhere = [one.elsewhere for one in known if isinstance(one, Exact) and one.elsewhere is not None]
+    if not elsewhere or (with_ports and all(not e.numbers for e in elsewhere)):
+        return here
+    numbers = elsewhere[0].numbers if len(known) == 1 else ()
+    known_here = not any(isinstance(test, Opaque) for test in tests(condition))
+    answers = {_of_number(condition, number) for number in numbers} if known_here else set()
+    unknown = Opaque(text, Scope.PACKET)
+    there = ALWAYS if answers == {True} else NEVER if answers == {False} else unknown
+    return any_of([here, all_of([any_of(e.packets for e in elsewhere), there])])
+
+
+def _of_number(condition: Condition, number: int) -> bool:
+    """A condition on one field, asked of a number."""
+    match condition:
+        case Values(intervals=intervals):
+            return any(low <= number <= high for low, high in intervals)
+        case Masked(mask=mask, value=value):
+            return number & mask == value
+        case Not(item):
+            return not _of_number(item, number)
+        case Or(items):
+            return any(_of_number(item, number) for item in items)
+        case And(items):
+            return all(_of_number(item, number) for item in items)
+        case _:
+            return isinstance(condition, Always)
 
 
 _OF_CONNECTION = (Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT, Field.PROTOCOL)
@@ -403,7 +444,12 @@ def _single(interval: Interval) -> int:
     return interval[0]
 
 
-def _interface(name: Field, word: str) -> Condition:
+def _interface(name: Field, word: str, numbers: bool) -> Condition:
+    """An interface by its name, or by its number; the loopback interface is always the first."""
+    if numbers and word.isdigit():
+        if number(word) != 1:
+            raise Unknown(f"interface {word} is not named in this file")
+        return Interface(name, "lo")
     if word.endswith("*") and not word.endswith("\\*"):
         return ALWAYS if word == "*" else Interface(name, f"{word[:-1]}+")
     if word.endswith("+"):

@@ -8,9 +8,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ruleaudit.model import from_nftables_values as words
-from ruleaudit.model.condition import HAS_ENTRY, Condition, Not, Opaque, Scope, Values, all_of, any_of, negate
-from ruleaudit.model.fields import TCP, Family, Field
-from ruleaudit.model.from_nftables_conditions import Conditions, selectors
+from ruleaudit.model.condition import (
+    ALWAYS,
+    HAS_ENTRY,
+    And,
+    Condition,
+    Interface,
+    Not,
+    Opaque,
+    Scope,
+    Values,
+    all_of,
+    any_of,
+    negate,
+)
+from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field
+from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
 from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
 from ruleaudit.model.from_nftables_values import Unknown
 from ruleaudit.model.ruleset import (
@@ -59,8 +72,12 @@ class RuleReader:
         """The rules that one rule amounts to, in order."""
         self._done: list[Part] = []
         self._open: list[Part] = [Part()]
+        taken = _taken_for_one(rule.statements)
         for statement in rule.statements:
-            self._statement(statement)
+            if isinstance(statement, tree.Match) and statement in taken:
+                self._both(statement, taken[statement])
+            else:
+                self._statement(statement)
         if rule.unread:
             test = ModelMatch("", rule.span, Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
             self._match(test)
@@ -88,6 +105,10 @@ class RuleReader:
             going_on.append(replace(part, matches=(*again, match), effects=effects))
         self._open = going_on
 
+    def _with_ports(self) -> bool:
+        """Only packets of protocols with ports get to the next statement."""
+        return all(any(_names_ports(c) for m in p.matches for c in conjuncts(m.condition)) for p in self._open)
+
     def _effect(self, effect: Effect, consumer: Consumer | None = None) -> None:
         more = (consumer,) if consumer else ()
         self._each(lambda p: replace(p, effects=(*p.effects, effect), consumers=(*p.consumers, *more)))
@@ -104,7 +125,7 @@ class RuleReader:
     def _statement(self, statement: tree.Statement) -> None:
         match statement:
             case tree.Match():
-                tested = self.conditions.match(statement, _written(statement))
+                tested = self.conditions.match(statement, _written(statement), with_ports=self._with_ports())
                 name = next((s.text for s in selectors(statement.left)), "")
                 match = ModelMatch(name, statement.span, tested.condition, tested.consumer, tested.memory)
                 text = self.written(statement.span) or _written(statement)
@@ -126,6 +147,15 @@ class RuleReader:
             case tree.Action():
                 self._action(statement)
 
+    def _both(self, second: tree.Match, first: tree.Match) -> None:
+        """nft before 1.0.7 makes one comparison of two: it fails only where neither holds."""
+        one, other = (self.conditions.match(m, _written(m)).condition for m in (first, second))
+        either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
+        reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
+        self._open = [replace(p, matches=tuple(m for m in p.matches if m.span != first.span)) for p in self._open]
+        name = next(s.text for s in selectors(second.left))
+        self._condition(name, second.span, any_of([all_of([one, other]), either]), reason=reason)
+
     def _verdict_map(self, statement: tree.VerdictMap) -> None:
         looked = [looked_at(s.text, self.family) for s in selectors(statement.key)]
         name = next((s.text for s in selectors(statement.key)), "")
@@ -133,28 +163,32 @@ class RuleReader:
             self._condition(name, statement.span, Not(all_of(())))
             return
         known = [one for one in looked if one is not None]
-        guard = all_of(one.guard for one in known if hasattr(one, "guard"))
+        written, with_ports = _written(statement), self._with_ports()
         try:
             elements = self._elements(statement.map)
-            keyed = [(e, self._key(statement.key, e, elements)) for e in elements]
+            keyed = _first_ones([(e, self._key(statement.key, e, elements)) for e in elements])
         except Unknown as error:
             by_nature = isinstance(statement.map, tree.SetName) or any(isinstance(o, Unknowable) for o in known)
             asked = (
                 self.conditions.unknown_set(statement.map.name, known)
                 if isinstance(statement.map, tree.SetName)
-                else Opaque(_written(statement), Scope.PACKET)
+                else Opaque(written, Scope.PACKET)
             )
-            self._condition(name, statement.span, all_of([guard, asked]), reason="" if by_nature else str(error))
-            self._end(UnknownTarget(_written(statement)))
+            asked_of = guarded(known, asked, written, with_ports)
+            self._condition(name, statement.span, asked_of, reason="" if by_nature else str(error))
+            self._end(UnknownTarget(written))
             return
         opened = self._open
         self._open = []
         for number, (element, condition) in enumerate(keyed):
-            given = element.data if isinstance(element.data, tree.Verdict) else None
+            decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
+            asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
-                test = ModelMatch(name, element.span, all_of([guard, condition]))
+                test = ModelMatch(name, element.span, asked_of)
                 added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
-                self._open.append(replace(added, verdict=verdict(given)) if given else added)
+                # what stands behind the map is for packets that it lets go on
+                into = self._open if decided == _CONTINUE else self._done
+                into.append(replace(added, verdict=decided))
 
     def _elements(self, value: tree.Value) -> list[tree.Element]:
         match value:
@@ -225,13 +259,12 @@ class RuleReader:
     def _marks_of_map(self, statement: tree.Assignment, value: tree.Lookup, text: str) -> None:
         """A rule for each element of the map; packets of none of them go no further in the rule."""
         elements = self._elements(value.map)
-        guards = [looked_at(s.text, self.family) for s in selectors(value.key)]
-        guard = all_of(one.guard for one in guards if one is not None and hasattr(one, "guard"))
+        known = [one for s in selectors(value.key) if (one := looked_at(s.text, self.family)) is not None]
         opened, made = self._open, []
         for number, element in enumerate(elements):
             if not isinstance(element.data, tree.Word):
                 raise Unknown("what the map gives")
-            condition = all_of([guard, self._key(value.key, element, elements)])
+            condition = guarded(known, self._key(value.key, element, elements), f"{text} {number}", self._with_ports())
             value_of = words.mark(element.data.text)[0]
             mark = Effect(EffectKind.MARK, f"meta mark set {element.data.text}", 0xFFFFFFFF, value_of)
             test = ModelMatch(next((s.text for s in selectors(value.key)), ""), statement.span, condition)
@@ -254,9 +287,8 @@ class RuleReader:
                     consumer = Consumer(Use.READS, "ct count")
         if any(looked_at(s.text, self.family) is None for s in selectors(statement.key)):
             condition = Not(all_of(()))
-        guards = [looked_at(s.text, self.family) for s in selectors(statement.key)]
-        guard = all_of(one.guard for one in guards if one is not None and hasattr(one, "guard"))
-        self._condition("set", statement.span, all_of([guard]))
+        known = [one for s in selectors(statement.key) if (one := looked_at(s.text, self.family)) is not None]
+        self._condition("set", statement.span, guarded(known, ALWAYS, text, self._with_ports()))
         self._condition("set", statement.span, condition, memory=True, consumer=consumer, writes=text)
 
     def _nat(self, statement: tree.Nat) -> None:
@@ -324,6 +356,87 @@ class RuleReader:
             needs = Consumer(Use.CREATES, text)
             self._end(UnknownTarget(text))
             self._each(lambda p: replace(p, understood=False, consumers=(*p.consumers, needs)))
+
+
+def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.Element, Condition]]:
+    """Concatenations with ranges may overlap: the element that comes first is found (nft_set_pipapo.c)."""
+    out: list[tuple[tree.Element, Condition]] = []
+    for element, condition in keyed:
+        earlier: list[Condition] = []
+        if isinstance(element.key, tree.Concat):
+            earlier = [other for _, other in keyed[: len(out)] if not _disjoint(condition, other)]
+        out.append((element, all_of([condition, *map(negate, earlier)])))
+    return out
+
+
+def _disjoint(one: Condition, other: Condition) -> bool:
+    """No packet satisfies both, as far as one field or interface tells."""
+    for a in conjuncts(one):
+        for b in conjuncts(other):
+            match a, b:
+                case Values(x, here), Values(y, there) if x is y:
+                    if not any(low <= high2 and low2 <= high for low, high in here for low2, high2 in there):
+                        return True
+                case Interface(x, name), Interface(y, name2) if x is y:
+                    if name != name2 and not name.endswith("+") and not name2.endswith("+"):
+                        return True
+    return False
+
+
+#: where fields stand in the transport, IPv4 and IPv6 headers (first byte, byte behind the last)
+_BYTES = {
+    "th": {"sport": (0, 2), "dport": (2, 4), "type": (0, 1), "code": (1, 2), "length": (4, 6), "checksum": (6, 8)},
+    "ip": {
+        "length": (2, 4),
+        "id": (4, 6),
+        "frag-off": (6, 8),
+        "ttl": (8, 9),
+        "protocol": (9, 10),
+        "checksum": (10, 12),
+    },
+    "ip6": {"length": (4, 6), "nexthdr": (6, 7), "hoplimit": (7, 8)},
+}
+
+
+def _bytes_of(selector: str) -> tuple[str, int, int] | None:
+    """The header and the bytes that a selector reads."""
+    header, _, name = selector.partition(" ")
+    base = header if header in ("ip", "ip6") else "th" if header in _TRANSPORT_HEADERS else ""
+    found = _BYTES[base].get(name) if base else None
+    return (base, *found) if found else None
+
+
+_TRANSPORT_HEADERS = ("th", "tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6")
+
+
+def _taken_for_one(statements: Iterable[tree.Statement]) -> dict[tree.Match, tree.Match]:
+    """Tests that nft 1.0.6 compares together with the one before: != on single values of neighbouring fields."""
+    found: dict[tree.Match, tree.Match] = {}
+    before: tuple[tuple[str, int, int], tree.Match] | None = None
+    for statement in statements:
+        match statement:
+            case tree.Match(tree.Selector(text), "!=", tree.Word()) if (place := _bytes_of(text)) is not None:
+                if before is not None:
+                    (base, start, end), earlier = before
+                    if base == place[0] and (end == place[1] or start == place[2]):
+                        found[statement] = earlier
+                before = place, statement
+            case tree.Match():
+                before = None
+    return found
+
+
+def conjuncts(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions that all have to hold."""
+    return condition.items if isinstance(condition, And) else (condition,)
+
+
+def _names_ports(condition: Condition) -> bool:
+    return (
+        isinstance(condition, Values)
+        and condition.field is Field.PROTOCOL
+        and all(low == high and low in PORT_PROTOCOLS for low, high in condition.intervals)
+    )
 
 
 _TO = {"snat": "--to-source", "dnat": "--to-destination", "masquerade": "--to-ports", "redirect": "--to-ports"}

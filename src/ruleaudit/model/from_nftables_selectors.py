@@ -13,10 +13,10 @@ from ruleaudit.model.condition import (
     HAS_ENTRY,
     Condition,
     Not,
+    Opaque,
     Scope,
     Values,
     all_of,
-    any_of,
 )
 from ruleaudit.model.fields import (
     DCCP,
@@ -36,6 +36,18 @@ from ruleaudit.model.ruleset import Consumer, Use
 #: no transport header in a later fragment
 NOT_LATER = Not(Values(Field.FRAGMENT, ((int(Fragment.LATER), int(Fragment.LATER)),)))
 WHOLE = Values(Field.FRAGMENT, ((int(Fragment.WHOLE), int(Fragment.WHOLE)),))
+WITH_PORTS = Values(Field.PROTOCOL, tuple((p, p) for p in sorted(PORT_PROTOCOLS)))
+#: an IPv6 packet has headers in front of its transport header; and which these may be (RFC 8200, section 4)
+EXTENDED = Opaque("ip6 extension headers", Scope.PACKET)
+EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The packets in which something else stands where a selector looks: one of some numbers, or anything."""
+
+    packets: Condition
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class Exact:
     bits: int
     guard: Condition = ALWAYS
     flags: bool = False
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +72,15 @@ class Constant:
     value: int
     read: words.Read
     bits: int
+    guard: Condition = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceName:
-    """The name of the interface."""
+    """The name of the interface; or, with `numbers`, its number as well."""
 
     field: Field
+    numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +145,15 @@ def looked_at(selector: str, family: Family) -> Looked | None:
         return Exact(_SIDES[rest], words.port, 16, _of(of))
     match selector:
         case "th sport" | "th dport":
-            with_ports = any_of(_is(Field.PROTOCOL, p) for p in PORT_PROTOCOLS)
-            return Exact(_SIDES[rest], words.port, 16, all_of([with_ports, NOT_LATER]))
+            # nft does not ask for the protocol: of ICMP, it takes the checksum for a port
+            other_data = Elsewhere(all_of([Not(WITH_PORTS), NOT_LATER]))
+            return Exact(_SIDES[rest], words.port, 16, all_of([WITH_PORTS, NOT_LATER]), elsewhere=other_data)
         case "meta l4proto" | "ip protocol":
             return Exact(Field.PROTOCOL, words.transport, 8)
         case "ip6 nexthdr":
-            # the first header: of a fragment, the fragment header
-            return Exact(Field.PROTOCOL, words.transport, 8, WHOLE)
+            # the first header, which may be one in front of the transport header
+            first = all_of([WHOLE, Not(EXTENDED)])
+            return Exact(Field.PROTOCOL, words.transport, 8, first, elsewhere=Elsewhere(Not(first), EXTENSIONS))
         case "tcp flags":
             return Exact(Field.TCP_FLAGS, words.named(words.TCP_FLAGS), 8, _of(TCP), flags=True)
         case "icmp type":
@@ -153,15 +170,17 @@ def looked_at(selector: str, family: Family) -> Looked | None:
             return Exact(Field.PKTTYPE, words.named(words.PACKET_TYPES), 8)
         case "fib saddr type" | "fib daddr type":
             side = Field.SRC_TYPE if "saddr" in selector else Field.DST_TYPE
-            return Exact(side, words.named(words.ADDRESS_TYPES), 8)
+            return Exact(side, words.address_type, 8)
         case "meta iifname" | "meta iif":
-            return InterfaceName(Field.IIF)
+            return InterfaceName(Field.IIF, selector == "meta iif")
         case "meta oifname" | "meta oif":
-            return InterfaceName(Field.OIF)
+            return InterfaceName(Field.OIF, selector == "meta oif")
         case "meta nfproto":
             return Constant(words.NFPROTO["ipv4" if v4 else "ipv6"], words.named(words.NFPROTO), 8)
         case "meta protocol" | "ether type":
-            return Constant(words.ETHER_TYPES[mine], words.named(words.ETHER_TYPES), 16)
+            # a link header is asked for by the interface that a packet came in by
+            guard = ALWAYS if header == "meta" else Opaque("ethernet header", Scope.PACKET)
+            return Constant(words.ETHER_TYPES[mine], words.named(words.ETHER_TYPES), 16, guard)
         case "ip version" | "ip6 version":
             return Constant(4 if v4 else 6, words.plain, 4)
         case "ct state":
@@ -180,6 +199,8 @@ def looked_at(selector: str, family: Family) -> Looked | None:
         return Unknowable(Scope.PACKET, _of(family.icmp))
     if header in ("frag", "hbh", "dst", "mh", "srh") and v4:
         return None
+    if header == "frag":
+        return Unknowable(Scope.PACKET, IS_FRAGMENT)
     return Unknowable(Scope.PACKET)
 
 

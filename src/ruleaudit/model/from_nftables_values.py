@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from ruleaudit.model.condition import Interval
+from ruleaudit.model.fields import AddressType
 from ruleaudit.syntax.addresses import HostName, network
 from ruleaudit.syntax.addresses import numeric as address_number
 from ruleaudit.syntax.refusal import Refused
@@ -20,14 +21,14 @@ class Unknown(Exception):
     """A word, or an expression, whose value is not known here; the text says why."""
 
 
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
 
 
 def number(word: str) -> int:
-    """A decimal or hexadecimal number."""
+    """A decimal, hexadecimal or, with a 0 in front, octal number."""
     if _NUMBER.fullmatch(word) is None:
         raise Unknown(f'"{word}" is no number')
-    return int(word, 0) if word[:2] in ("0x", "0X") else int(word)
+    return int(word, 16) if word[:2] in ("0x", "0X") else int(word, 8 if word[0] == "0" else 10)
 
 
 def plain(word: str) -> Interval:
@@ -118,5 +119,17 @@ STATES = {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 6
 NFPROTO = {"ipv4": 2, "ipv6": 10}
 ETHER_TYPES = {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "vlan": 0x8100, "8021q": 0x8100, "8021ad": 0x88A8}
 PACKET_TYPES = {"host": 0, "unicast": 0, "broadcast": 1, "multicast": 2, "other": 3}
-#: routing's address types (linux/rtnetlink.h), as model.fields.AddressType numbers them
-ADDRESS_TYPES = {"unicast": 0, "local": 1, "broadcast": 2, "multicast": 3}
+#: routing's address types (linux/rtnetlink.h) that model.fields.AddressType has a number for
+ADDRESS_TYPES = {
+    "unicast": AddressType.UNICAST, "1": AddressType.UNICAST, "local": AddressType.LOCAL, "2": AddressType.LOCAL,
+    "broadcast": AddressType.BROADCAST, "3": AddressType.BROADCAST, "multicast": AddressType.MULTICAST,
+    "5": AddressType.MULTICAST,
+}  # fmt: skip
+
+
+def address_type(word: str) -> Interval:
+    """Routing's name for an address; what is rarer than these has no name of its own in the model."""
+    known = ADDRESS_TYPES.get(str(number(word)) if _NUMBER.fullmatch(word) else word)
+    if known is None:
+        raise Unknown(f'the model has no address type "{word}"')
+    return int(known), int(known)

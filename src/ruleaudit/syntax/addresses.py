@@ -42,11 +42,16 @@ def numeric(word: str, bits: int) -> int | None:
     parts = word.split(".")
     if len(parts) > 4:
         return None
+    if len(parts) == 1 and word.isascii() and word.isdigit() and 255 < int(word[:11]) < 1 << 32 and word[0] != "0":
+        return int(word)
     value = 0
     for part in parts:
         if not (part.isascii() and part.isdigit()) or len(part) > 3:
             return None
-        octet = int(part, 8) if part[0] == "0" and len(part) > 1 and part.strip("01234567") == "" else int(part)
+        octal = len(part) > 1 and part[0] == "0"
+        if octal and part.strip("01234567"):
+            return None
+        octet = int(part, 8 if octal else 10)
         if octet > 255:
             return None
         value = value << 8 | octet

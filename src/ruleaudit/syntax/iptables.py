@@ -21,6 +21,8 @@ TABLES = ("raw", "mangle", "nat", "filter", "security")
 LONGEST_LINE = 10_239
 
 _COUNTERS = re.compile(r"[ \t]*\[([0-9]+):([0-9]+)\][ \t]*")
+#: iptables-restore takes any words for counters
+_ODD_COUNTERS = re.compile(r"\[[^:\]]+:[^\]]+\][ \t]*")
 _CHAIN = re.compile(
     r":[ \t]*(?P<name>[^ \t]+)(?:[ \t]+(?P<policy>[^ \t]+)(?:[ \t]+\[(?P<packets>[0-9]+):(?P<bytes>[0-9]+)\])?)?"
     r"[ \t]*(?P<rest>.*)",
@@ -350,7 +352,9 @@ def read(source: SourceFile) -> Document:
             lines.append(_other(span, content, table, problems))
         at = end
     if table is not None and not listing:
-        problems.append(_truncated(text, table, lines))
+        message = f"the file ends inside table {table.name}: COMMIT is missing, so iptables-restore loads none of it"
+        start = size if text.endswith("\n") else lines[-1].span.start
+        problems.append(Problem(Span(start, size), message, "truncated?"))
     return Document(source, tuple(lines), tuple(problems), listing is not None)
 
 
@@ -360,13 +364,6 @@ def _no_table(listing: re.Match[str], problems: list[Problem]) -> TableLine:
     message = "no *table line: this is what iptables -S prints, and iptables-restore takes nothing of it"
     problems.append(Problem(Span(start, end), message, "save rules with iptables-save", refused=False))
     return TableLine(Span(start, start), "filter")
-
-
-def _truncated(text: str, table: TableLine, lines: list[Line]) -> Problem:
-    last = next((line for line in reversed(lines) if not isinstance(line, Blank)), table)
-    end = last.span.start + len(text[last.span.start : last.span.end].rstrip("\r\n"))
-    message = f"the file ends inside table {table.name}: COMMIT is missing, so iptables-restore would load none of it"
-    return Problem(Span(last.span.start, end), message, "truncated?")
 
 
 def _other(span: Span, content: str, table: TableLine | None, problems: list[Problem]) -> Line:
@@ -380,6 +377,8 @@ def _other(span: Span, content: str, table: TableLine | None, problems: list[Pro
     if stripped[0] == "#":
         problems.append(Problem(Span(whole.start, whole.start + 1), "a comment must start in the first column"))
         return Comment(span)
+    if stripped[0] == "[":
+        problems.append(Problem(Span(whole.start, whole.start + 1), "counters must start in the first column"))
     if stripped[0] in "-[":
         return _rule_or_problem(span, content, table, problems)
     word = stripped.split(" ")[0].split("\t")[0]
@@ -398,6 +397,9 @@ def _rule_or_problem(span: Span, content: str, table: TableLine | None, problems
         start = span.start + content.index(stripped)
         message = "a rule outside of a table: a line such as *filter is missing before it"
         problems.append(Problem(Span(start, start + len(stripped)), message))
+    if isinstance(rule, RuleLine) and rule.body and rule.counters is None:
+        place = Span(span.start, span.start + len(content[: rule.body].rstrip(" \t")))
+        problems.append(Problem(place, "counters should look like [12:3456]", refused=False))
     return rule
 
 
@@ -429,7 +431,7 @@ def _chain(span: Span, content: str, problems: list[Problem]) -> Line:
 def _rule(span: Span, content: str) -> RuleLine | CommandLine | BadLine:
     body = 0
     if content[0] != "-":
-        counters = _COUNTERS.match(content)
+        counters = _COUNTERS.match(content) or _ODD_COUNTERS.match(content)
         if counters:
             body = counters.end()
         elif content.lstrip(" \t")[0] == "[":

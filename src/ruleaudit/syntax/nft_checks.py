@@ -123,7 +123,7 @@ class RuleCheck(ValueCheck):
         header, _, rest = text.partition(" ")
         if header in ("ip", "ip6"):
             self._network(header, span)
-        elif header in _TRANSPORTS:
+        elif header in _TRANSPORTS and not rest.startswith("option"):
             if (self.transport and header not in self.transport) or len(self.transport) > 1:
                 known = " and ".join(sorted(self.transport))
                 self.say(span, f"{text} cannot be looked at: the rule is about {known} before it")
@@ -169,7 +169,7 @@ class RuleCheck(ValueCheck):
             words = _constants(right)
             if words and all(word in _TRANSPORTS for word in words) and not self.transport:
                 self.transport = frozenset(words)
-        elif left.text in ("meta nfproto", "ether type", "meta protocol") and operator in ("", "=="):
+        elif left.text in ("meta nfproto", "ether type") and operator in ("", "=="):
             known = {"ipv4": "ip", "ipv6": "ip6", "ip": "ip", "ip6": "ip6"}
             words = _constants(right)
             if len(words) == 1 and words[0] in known and not self.network:

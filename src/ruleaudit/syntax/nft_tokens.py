@@ -212,7 +212,7 @@ def selector_text(written: str) -> str:
 
 
 #: `ip protocol gre ip saddr` is no test of what is in the tunnel
-_TUNNELS, _BEFORE_VALUES = ("gre ", "gretap ", "vxlan ", "geneve "), frozenset((SELECTOR, _COMPARISON, ",", "!"))
+_TUNNELS, _BEFORE_VALUES = ("gre ", "gretap ", "vxlan ", "geneve "), frozenset((SELECTOR, _COMPARISON, ",", "!", "-"))
 
 
 def tokens(text: str, base: int = 0) -> list[Token]:

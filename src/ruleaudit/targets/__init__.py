@@ -90,5 +90,12 @@ _ALL: tuple[TargetExtension, ...] = (
     ulog.EXTENSION,
 )
 
+#: of xtables-addons, OpenWrt, nDPI and the old patch-o-matic: a machine may have them
+OTHER_TARGETS = frozenset(
+    ("ACCOUNT", "BCOUNT", "CHAOS", "CONDITION", "DELUDE", "DHCPMAC", "DNETMAP", "ECHO", "FLOWOFFLOAD", "FULLCONENAT",
+     "IMQ", "IPMARK", "IPV4OPTSSTRIP", "LOGMARK", "MIRROR", "NDPI", "PROTO", "PROTONAT", "RAWDNAT", "RAWSNAT", "ROUTE",
+     "SAME", "STEAL", "SYSRQ", "TARPIT", "TRIGGER", "XOR")
+)  # fmt: skip
+
 #: by the name that `-j` takes
 TARGETS: dict[str, TargetExtension] = {target.name: target for target in _ALL}

@@ -33,6 +33,8 @@ def read(given: Options, context: Context) -> Action:
             for word in option.value.split(","):
                 if word not in known:
                     raise Refused(f'unknown event "{word}"', word or option.value, did_you_mean(word, known))
+        elif option.name in ("--helper", "--timeout") and context.protocol is None:
+            raise Refused(f"{option.name} needs -p and a protocol that is not negated", option.name)
     text = normalised("CT", given)
     if any(o.name == "--notrack" for o in given):
         return Action(CONTINUE, (Effect(EffectKind.NOTRACK, text),))
@@ -59,6 +61,7 @@ EXAMPLES = (
         chain="PREROUTING",
         table="raw",
     ),
+    Example("-j CT --helper ftp", refused="--helper needs -p", chain="PREROUTING", table="raw"),
     Example("-j CT --zone red", refused='bad zone "red"', chain="PREROUTING", table="raw"),
     Example("-j CT --notrack", refused="only in table raw"),
 )
