@@ -42,7 +42,7 @@ def _lab(on: str) -> Lab:
     return Lab(router=on == "router")
 
 
-def _limited(lab: Lab) -> list[str]:
+def limited(lab: Lab) -> list[str]:
     """Four connections that stay open at the same time."""
     seen = []
     with contextlib.ExitStack() as held:
@@ -62,7 +62,7 @@ def _marked(lab: Lab) -> bool:
     return lab.hits("server", "marked") > 0
 
 
-def _passive(lab: Lab) -> str:
+def passive(lab: Lab) -> str:
     """An FTP session whose data port no rule names."""
     with (
         lab.open_socket("server", socket.SOCK_STREAM) as control,
@@ -107,9 +107,9 @@ _OWN_HTTPS = Ask(ROUTER, 443, freed=True)
 CASES = (
     Refusal("dnat.v4", "80", "-j DNAT", (_OWN_HTTPS, Ask(ROUTER, 80), Ask(ROUTER, 81, seen="silence")), on="router"),
     Refusal("redirect.v4", "8080", "-j REDIRECT", (_HTTPS, Ask(SERVER, 80), Ask(SERVER, 8080))),
-    Refusal("connlimit.v4", "80", "-m connlimit", (_HTTPS,), _limited),
+    Refusal("connlimit.v4", "80", "-m connlimit", (_HTTPS,), limited),
     Refusal("connmark.v4", "80", "--set-mark 5", (_HTTPS, Ask(SERVER, 80)), _marked),
-    Refusal("ftp.v4", "21", "--helper ftp", (_HTTPS,), _passive),
+    Refusal("ftp.v4", "21", "--helper ftp", (_HTTPS,), passive),
 )
 #: what the features show, before and after
 SHOWN = {"connlimit.v4": ["ok", "ok", "ok", "refused"], "connmark.v4": True, "ftp.v4": "ok"}
@@ -134,7 +134,7 @@ def test_works_on(case: Refusal, variant: str) -> None:
     suggestion = ruleaudit.suggest(str(case.path), everything=True)
     assert suggestion.text is not None
     with _lab(case.on) as lab:
-        _services(lab)
+        services(lab)
         for text in (case.path.read_text(), suggestion.text):
             lab.load(case.on, text, variant)
             assert [ask.answer(lab) for ask in case.asks] == [ask.seen for ask in case.asks]
@@ -143,7 +143,7 @@ def test_works_on(case: Refusal, variant: str) -> None:
         assert [a for a in case.asks if a.seen == "ok" and bool(a.entries(lab, case.on)) is a.freed] == []
 
 
-def _services(lab: Lab) -> None:
+def services(lab: Lab) -> None:
     for host in lab.hosts:
         for port in (22, 80, 443, 8000, 8080):
             lab.serve_tcp(host, port)
@@ -181,7 +181,7 @@ def test_shared_host_works_on(rules: str, asks: tuple[Ask, ...], variant: str) -
     path = RULES / rules
     suggestion = ruleaudit.suggest(str(path), everything=True)
     with _lab("router") as lab:
-        _services(lab)
+        services(lab)
         for text in (path.read_text(), suggestion.text or path.read_text()):
             lab.load("router", text, variant)
             assert [ask.answer(lab) for ask in asks] == [ask.seen for ask in asks]
@@ -252,7 +252,7 @@ def test_masquerade_on_the_way_out(variant: str) -> None:
     assert "masq-low-ports" in dict(suggestion.assumptions)
     assert suggestion.text is not None
     with _lab("router") as lab:
-        _services(lab)
+        services(lab)
         for text in (path.read_text(), suggestion.text):
             lab.load("router", text, variant)
             assert lab.tcp("client", ROUTER, 80) == "ok"

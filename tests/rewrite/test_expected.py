@@ -15,7 +15,7 @@ def _answers() -> list[dict[str, Any]]:
     if MISSING:
         return []
     lines = (ROOT / "expected.jsonl").read_text().splitlines()
-    return [answer for answer in map(json.loads, lines) if answer["kind"] in ("iptables", "ip6tables")]
+    return [answer for answer in map(json.loads, lines) if answer["kind"] in ("iptables", "ip6tables", "nft")]
 
 
 @pytest.mark.parametrize("answer", _answers(), ids=lambda answer: str(answer["path"]).rsplit("/", 1)[-1])

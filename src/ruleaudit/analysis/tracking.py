@@ -238,10 +238,9 @@ class _Judge:
         return found
 
     def _judge(self, rule: Rule) -> Judgement:
-        whole_memory = any(m.memory or m.writes for m in rule.matches)
         without_test = self._variant(rule, ALWAYS)
         without_rule = self._variant(rule, None)
-        if not whole_memory and self._same_packets(without_test):
+        if self._same_packets(without_test):
             return Judgement(rule, RuleClass.REDUNDANT, "without the test every packet has the same verdict")
         if self._same_packets(without_rule):
             return Judgement(rule, RuleClass.REDUNDANT, "without the rule every packet has the same verdict")

@@ -1,6 +1,6 @@
 """What a plan does for its flows: a bundle for each, moved on by each round of mending (design section 6, point 3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ruleaudit.model.ruleset import Rule
@@ -29,14 +29,26 @@ class Bundle:
 
     @property
     def refusal(self) -> Refused:
-        """Why the flow may not leave."""
-        flow, difference = self.flow.flow, self.stuck
+        """Why the flow may not leave; only the ports that are to blame, where some others may."""
+        blamed = self.split[0] if self.split else self.flow
+        flow, difference = blamed.flow, self.stuck
         if difference is None:
             return Refused(flow, self.flow.rule, "no rewrite of it could be proved", None)
         return Refused(flow, self.stuck_at or self.flow.rule, difference.description, difference.witness)
 
+    @property
+    def split(self) -> tuple[Candidate, Candidate] | None:
+        """The flow on the ports that are to blame, and on the others; None where all of them are, or none."""
+        blamed = self.flow.only(*self._ports_of(self.stuck)) if self.stuck is not None else self.flow
+        others = self.flow.without(blamed.ports)
+        return (blamed, others) if blamed.ports and others.ports else None
+
     def concerns(self, difference: Difference) -> bool:
         """The packets of a difference have a port of the flow, on the side where the service is."""
+        return bool(self.flow.only(*self._ports_of(difference)).ports)
+
+    def _ports_of(self, difference: Difference) -> Iterator[tuple[int, int]]:
+        """The ports of a difference on the side where the service is, in the protocol of the flow."""
         leaving = difference.path in ("out", "local", "looped")
         back = leaving or (difference.path == "forward" and difference.role == "reply")
         for ports in difference.ports:
@@ -44,11 +56,8 @@ class Bundle:
             if difference.forbidding is not None and difference.role == "reply":
                 # a translated reply looks like a packet of the flow on the side where its ports are few
                 side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
-            if self.flow.protocol == ports.protocol and any(
-                low <= b and a <= high for low, high in side for a, b in self.flow.ports
-            ):
-                return True
-        return False
+            if self.flow.protocol == ports.protocol:
+                yield from side
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ by default, everything else only when it is asked for, and the reason is said.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT
-from ruleaudit.model.condition import And, Condition, Interface, Not
+from ruleaudit.model.condition import And, Condition, Interface, Not, merged
 from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -46,6 +46,26 @@ class Candidate:
     rule: Rule | None
     connections: PacketSet
     reason: str  #: why the default leaves it tracked; empty if it leaves
+
+    def with_ports(self, ports: tuple[Interval, ...]) -> "Candidate":
+        """The same flow on some of its ports."""
+        if ports == self.ports:
+            return self
+        texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
+        return replace(self, ports=ports, flow=replace(self.flow, ports=texts))
+
+    def only(self, *wanted: Interval) -> "Candidate":
+        """The flow on those of its ports that lie in one of the ranges."""
+        pieces = {(max(a, low), min(b, high)) for a, b in self.ports for low, high in merged(wanted)}
+        return self.with_ports(tuple(sorted(p for p in pieces if p[0] <= p[1])))
+
+    def without(self, excluded: Sequence[Interval]) -> "Candidate":
+        """The flow on those of its ports that lie in none of the ranges."""
+        ports = list(self.ports)
+        for low, high in excluded:
+            pieces = (piece for a, b in ports for piece in ((a, min(b, low - 1)), (max(a, high + 1), b)))
+            ports = [piece for piece in pieces if piece[0] <= piece[1]]
+        return self.with_ports(tuple(sorted(set(ports))))
 
 
 def candidates(pair: Pair) -> Iterator[Candidate]:

@@ -71,6 +71,18 @@ class Proved:
     kind: FixClass
     flows: tuple[Candidate, ...]
 
+    def frees(self, flow: Candidate) -> Candidate:
+        """The flow on those of its ports that are untracked now; another rule may have had conntrack look again."""
+        found = [
+            ports
+            for comparison in self.comparisons
+            for d in comparison.differences
+            if d.kind is DifferenceKind.UNTRACKED and d.path == flow.kind.there
+            for ports in d.ports
+            if ports.protocol == flow.protocol
+        ]
+        return flow.only(*(interval for ports in found for interval in ports.target))
+
 
 @dataclass
 class Planner:
@@ -92,12 +104,16 @@ class Planner:
             return None, []
         proved, bundles = self._try(flows)
         if proved is not None:
-            return proved, []
-        if len(flows) == 1:
-            return None, [bundles[0].refusal]
-        hopeless = [b for b in bundles if b.is_hopeless]
+            freed = [(flow, proved.frees(flow)) for flow in flows]
+            if all(flow is mine for flow, mine in freed):
+                return proved, []
+            again, refused = self.prove([mine for _, mine in freed if mine.ports])
+            return again, [*refused, *(_tracked_again(flow, mine) for flow, mine in freed if mine is not flow)]
+        hopeless = bundles if len(flows) == 1 else [b for b in bundles if b.is_hopeless]
         if hopeless:
-            again, refused = self.prove([b.flow for b in bundles if not b.is_hopeless])
+            # what a rule forbids on some ports may be free on the others
+            others = [b.split[1] for b in hopeless if b.split]
+            again, refused = self.prove([*(b.flow for b in bundles if b not in hopeless), *others])
             return again, [b.refusal for b in hopeless] + refused
         stuck = [b.flow for b in bundles if b.stuck is not None]
         rest = [b.flow for b in bundles if b.stuck is None]
@@ -413,6 +429,11 @@ class _Mends:
         why = "the RST of a REJECT is INVALID about untracked flows"
         for place, members in by_place((place, b) for b in self.bundles for place in b.resets).items():
             editor.accept_resets(place, [b.flow for b in members], "RST accept", why)
+
+
+def _tracked_again(flow: Candidate, freed: Candidate) -> Refused:
+    left = flow.without(freed.ports)
+    return Refused(left.flow, left.rule, "another rule has conntrack look at it in spite of notrack", None)
 
 
 def _tests_state(rule: Rule) -> bool:

@@ -87,7 +87,7 @@ class _Suggester:
         if not any(is_tracking(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
         wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
-        every = [_without(c, excluded) for c in _merged(_candidates(wholes))]
+        every = [c.without(excluded) for c in _merged(_candidates(wholes))]
         every = [c for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
@@ -133,7 +133,7 @@ class _Suggester:
             yield from (c for c in every if not c.reason)
             return
         for low, high in wanted:
-            hits = [_only(c, (low, high)) for c in every]
+            hits = [c.only((low, high)) for c in every]
             hits = [c for c in hits if c.ports]
             yield from hits
             if not hits and low == high:
@@ -204,7 +204,7 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
             found[key] = flow
         else:
             ports = tuple(sorted({*known.ports, *flow.ports}))
-            found[key] = replace(_with_ports(known, ports), reason=known.reason or flow.reason)
+            found[key] = replace(known.with_ports(ports), reason=known.reason or flow.reason)
     return list(found.values())
 
 
@@ -215,27 +215,3 @@ def _overlap(one: Candidate, other: Candidate) -> bool:
         and one.kind is other.kind
         and any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
     )
-
-
-def _with_ports(candidate: Candidate, ports: tuple[Interval, ...]) -> Candidate:
-    if ports == candidate.ports:
-        return candidate
-    texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
-    flow: Flow = replace(candidate.flow, ports=texts)
-    return replace(candidate, ports=ports, flow=flow)
-
-
-def _only(candidate: Candidate, wanted: Interval) -> Candidate:
-    low, high = wanted
-    return _with_ports(
-        candidate, tuple((max(a, low), min(b, high)) for a, b in candidate.ports if max(a, low) <= min(b, high))
-    )
-
-
-def _without(candidate: Candidate, excluded: Sequence[Interval]) -> Candidate:
-    ports = list(candidate.ports)
-    for low, high in excluded:
-        ports = [
-            piece for a, b in ports for piece in ((a, min(b, low - 1)), (max(a, high + 1), b)) if piece[0] <= piece[1]
-        ]
-    return _with_ports(candidate, tuple(sorted(set(ports))))

@@ -23,6 +23,7 @@ _NFT = re.compile(
 _SHELL = re.compile(
     r"^[ \t]*(?:\S*/)?(?:sudo[ \t]+)?\$?\{?(?:ip6?tables|IPT(?:ABLES)?|ip6?t)\}?[ \t]+(?:-[A-Za-z]|--)", re.M | re.I
 )
+_NFT_NAME = re.compile(r"\.nft$|^nftables[\w.-]*\.conf$")
 _TEMPLATE = re.compile(r"\{\{|\{%")
 
 
@@ -41,7 +42,10 @@ def sniff(source: SourceFile) -> Language:
         return "iptables-save"
     if nft:
         return "nft"
-    return "shell" if _SHELL.search(text) else "unknown"
+    if _SHELL.search(text):
+        return "shell"
+    # a file of defines, includes or comments alone looks like nothing
+    return "nft" if _NFT_NAME.search(PurePath(source.path).name) else "unknown"
 
 
 _IPV6_NAME = re.compile(r"^ip6tables|\bv6$|rules\.v6\b|6\.rules$", re.I)
