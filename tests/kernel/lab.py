@@ -334,7 +334,12 @@ class Lab:
         if any(own):
             asking.bind(own)
         asking.connect((to, port))
-        return bool(asking.recv(100))
+        answered = bool(asking.recv(100))
+        with contextlib.suppress(OSError):
+            # whoever closes first keeps the connection for a minute, and a port of one's own with it
+            while own[1] and asking.recv(65536):
+                pass
+        return answered
 
     def udp(self, host: str, to: str, port: int, *, sport: int = 0, patience: float = PATIENCE) -> str:
         """What a client sees that sends a datagram and waits for one."""
