@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+from ruleaudit.model import from_nftables
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_ipset import sets_of
 from ruleaudit.model.from_iptables import lower
 from ruleaudit.source import SourceFile
-from ruleaudit.syntax import iptables
+from ruleaudit.syntax import iptables, nft_json, nftables
 from ruleaudit.syntax.language import family, sniff
 
 #: seconds that a reader may take for a text of 10 kB
@@ -41,6 +42,20 @@ def read_everything(text: str) -> None:
         assert 0 <= problem.span.start <= problem.span.end <= len(text), problem
 
 
+def read_nft(text: str) -> None:
+    """The same of the readers of nft's language and of its JSON."""
+    source = SourceFile("fuzz.nft", text)
+    for read in (nftables.read, nft_json.read):
+        document = read(source)
+        assert str(document) == text
+        lowered = from_nftables.lower(document)
+        for finding in lowered.findings:
+            assert 0 <= finding.span.start <= finding.span.end <= len(text), finding
+        for ruleset in lowered.rulesets:
+            for rule in ruleset.rules():
+                assert 0 <= rule.span.start <= rule.span.end <= len(text), rule
+
+
 def _main() -> None:
     import atheris  # type: ignore[import-not-found]
 
@@ -51,6 +66,7 @@ def _main() -> None:
         try:
             started = time.process_time()
             read_everything(text)
+            read_nft(text)
             took = time.process_time() - started
             assert took < PATIENCE * max(1, len(text) / 10_000), took
         except Exception:
