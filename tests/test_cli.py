@@ -291,7 +291,7 @@ def test_standard_input_is_read_and_named(run: Run) -> None:
 
 def test_from_overrides_the_sniffing(run: Run, rules: Path) -> None:
     ran = run("show", "--from", "ip6tables-save", rules)
-    assert (ran.code, json.loads(ran.out)["family"]) == (0, "ip6")
+    assert (ran.code, json.loads(ran.out)["families"][0]["family"]) == (0, "ip6")
 
 
 def test_show_prints_the_source_byte_for_byte(tmp_path: Path) -> None:

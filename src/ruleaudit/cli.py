@@ -452,7 +452,7 @@ def _show(asked: Namespace) -> Answer:
     path = document.source.path
     remarks = f"{path}: {count(len(found), 'error')}; see: ruleaudit check {path}\n" if found else ""
     if asked.form == "json":
-        return Answer(DONE, show_json.render(reading.rulesets[0]), remarks)
+        return Answer(DONE, show_json.render(reading.rulesets), remarks)
     if asked.format == "json":
         return Answer(DONE, show_json.render_source(path, str(document)), remarks)
     return Answer(DONE, str(document), remarks)

@@ -21,7 +21,7 @@ DOCUMENTS = {
     "explain": explain_json.render(made.TRACKING),
     "verify: allowed": verify_json.render(made.COMPARISON, [made.STRAYS]),
     "verify: broken": verify_json.render(made.BROKEN),
-    "show": show_json.render(made.RULESET),
+    "show": show_json.render([made.RULESET]),
 }
 
 
@@ -95,8 +95,8 @@ def test_show_marks_what_is_not_understood() -> None:
     from ruleaudit.source import SourceFile
 
     text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m nonesuch --what 3 -j ACCEPT\n-A INPUT -p tcp -j DROP\nCOMMIT\n"
-    document = json.loads(show_json.render(lower(SourceFile("x", text)).rulesets[0]))
-    chain = next(c for c in document["tables"][0]["chains"] if c["name"] == "INPUT")
+    document = json.loads(show_json.render(lower(SourceFile("x", text)).rulesets))
+    chain = next(c for c in document["families"][0]["tables"][0]["chains"] if c["name"] == "INPUT")
     assert [rule["understood"] for rule in chain["rules"]] == [False, True]
     assert [rule["verdict"] for rule in chain["rules"]] == ["accept", "drop"]
     assert chain["rules"][1]["matches"][0]["condition"] == {"field": "protocol", "in": ["6"]}

@@ -45,7 +45,10 @@ def lower(document: tree.NftDocument) -> Lowered:
         rulesets.append(lowering.ruleset())
         for finding in lowering.findings:
             unread.setdefault((finding.span.start, finding.message), finding)
-    found = sorted([*findings, *unread.values()], key=lambda f: (f.span.start, f.span.end))
+    # a mistake that was told is not told again as a test that is not understood
+    told = [f.span.start for f in findings if f.severity is Severity.ERROR]
+    opaque = [f for f in unread.values() if not any(f.span.start <= at < f.span.end for at in told)]
+    found = sorted([*findings, *opaque], key=lambda f: (f.span.start, f.span.end))
     return Lowered(tuple(rulesets), tuple(found))
 
 

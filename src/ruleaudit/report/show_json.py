@@ -1,5 +1,6 @@
 """`show --as json`: the model of a ruleset as the analysis sees it; what is not understood is marked."""
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
 from ruleaudit.model.condition import (
@@ -44,20 +45,20 @@ _NAMES = {
 }
 
 
-def render(ruleset: Ruleset) -> str:
-    """One object."""
+def render(rulesets: Sequence[Ruleset]) -> str:
+    """One object: what the text means for packets of each address family that it speaks of."""
+    first = rulesets[0]
+    families: list[Json] = [{"family": r.family.value, "tables": _tables(r)} for r in rulesets]
     return document(
-        {
-            "path": ruleset.source.path,
-            "language": ruleset.language,
-            "family": ruleset.family.value,
-            "partial": ruleset.partial,
-            "tables": [
-                {"name": table.name, "chains": [_chain(ruleset, chain) for chain in table.chains.values()]}
-                for table in ruleset.tables.values()
-            ],
-        }
+        {"path": first.source.path, "language": first.language, "partial": first.partial, "families": families}
     )
+
+
+def _tables(ruleset: Ruleset) -> list[Json]:
+    return [
+        {"name": table.name, "chains": [_chain(ruleset, chain) for chain in table.chains.values()]}
+        for table in ruleset.tables.values()
+    ]
 
 
 def render_source(path: str, text: str) -> str:

@@ -1,7 +1,7 @@
-"""A match or target that ruleaudit does not know.
+"""A match, target or statement that ruleaudit does not know.
 
 What it finds
-    A match (`-m name`) or target whose meaning is not known here. The text stays as it is.
+    A match (`-m name`) or target, a test or statement of nft, whose meaning is not known here. The text stays as it is.
 
 Why
     The analysis takes such a test as one that may or may not match, whatever the packet. Nothing wrong is claimed
@@ -17,7 +17,7 @@ Fix safety
     No automatic fix.
 
 References
-    iptables-extensions(8)
+    iptables-extensions(8), nft(8)
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,13 @@
-"""A line that iptables-restore would not load.
+"""A line that iptables-restore or nft would not load.
 
 What it finds
-    An unknown option, match, table, state or protocol, a missing argument, a rule of a chain that does not exist:
-    everything for which `iptables-restore` gives up. Every such line is reported in one run.
+    An unknown option, match, selector, table, state or protocol, a missing argument, a value of the wrong type, a rule
+    of a chain that does not exist: everything for which `iptables-restore` or `nft -f` gives up. Every such line is
+    reported in one run.
 
 Why
-    iptables-restore stops at the first bad line and loads nothing of that table: at boot the box then comes up
-    without a firewall, or with the one of last week.
+    iptables-restore stops at the first bad line and loads nothing of that table, nft loads nothing of the whole file:
+    at boot the box then comes up without a firewall, or with the one of last week.
 
 Example
     -A INPUT -m conntrack --ctstate NEW,ESTBLISHED -j ACCEPT
@@ -18,7 +19,7 @@ Fix safety
     No automatic fix: only the author knows which word was meant.
 
 References
-    iptables(8), iptables-restore(8), iptables-extensions(8)
+    iptables(8), iptables-restore(8), iptables-extensions(8), nft(8)
 """
 
 from collections.abc import Iterator
@@ -49,6 +50,18 @@ COMMIT
 -A INPUT -s «10.9.0.300» -j DROP
 COMMIT
 """,
+    ),
+    Example(
+        "nft: a chain that the table does not have, and a value that its selector does not take",
+        """table inet filter {
+	chain input {
+		type filter hook input priority filter;
+		tcp dport «70000» accept
+		jump «nowhere»
+	}
+}
+""",
+        "nft",
     ),
     Example(
         "a shortened state name, as iptables takes it",

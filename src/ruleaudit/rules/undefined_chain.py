@@ -3,6 +3,7 @@
 What it finds
     `-j NAME` or `-g NAME` where the table has no chain NAME and no target is called so. Chains that other programs
     are known to own (Docker, ufw, kube-proxy, fail2ban...) are left alone: a file need not show them.
+    In nft rulesets it is an error of the syntax (RA001), as nft itself says it.
 
 Why
     The kernel refuses the whole table. `iptables-restore --test` with the nft backend says nothing about it: the
@@ -76,8 +77,8 @@ _TARGETS_OF_NAT = ("MASQUERADE", "DNAT", "SNAT", "REDIRECT", "NETMAP")
 
 
 def check(audit: Audit) -> Iterator[Finding]:
-    """Each jump or goto whose chain the table does not have."""
-    for rule in audit.ruleset.rules():
+    """Each jump or goto whose chain the table does not have; the reader of nft says it itself, as nft does."""
+    for rule in () if audit.ruleset.is_nft else audit.ruleset.rules():
         match rule.verdict:
             case Jump(name) | Goto(name):
                 pass
