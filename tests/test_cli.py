@@ -289,9 +289,11 @@ def test_standard_input_is_read_and_named(run: Run) -> None:
     assert ran.out.startswith("--- a/etc/rules.v4\n+++ b/etc/rules.v4\n")
 
 
-def test_from_overrides_the_sniffing(run: Run, rules: Path) -> None:
-    ran = run("show", "--from", "ip6tables-save", rules)
-    assert (ran.code, json.loads(ran.out)["families"][0]["family"]) == (0, "ip6")
+@pytest.mark.parametrize(("name", "said", "family"), [("v4", "ip6tables-save", "ip6"), ("v6", "iptables-save", "ip")])
+def test_from_overrides_the_sniffing(run: Run, rules: Path, name: str, said: str, family: str) -> None:
+    path = rules.rename(rules.with_name(f"rules.{name}"))
+    ran = run("show", "--from", said, path)
+    assert (ran.code, json.loads(ran.out)["families"][0]["family"]) == (0, family)
 
 
 def test_show_prints_the_source_byte_for_byte(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
     from ruleaudit.syntax import iptables
 
     document = iptables.read(source)
-    family = Family.IPV6 if language == "ip6tables-save" else languages.family(source)
+    said = {"iptables-save": Family.IPV4, "ip6tables-save": Family.IPV6}
+    family = said[language] if language in said else languages.family(source)
     lowered = to_model(document, family, sets)
     return Read(document, (lowered.ruleset,), lowered.findings)
 
