@@ -98,14 +98,15 @@ class Space:
         width = max(1, (len(self.alphabet) - 1).bit_length())
         size = self.family.address_bits
         self.bits: dict[Field, range] = {}
+        # protocol and ports first: a rule about one port touches that port alone, however many addresses others name
         for name, bits in (
+            (Field.PROTOCOL, 8),
+            (Field.DPORT, 16),
+            (Field.SPORT, 16),
             (Field.SADDR, size),
             (Field.DADDR, size),
             (Field.IIF, width),
             (Field.OIF, width),
-            (Field.PROTOCOL, 8),
-            (Field.DPORT, 16),
-            (Field.SPORT, 16),
             (Field.ICMP_TYPE, 8),
             (Field.ICMP_CODE, 8),
             (Field.TCP_FLAGS, 8),
