@@ -1,6 +1,11 @@
 """Fixtures for all tests."""
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes says more about the machine than about the code
+settings.register_profile("ruleaudit", deadline=None)
+settings.load_profile("ruleaudit")
 
 pytest.register_assert_rewrite("tests.kernel.haproxy", "tests.kernel.services")
 

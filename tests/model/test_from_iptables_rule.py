@@ -63,7 +63,7 @@ RULES = st.lists(OPTIONS, max_size=5).map(lambda options: " ".join(["-A INPUT", 
 
 
 @given(st.lists(RULES, min_size=1, max_size=6), st.sampled_from(["filter", "raw"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_plan_reads_as_the_option_loop_does(texts: list[str], table: str) -> None:
     reader = RuleReader(Family.IPV4)
     for text in [*texts, *texts]:

@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 
 from ruleaudit.analysis.walk import Identities
 from ruleaudit.model.condition import And, Condition, Masked, States, Values, tests
-from ruleaudit.model.fields import Field
+from ruleaudit.model.fields import Field, Hook
 from ruleaudit.model.ruleset import Rule, Ruleset
 
 
@@ -23,7 +23,7 @@ class Alignment:
     new: Identities
     removed: tuple[Rule, ...]
     added: tuple[Rule, ...]
-    other: bool  #: something else than rules differs (a policy, a chain's place)
+    other: bool  #: something else than rules differs (a policy, a chain's place or kind)
 
     @staticmethod
     def with_itself(ruleset: Ruleset) -> "Alignment":
@@ -45,23 +45,22 @@ def align(old: Ruleset, new: Ruleset) -> Alignment:
     fresh = len(before)
     removed: list[Rule] = []
     added: list[Rule] = []
-    other = False
+    other = any(_order(old, new, hook) != _order(new, old, hook) for hook in Hook)
     for name in dict.fromkeys([*old.tables, *new.tables]):
         ours = old.tables[name].chains if name in old.tables else {}
         theirs = new.tables[name].chains if name in new.tables else {}
         for chain in dict.fromkeys([*ours, *theirs]):
             a, b = ours.get(chain), theirs.get(chain)
-            if a and b and (type(a.policy), a.hook, a.priority) != (type(b.policy), b.hook, b.priority):
+            if a and b and (type(a.policy), a.hook, a.priority, a.nat) != (type(b.policy), b.hook, b.priority, b.nat):
                 other = True
             present = a or b
             if (a is None or b is None) and present and type(present.policy).__name__ == "Drop":
                 other = True
-            pairs, gone, come = _pair(a.rules if a else (), b.rules if b else ())
-            for x, y in pairs:
+            kept, heirs, gone, come = _pair(a.rules if a else (), b.rules if b else ())
+            for x, y in (*kept, *heirs):
                 after[y] = before[x]
-                if x.key != y.key:
-                    removed.append(x)
-                    added.append(y)
+            removed += (x for x, _ in heirs)
+            added += (y for _, y in heirs)
             removed += gone
             for rule in come:
                 after[rule] = fresh
@@ -70,8 +69,17 @@ def align(old: Ruleset, new: Ruleset) -> Alignment:
     return Alignment(Identities(before), Identities(after), tuple(removed), tuple(added), other)
 
 
-def _pair(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
-    """Pairs of the same rule, rules only in old, rules only in new."""
+def _order(one: Ruleset, another: Ruleset, hook: Hook) -> list[tuple[str, str]]:
+    """The base chains at a hook that the other ruleset has too, in the order in which a packet meets them."""
+    shared = {(c.table, c.name) for c in another.base_chains(hook)}
+    return [(c.table, c.name) for c in one.base_chains(hook) if (c.table, c.name) in shared]
+
+
+Pairs = list[tuple[Rule, Rule]]
+
+
+def _pair(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> tuple[Pairs, Pairs, list[Rule], list[Rule]]:
+    """Pairs that stand as they stood, pairs that were moved or altered, rules only in old, rules only in new."""
     start = 0
     while start < min(len(old), len(new)) and old[start].key == new[start].key:
         start += 1
@@ -83,17 +91,16 @@ def _pair(old: tuple[Rule, ...], new: tuple[Rule, ...]) -> tuple[list[tuple[Rule
         pairs += zip(old[-end:], new[-end:], strict=True)
     a, b = list(old[start : len(old) - end]), list(new[start : len(new) - end])
     found, a, b = _common(a, b, [r.key for r in a], [r.key for r in b])
-    pairs += found
-    found, a, b = _common(a, b, [_stateless(r) for r in a], [_stateless(r) for r in b])
-    return pairs + found, a, b
+    heirs, a, b = _common(a, b, [_stateless(r) for r in a], [_stateless(r) for r in b])
+    return pairs + found, heirs, a, b
 
 
 def _common(
     a: list[Rule], b: list[Rule], names_a: Sequence[Hashable], names_b: Sequence[Hashable]
-) -> tuple[list[tuple[Rule, Rule]], list[Rule], list[Rule]]:
+) -> tuple[Pairs, list[Rule], list[Rule]]:
     if not a or not b:
         return [], a, b
-    pairs: list[tuple[Rule, Rule]] = []
+    pairs: Pairs = []
     used_a: set[int] = set()
     used_b: set[int] = set()
     for block in SequenceMatcher(None, names_a, names_b, autojunk=False).get_matching_blocks():

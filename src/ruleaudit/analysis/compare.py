@@ -61,8 +61,10 @@ def in_all(comparisons: Sequence[Comparison]) -> Comparison:
 def compare_in(
     space: Space, old: Ruleset, new: Ruleset, alignment: Alignment | None = None, *, only_worst: bool = False
 ) -> Comparison:
-    """`compare` in a given space; `only_worst` stops behind the first check that finds what no rewrite may have."""
-    pair = Pair(space, old, new, alignment)
+    """`compare` in a given space; `only_worst` stops behind the first check that finds what no rewrite may have, and
+    tells one class of packets of each kind, not one for each rule that changed.
+    """
+    pair = Pair(space, old, new, alignment, in_detail=not only_worst)
     differences: list[Difference] = []
     undecided: list[Undecided] = []
     for check in CHECKS:

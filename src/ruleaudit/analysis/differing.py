@@ -1,6 +1,8 @@
 """From a set of packets that fare otherwise to a Difference: words for the class, a witness, and who decides."""
 
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from itertools import islice
 
 from ruleaudit.analysis.connection import PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Side
@@ -8,7 +10,7 @@ from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.diagnostics import FixClass, Witness
-from ruleaudit.model.fields import PORT_PROTOCOLS, Field, State
+from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, State
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Outcome, Ports, Undecided
@@ -121,11 +123,11 @@ def rule_of(side: Side, number: int | None) -> Rule | None:
 
 
 def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
-    """A class of packets in the user's words: protocols and the fewer of the two sides' ports."""
+    """A class of packets in the user's words: protocols, the fewer of the two sides' ports, and addresses if few."""
     parts: list[str] = []
     protocols = space.taken(found, Field.PROTOCOL)
     if sum(high - low + 1 for low, high in protocols) > 6:
-        return {"in": "packets to this host", "out": "packets from this host"}.get(path, "packets through this host")
+        return _ALL[path] + _addresses(space, found, frame)
     for protocol in (p for low, high in protocols for p in range(low, high + 1)):
         name = PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
         if protocol not in PORT_PROTOCOLS:
@@ -139,7 +141,44 @@ def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
             parts.append(f"{name} from {ports_text(of)}")
         else:
             parts.append(name)
-    return ", ".join(parts)
+    return ", ".join(parts) + _addresses(space, found, frame)
+
+
+#: all packets of a path
+_ALL = {
+    "in": "packets to this host",
+    "out": "packets from this host",
+    "forward": "packets through this host",
+    "local": "packets of this host to itself",
+    "looped": "copies of this host's own multicast and broadcast",
+}
+
+
+def _addresses(space: Space, found: PacketSet, frame: Frame) -> str:
+    """The networks that a class comes from and goes to, where one or two name them."""
+    words = ""
+    for word, name in ((" from ", Field.SADDR), (" to ", Field.DADDR)):
+        intervals = space.few_taken(found, name, _NETWORKS, frame.reverse)
+        networks = _networks(space, intervals) if intervals else ()
+        if networks:
+            words += word + " and ".join(networks)
+    return words
+
+
+#: how many networks are named
+_NETWORKS = 2
+
+
+def _networks(space: Space, intervals: list[tuple[int, int]]) -> tuple[str, ...]:
+    """Intervals as networks; none where it takes more than two of them, or they hold a quarter of all addresses."""
+    if _size(intervals) >> (space.family.address_bits - 2):
+        return ()
+    address = IPv4Address if space.family is Family.IPV4 else IPv6Address
+    found: list[str] = []
+    for low, high in intervals:
+        networks = summarize_address_range(address(low), address(high))
+        found += [str(n).removesuffix(f"/{space.family.address_bits}") for n in islice(networks, _NETWORKS + 1)]
+    return tuple(found) if len(found) <= _NETWORKS else ()
 
 
 def _size(intervals: list[tuple[int, int]]) -> int:

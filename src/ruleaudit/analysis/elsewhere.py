@@ -53,12 +53,13 @@ def _compare(
     for found, kind, loosens, text in _changes(pair, before, after, same_tag):
         if is_empty(found) or (kind in done and loosens is not None):
             continue
-        state = next(
-            (s for s in TRACKED_STATES if not is_empty(found & space.in_state(s) & ~before.tag)), State.UNTRACKED
-        )
-        narrowed = found & (space.in_state(state) & ~before.tag if state is not State.UNTRACKED else before.tag)
         done.add(kind)
-        yield differing(pair, narrowed, kind, loosens, path, Frame("any"), (state, state), text)
+        for part in pair.by_change(found):
+            state = next(
+                (s for s in TRACKED_STATES if not is_empty(part & space.in_state(s) & ~before.tag)), State.UNTRACKED
+            )
+            narrowed = part & (space.in_state(state) & ~before.tag if state is not State.UNTRACKED else before.tag)
+            yield differing(pair, narrowed, kind, loosens, path, Frame("any"), (state, state), text)
     told: set[FixClass | None] = set()
     # ICMP errors that are newly accepted as INVALID are the one exception, whatever they met before
     excepted = space.in_state(State.INVALID) & icmp_errors(space) & ~before.tag

@@ -3,7 +3,7 @@
 Outside the region no packet meets a rule that differs, so there both agree by construction (engine notes, decision 3).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,9 @@ from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Op
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
+
+#: how many changed rules have their packets told apart
+MOST_CHANGES = 1000
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,17 @@ def _consumers(rule: Rule) -> Iterable[Consumer]:
 class Pair:
     """Everything that both walks have in common, and their results, computed when asked for."""
 
-    def __init__(self, space: Space, old: Ruleset, new: Ruleset, alignment: Alignment | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        old: Ruleset,
+        new: Ruleset,
+        alignment: Alignment | None = None,
+        *,
+        in_detail: bool = False,
+    ) -> None:
         self.space = space
+        self.in_detail = in_detail  #: packets that fare otherwise are told apart by the rules that changed
         self.alignment = alignment or align(old, new)
         self.old = Side(old, self.alignment.old, is_tracking(old))
         self.new = Side(new, self.alignment.new, is_tracking(new))
@@ -116,6 +128,19 @@ class Pair:
             if out == space.all:
                 break
         return out
+
+    def by_change(self, found: PacketSet) -> Iterator[PacketSet]:
+        """Packets (not mirrored) that fare otherwise, in parts: what may match one changed rule after the other."""
+        changed = sorted((*self.alignment.removed, *self.alignment.added), key=lambda r: r.line)
+        for rule in changed[:MOST_CHANGES] if self.in_detail else ():
+            may = found
+            for match in rule.matches:
+                may = may & _may_hold(self.space, match.condition, Frame("any"))[0]
+            if not is_empty(may):
+                yield may
+                found = found & ~may
+        if not is_empty(found):
+            yield found
 
     def reach(self, rule: Rule) -> PacketSet:
         """The connections of which some packet, in whatever direction, may match a rule; states and marks left open."""

@@ -238,6 +238,13 @@ class Space:
         name = MIRROR.get(name, name) if reverse else name
         return self.diagrams.intervals(self.forget_all_but(found, (name,)), self.bits[name])
 
+    def few_taken(
+        self, found: PacketSet, name: Field, limit: int, reverse: bool = False
+    ) -> list[tuple[int, int]] | None:
+        """`taken`, or None when it is more intervals than `limit`."""
+        name = MIRROR.get(name, name) if reverse else name
+        return self.diagrams.few_intervals(self.forget_all_but(found, (name,)), self.bits[name], limit)
+
     # -- conditions --------------------------------------------------------------------------------
 
     def condition(

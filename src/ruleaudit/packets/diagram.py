@@ -4,7 +4,8 @@ A set is canonical: two sets are equal if and only if they are the same diagram.
 is full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from oxidd.bcdd import BCDDFunction, BCDDManager
@@ -86,25 +87,35 @@ class Diagrams:
 
     def intervals(self, found: PacketSet, bits: Sequence[int]) -> list[Interval]:
         """The numbers that these bits take in a set which depends on no other bit: sorted, merged intervals."""
-        out: list[Interval] = []
+        return list(self._intervals(found, bits))
 
-        def split(part: PacketSet, depth: int, low: int) -> None:
+    def few_intervals(self, found: PacketSet, bits: Sequence[int], limit: int) -> list[Interval] | None:
+        """The same, or None when they are more than `limit`."""
+        out = list(islice(self._intervals(found, bits), limit + 1))
+        return out if len(out) <= limit else None
+
+    def _intervals(self, found: PacketSet, bits: Sequence[int]) -> Iterator[Interval]:
+        def parts(part: PacketSet, depth: int, low: int) -> Iterator[Interval]:
             if not part.satisfiable():
                 return
             if part == self.all:
-                high = low + (1 << len(bits) - depth) - 1
-                if out and out[-1][1] == low - 1:
-                    out[-1] = (out[-1][0], high)
-                else:
-                    out.append((low, high))
+                yield low, low + (1 << len(bits) - depth) - 1
                 return
             one, zero = self._literals[bits[depth]]
             alone = self.cube([bits[depth]])
-            split((part & zero).exists(alone), depth + 1, low)
-            split((part & one).exists(alone), depth + 1, low + (1 << len(bits) - depth - 1))
+            yield from parts((part & zero).exists(alone), depth + 1, low)
+            yield from parts((part & one).exists(alone), depth + 1, low + (1 << len(bits) - depth - 1))
 
-        split(found, 0, 0)
-        return out
+        begun: Interval | None = None
+        for low, high in parts(found, 0, 0):
+            if begun is not None and begun[1] == low - 1:
+                begun = (begun[0], high)
+                continue
+            if begun is not None:
+                yield begun
+            begun = (low, high)
+        if begun is not None:
+            yield begun
 
     def exchange(self, found: PacketSet, pairs: Iterable[tuple[int, int]]) -> PacketSet:
         """The set with the bits of each pair exchanged."""

@@ -1,6 +1,6 @@
 """`verify` as text: what a change does, each class of packets with one packet of it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.report.style import PLAIN, Style
@@ -41,20 +41,22 @@ def answer(comparison: Comparison, allowed: Collection[Difference], style: Style
         return style.good("DIFFERENT in what is tracked or logged only: every packet has the same verdict.") + rest
     if all(d in allowed for d in comparison.differences):
         return style.good("DIFFERENT, and only as allowed.") + rest
-    names = in_words(list(dict.fromkeys(d.kind.value for d in differing)))
+    names = in_words(list(dict.fromkeys(d.kind.value for d, _ in folded(differing))))
     return style.bad(f"DIFFERENT: {names}.") + rest
 
 
 def _lines(comparison: Comparison, allowed: Collection[Difference], style: Style) -> Iterator[str]:
     yield answer(comparison, allowed, style)
     yield ""
+    shown = folded(comparison.differences)
     for kind, name in KINDS.items():
-        found = [d for d in comparison.differences if d.kind is kind]
+        found = [(d, also) for d, also in shown if d.kind is kind]
         head = f"  {name:<{_COLUMN - 2}}"
         if not found:
             yield f"{head}{'none' if not comparison.undecided else 'none found'}"
-        for number, difference in enumerate(found):
-            remark = " [allowed]" if difference in allowed else ""
+        for number, (difference, also) in enumerate(found):
+            remark = f" (the same: {', '.join(also)})" if also else ""
+            remark += " [allowed]" if difference in allowed else ""
             if difference.assumption:
                 remark += f" [assumed not to occur: {difference.assumption}]"
             yield wrapped(difference.description + remark, head if not number else " " * _COLUMN, " " * _COLUMN)
@@ -70,6 +72,30 @@ def _lines(comparison: Comparison, allowed: Collection[Difference], style: Style
         yield wrapped(where + undecided.reason, head if not number else " " * _COLUMN, " " * _COLUMN)
     for family in comparison.not_compared:
         yield f"  {'not compared':<{_COLUMN - 2}}{family}: only one of the two speaks of it"
+
+
+#: what a difference is seen on once more
+_ALSO = {"local": "on lo", "looped": "copies of its own multicast and broadcast"}
+
+
+def folded(differences: Sequence[Difference]) -> list[tuple[Difference, list[str]]]:
+    """The differences to show, each with where else the same two rules decide in the same way."""
+    shown: dict[tuple[object, ...], tuple[Difference, list[str]]] = {}
+    out: list[tuple[Difference, list[str]]] = []
+    for difference in sorted(differences, key=lambda d: d.kind is DifferenceKind.STRAY):
+        deciders = (difference.old, difference.new, difference.loosens)
+        stray = difference.kind is DifferenceKind.STRAY
+        kinds = (difference.kind, DifferenceKind.OPENS, DifferenceKind.BREAKS) if stray else (difference.kind,)
+        known = next((shown[k, *deciders] for k in kinds if (k, *deciders) in shown), None)
+        apart = known is None or (difference.path not in _ALSO and known[0].kind is difference.kind)
+        if known is None or apart:
+            out.append((difference, []))
+            shown.setdefault((difference.kind, *deciders), out[-1])
+            continue
+        word = "packets of no connection" if known[0].kind is not difference.kind else _ALSO[difference.path]
+        if word not in known[1]:
+            known[1].append(word)
+    return out
 
 
 def _witness(difference: Difference) -> Iterator[str]:
