@@ -1,9 +1,11 @@
 """What a ruleset includes: where it is looked for, what is said when it is not there, and reports about it."""
 
+import errno
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -109,10 +111,19 @@ def test_what_is_not_there(folder: Path) -> None:
         ruleaudit.suggest("main.nft")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(folder: Path) -> None:
-    Path("defines.nft").chmod(0)
+def test_what_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(path: str, mode: str) -> IO[bytes]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("ruleaudit.includes.open", refusing, raising=False)
     assert said("main.nft")[0] == ("error", "main.nft:1:9", "defines.nft cannot be read: permission denied")
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    Path("defines.nft").unlink()
+    os.mkfifo("defines.nft")
+    message = "./defines.nft is no regular file: what it holds is not known"
+    assert said("main.nft")[0] == ("error", "main.nft:1:9", message)
 
 
 def test_wildcards_may_match_nothing(folder: Path) -> None:
@@ -291,6 +302,22 @@ def test_a_folder_is_checked_as_its_rulesets_include_each_other(
     assert "parts/input.nft: checked as a part of main.nft\n" in shown.err
     reports = ruleaudit.check(["main.nft", "second.nft"])
     assert [sum(f.code == "RA101" for f in report.findings) for report in reports] == [1, 0]
+
+
+def test_what_is_no_ruleset_by_itself_is_a_part_all_the_same(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("nftables.d").mkdir()
+    Path("nftables.d/empty.conf").write_text("")
+    Path("nftables.d/rules.conf").write_text("tcp dport $web ct state new accept\n")
+    Path("main.nft").write_text(MAIN.replace("*.chain", "*.none"))
+    Path("parts/web.none").write_text(
+        INPUT.replace("tcp dport $web ct state new accept", 'include "nftables.d/*.conf"')
+    )
+    assert run(["check", "--format", "json"]) == 1
+    document = json.loads(capfd.readouterr().out)
+    assert [file["path"] for file in document["files"]] == ["main.nft"] and "error" not in document
+    assert ("RA101", "nftables.d/rules.conf", 1) in {
+        (f["code"], f["place"]["path"], f["place"]["line"]) for f in document["findings"]
+    }
 
 
 def test_two_files_that_include_each_other_are_both_checked(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

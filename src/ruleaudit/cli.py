@@ -154,8 +154,8 @@ def _check(asked: Namespace) -> Answer:
             bars.append(chosen.fail_on)
         except SourceError as error:
             failed.append((source.path, str(error)))
-    reports, bars, skipped = _whole(reports, bars)
-    remarks += skipped
+    reports, bars, failed, said = _whole(reports, bars, failed)
+    remarks += said
     reports, said = _baselined(asked, reports, settings[paths[0]].baseline)
     remarks += said
     from ruleaudit.report import check_summary
@@ -169,14 +169,17 @@ def _check(asked: Namespace) -> Answer:
     return Answer(_check_code(asked, list(zip(reports, bars, strict=True)), failed), result, remarks + summary, errors)
 
 
-def _whole(reports: list[FileReport], bars: list[Severity]) -> tuple[list[FileReport], list[Severity], str]:
-    """The reports without those about parts of other files, which speak of them; and a word about it."""
+def _whole(
+    reports: list[FileReport], bars: list[Severity], failed: list[tuple[str, str]]
+) -> tuple[list[FileReport], list[Severity], list[tuple[str, str]], str]:
+    """What was said of files that are no part of another, whose report speaks of them; and a word about these."""
     from ruleaudit.discovery import fragments, once
 
-    parts = fragments(reports)
+    parts = fragments(reports, [*(report.source.path for report in reports), *(path for path, _ in failed)])
     kept = [(report, bar) for report, bar in zip(reports, bars, strict=True) if report.source.path not in parts]
     said = "".join(f"{part}: checked as a part of {whole}\n" for part, whole in parts.items())
-    return once([report for report, _ in kept]), [bar for _, bar in kept], said
+    wrong = [one for one in failed if one[0] not in parts]
+    return once([report for report, _ in kept]), [bar for _, bar in kept], wrong, said
 
 
 def _settings(asked: Namespace, path: str) -> Settings:

@@ -5,7 +5,7 @@ And which of them belong together: the two of one host, and those that others in
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,15 +54,15 @@ def twin(source: SourceFile, others: Sequence[SourceFile]) -> SourceFile | None:
     return found[0] if len(found) == 1 and len(others) <= 2 else None
 
 
-def fragments(reports: Sequence[FileReport]) -> dict[str, str]:
-    """The paths of files that others include, each with the file of which it is a part: no ruleset of its own."""
+def fragments(reports: Sequence[FileReport], paths: Iterable[str]) -> dict[str, str]:
+    """Those of some paths that the files of reports include, each with the file of which it is a part."""
     within = {r.source.path: {os.path.realpath(part.path) for part in r.source.included} for r in reports}
     out: dict[str, str] = {}
-    for path, mine in within.items():
+    for path in paths:
         here = os.path.realpath(path)
         for other, theirs in within.items():
             # where two include each other, both stay
-            if here in theirs and os.path.realpath(other) not in mine | {here}:
+            if here in theirs and os.path.realpath(other) not in within.get(path, set()) | {here}:
                 out.setdefault(path, other)
     return out
 

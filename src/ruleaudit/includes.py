@@ -73,12 +73,14 @@ def _read(pattern: str, folder: str, names: list[str]) -> Found:
     files = []
     for name in names:
         path = os.path.join(folder, name)
+        if not os.path.isfile(path) and _WILDCARD.search(pattern):
+            continue
         if os.path.isdir(path):
-            if _WILDCARD.search(pattern):
-                continue
             problem = f"{pattern} is a folder, and nft reads nothing from one"
             hint = f'include "{pattern.rstrip("/")}/*.nft" for the files in it'
             return Found((), folder, True, problem, hint, refused=False)
+        if not os.path.isfile(path):
+            return Found((), folder, False, f"{pattern} is no regular file: what it holds is not known")
         try:
             with open(path, "rb") as opened:
                 text = opened.read().decode("utf-8", "surrogateescape")
