@@ -1,8 +1,9 @@
 """Where nft finds what a ruleset includes, and rewrites of rulesets that stand in several files."""
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def loaded(namespace: Namespace, path: Path | str, folder: Path, options: str = 
 
 def test_a_rewrite_of_several_files_is_that_of_one(namespace: Namespace, tmp_path: Path) -> None:
     flat = tmp_path / "flat.nft"
-    text = ruleaudit.suggest(str(RULES / "included-flat.nft")).text
+    text = ruleaudit.suggest(str(RULES / "included-flat.nft"), menu=False).text
     assert text is not None
     flat.write_text(text)
     expected = loaded(namespace, flat, tmp_path)
@@ -45,7 +46,7 @@ def test_a_rewrite_of_several_files_is_that_of_one(namespace: Namespace, tmp_pat
     shutil.copytree(RULES / "included", folder)
     main = folder / "nftables.conf"
     assert loaded(namespace, main, folder) == loaded(namespace, RULES / "included-flat.nft", tmp_path)
-    suggestion = ruleaudit.suggest(str(main))
+    suggestion = ruleaudit.suggest(str(main), menu=False)
     for new in (folder / "new.conf", tmp_path / "elsewhere.conf"):
         write(str(new), ruleaudit.elsewhere(suggestion, str(new)))
         assert loaded(namespace, new, new.parent) == expected
@@ -54,13 +55,51 @@ def test_a_rewrite_of_several_files_is_that_of_one(namespace: Namespace, tmp_pat
     assert ruleaudit.verify(str(folder / "new.conf"), str(tmp_path / "elsewhere.conf")).result == "equivalent"
 
 
+def _in_one_include(text: str) -> dict[str, str]:
+    return {"main.nft": '#!/usr/sbin/nft -f\ninclude "./whole.nft"\n', "whole.nft": text}
+
+
+def _in_many_includes(text: str) -> dict[str, str]:
+    """Each chain, and the inside of each chain, in files of their own."""
+    files: dict[str, str] = {}
+
+    def chain(found: re.Match[str]) -> str:
+        number = len(files)
+        files[f"{number}.rules"] = found[3]
+        files[f"{number}.chain"] = f'{found[2]}\n\t\tinclude "./{number}.rules"\n\t}}\n'
+        return f'{found[1]}include "./{number}.c[h]ain"\n'
+
+    files["main.nft"] = re.sub(r"^([ \t]+)(chain \w+ \{)\n((?:.*\n)*?)\1\}\n", chain, text, flags=re.M)
+    return files
+
+
+@pytest.mark.parametrize("apart", [_in_one_include, _in_many_includes])
+@pytest.mark.parametrize("rules", ["commands.nft", "raw-chains.nft", "sets.nft", "vmaps.nft"])
+def test_however_a_ruleset_is_cut(
+    namespace: Namespace, tmp_path: Path, rules: str, apart: Callable[[str], dict[str, str]]
+) -> None:
+    flat = ruleaudit.suggest(str(RULES / "haproxy-host" / rules), menu=False)
+    assert flat.text is not None
+    (tmp_path / "flat").write_text(flat.text)
+    for name, text in apart((RULES / "haproxy-host" / rules).read_text()).items():
+        (tmp_path / name).write_text(text)
+    suggestion = ruleaudit.suggest(str(tmp_path / "main.nft"), menu=False)
+    assert suggestion.kind is flat.kind and suggestion.flows and suggestion.text is not None
+    (tmp_path / "new").write_text(suggestion.text)
+    expected = loaded(namespace, tmp_path / "flat", tmp_path)
+    assert loaded(namespace, tmp_path / "new", tmp_path) == expected
+    (tmp_path / "other").mkdir()
+    write(str(tmp_path / "other" / "new"), ruleaudit.elsewhere(suggestion, str(tmp_path / "other" / "new")))
+    assert loaded(namespace, tmp_path / "other" / "new", Path("/")) == expected
+
+
 def test_names_without_a_dot(namespace: Namespace, tmp_path: Path) -> None:
     """Beside the file since nft 1.0.9, with -I . in every version, as the report says it."""
     folder = tmp_path / "etc"
     shutil.copytree(RULES / "included", folder)
     main = folder / "nftables.conf"
     main.write_text(main.read_text().replace('"./', '"'))
-    suggestion = ruleaudit.suggest(str(main))
+    suggestion = ruleaudit.suggest(str(main), menu=False)
     write(str(folder / "new.conf"), ruleaudit.elsewhere(suggestion, str(folder / "new.conf")))
     write(str(tmp_path / "new.conf"), ruleaudit.elsewhere(suggestion, str(tmp_path / "new.conf")))
     beside = loaded(namespace, "new.conf", folder, "-I .")
