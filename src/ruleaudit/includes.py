@@ -38,26 +38,27 @@ def finder(main: str) -> Load:
 
 def _find(pattern: str, beside: str) -> Found:
     if pattern.startswith("/"):
-        return _in_folders(pattern, [""])
+        return _in_folders(pattern, [""], beside)
     if not pattern.startswith(("./", "../")):
-        return _in_folders(pattern, [beside, _DEFAULT])
+        return _in_folders(pattern, [beside, _DEFAULT], beside)
     folders = [beside] if os.path.realpath(beside) == os.path.realpath(".") else [beside, "."]
-    found = _in_folders(pattern, folders)
+    found = _in_folders(pattern, folders, beside)
     if not found.problem and len(folders) > 1 and _names(pattern, ".") and _names(pattern, beside):
         problem = f"nft takes {pattern} from the folder that it is started in: this was read in {beside}, not here"
         return Found(found.files, found.folder, problem=problem, hint="start it there", refused=False)
     return found
 
 
-def _in_folders(pattern: str, folders: list[str]) -> Found:
-    """What a pattern names in the first folder where it names something."""
+def _in_folders(pattern: str, folders: list[str], beside: str) -> Found:
+    """What a pattern names in the first folder where it names something; the ruleset lies in `beside`."""
     for folder in folders:
         names = _names(pattern, folder)
         if names:
             return _read(pattern, folder, names)
     if _WILDCARD.search(pattern):
-        # nft takes it for nothing; where its folder is not there, it may be so on another machine only
-        known = any(os.path.isdir(os.path.dirname(os.path.join(folder, pattern))) for folder in folders[:1])
+        # nft takes it for nothing; what lies elsewhere than the ruleset may be there on another machine
+        home, at = os.path.realpath(beside), os.path.realpath(os.path.dirname(os.path.join(folders[0], pattern)))
+        known = os.path.isdir(at) and os.path.commonpath((home, at)) == home
         return Found(folder=folders[0], known=known)
     where = f"it is neither in {folders[0]} nor in {folders[1]}" if len(folders) > 1 else ""
     return Found((), folders[0], False, f"{pattern} is not there, and nft loads nothing without it", where)
