@@ -29,7 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "rules": {"config", "suppress", "analysis", "model", "packets", "results", "source", "diagnostics", ""},
     "rewrite": {"analysis", "model", "packets", "results", "syntax", "source", "diagnostics"},
     "report": {"model", "results", "source", "diagnostics", ""},
-    "discovery": {"source", "syntax"},
+    "discovery": {"results", "source", "syntax", "diagnostics"},
+    "includes": {"source", "syntax"},
     "arguments": {"report", "diagnostics", ""},
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name
@@ -39,7 +40,7 @@ SINGLE = {
     ("rules", "ruleaudit.rewrite.flows"),
 }
 #: whatever else they do, only these may open files, start processes or know the terminal
-OPENERS = {"cli.py", "source.py", "observe.py", "discovery.py"}
+OPENERS = {"cli.py", "source.py", "observe.py", "discovery.py", "includes.py"}
 PROCESS_STARTERS = {"observe.py"}
 
 

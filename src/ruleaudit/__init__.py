@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
+    from ruleaudit.syntax.nft_definitions import Load
 
     Sets = Mapping[str, IpSet]
 
@@ -37,6 +38,7 @@ __all__ = [
     "SourceError",
     "UsageError",
     "check",
+    "elsewhere",
     "explain",
     "follow",
     "load",
@@ -75,9 +77,12 @@ def read_sets(paths: Iterable[str]) -> Sets:
     return known
 
 
-def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS) -> Reading:
+def lower(
+    source: SourceFile, language: str | None = None, sets: Sets = NO_SETS, includes: Load | None = None
+) -> Reading:
     """The tree and the model of a file; `sets` are the ipsets whose contents are known (`read_sets`).
 
+    `includes` gives what an nft ruleset includes; as a rule it is looked for where nft does (`ruleaudit.includes`).
     Raises SourceError for what is no ruleset at all.
     """
     from ruleaudit.model.fields import Family
@@ -89,7 +94,7 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
         line = next(n for n, t in enumerate(source.text.splitlines(), 1) if "{{" in t or "{%" in t)
         raise SourceError(f"{source.path}: line {line}: a template; render it first, then check the result")
     if kind in ("nft", "nft-json"):
-        return _lower_nft(source, kind)
+        return _lower_nft(source, kind, includes)
     if kind == "shell":
         raise SourceError(
             f"{source.path}: line 1: a shell script; run it in a network namespace and give the output of iptables-save"
@@ -108,14 +113,15 @@ def lower(source: SourceFile, language: str | None = None, sets: Sets = NO_SETS)
     return Read(document, (lowered.ruleset,), lowered.findings)
 
 
-def _lower_nft(source: SourceFile, kind: str) -> Reading:
+def _lower_nft(source: SourceFile, kind: str, includes: Load | None) -> Reading:
     from ruleaudit.model.from_nftables import lower as to_model
     from ruleaudit.reading import Reading as Read
 
     if kind == "nft":
+        from ruleaudit.includes import finder
         from ruleaudit.syntax import nftables
 
-        document = nftables.read(source)
+        document = nftables.read(source, includes or finder(source.path))
     else:
         from ruleaudit.syntax import nft_json
 
@@ -146,7 +152,7 @@ def check(
 
     Raises SourceError for a file that cannot be read.
     """
-    from ruleaudit.discovery import twin
+    from ruleaudit.discovery import once, twin
     from ruleaudit.rules import DEFAULT, check_source
 
     sources = [load(path) if isinstance(path, str) else path for path in paths]
@@ -155,7 +161,7 @@ def check(
         other = twin(source, [*sources, *beside]) if language is None else None
         rules = lower(other, None, sets).rulesets[0] if other else None
         reports.append(check_source(source, language, sets, rules, settings or DEFAULT))
-    return tuple(reports)
+    return tuple(once(reports))
 
 
 def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS) -> Tracking:
@@ -219,6 +225,7 @@ def suggest(
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
+    from ruleaudit.includes import finder
     from ruleaudit.model.ruleset import Ruleset as Model
     from ruleaudit.rewrite.iptables import Editor as IptablesEditor
     from ruleaudit.rewrite.nft_json import Editor as JsonEditor
@@ -229,7 +236,8 @@ def suggest(
     from ruleaudit.syntax.nft_tree import NftDocument
 
     source = path if isinstance(path, File) else load(path)
-    reading = lower(source, language, sets)
+    includes = finder(source.path)  # each file once: what is proved is what was read
+    reading = lower(source, language, sets, includes)
     document = reading.document
     _no_errors(source, reading)
     # what a rewritten text is must not be guessed again
@@ -245,11 +253,44 @@ def suggest(
         edit = partial(IptablesEditor, document)
 
     def again(text: str) -> tuple[Model, ...] | None:
-        new = lower(File(source.path, text), known, sets)
+        new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    return rewrite(source, reading.rulesets, again, edit, options)
+    return rewrite(document.source, reading.rulesets, again, edit, options)
+
+
+def elsewhere(suggestion: Suggestion, path: str) -> str:
+    """The new text of a suggestion as a file at `path`: what it includes is found from there too.
+
+    Raises SourceError where there is no rewrite, or the file would be included by itself.
+    """
+    import os
+    from pathlib import PurePath
+
+    from ruleaudit.rewrite.written_out import moved
+    from ruleaudit.source import SourceFile as File
+
+    if suggestion.text is None or suggestion.comparison is None:
+        raise SourceError(f"{suggestion.source.path}: there is no rewrite")
+    source = suggestion.comparison.new.source
+    here = PurePath(os.path.abspath(path))
+    for include in suggestion.source.includes:
+        if here.match(os.path.normpath(os.path.join(os.path.abspath(include.folder), include.pattern))):
+            raise SourceError(f'{path}: not written: include "{include.pattern}" of {source.path} would read it')
+    if not source.includes or os.path.realpath(here.parent) == os.path.realpath(os.path.dirname(source.path) or "."):
+        return suggestion.text
+    text = moved(source)
+    old, new = (lower(File(at, said), "nft").rulesets for at, said in ((source.path, suggestion.text), (path, text)))
+    if [_told(ruleset) for ruleset in old] != [_told(ruleset) for ruleset in new]:
+        raise SourceError(f"{path}: not written: what {source.path} includes would not be the same from there")
+    return text
+
+
+def _told(ruleset: Ruleset) -> list[object]:
+    """What a ruleset says, wherever it is written."""
+    chains = [chain for table in ruleset.tables.values() for chain in table.chains.values()]
+    return [(c.table, c.name, c.hook, c.priority, type(c.policy), [rule.key for rule in c.rules]) for c in chains]
 
 
 def verify(
@@ -295,6 +336,6 @@ def _no_errors(source: SourceFile, reading: Reading) -> None:
 
     errors = [f for f in reading.findings if f.severity is Severity.ERROR]
     if errors:
-        place = source.position(errors[0].span.start)
+        place = reading.document.source.position(errors[0].span.start)
         more = f" (and {len(errors) - 1} more: ruleaudit check {source.path})" if len(errors) > 1 else ""
-        raise SourceError(f"{source.path}:{place.line}:{place.column}: {errors[0].message}{more}")
+        raise SourceError(f"{place.path}:{place.line}:{place.column}: {errors[0].message}{more}")

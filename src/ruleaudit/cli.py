@@ -154,6 +154,8 @@ def _check(asked: Namespace) -> Answer:
             bars.append(chosen.fail_on)
         except SourceError as error:
             failed.append((source.path, str(error)))
+    reports, bars, failed, said = _whole(reports, bars, failed)
+    remarks += said
     reports, said = _baselined(asked, reports, settings[paths[0]].baseline)
     remarks += said
     from ruleaudit.report import check_summary
@@ -165,6 +167,19 @@ def _check(asked: Namespace) -> Answer:
     summary = check_summary.render(reports, notes=asked.verbose)
     errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
     return Answer(_check_code(asked, list(zip(reports, bars, strict=True)), failed), result, remarks + summary, errors)
+
+
+def _whole(
+    reports: list[FileReport], bars: list[Severity], failed: list[tuple[str, str]]
+) -> tuple[list[FileReport], list[Severity], list[tuple[str, str]], str]:
+    """What was said of files that are no part of another, whose report speaks of them; and a word about these."""
+    from ruleaudit.discovery import fragments, once
+
+    parts = fragments(reports, [*(report.source.path for report in reports), *(path for path, _ in failed)])
+    kept = [(report, bar) for report, bar in zip(reports, bars, strict=True) if report.source.path not in parts]
+    said = "".join(f"{part}: checked as a part of {whole}\n" for part, whole in parts.items())
+    wrong = [one for one in failed if one[0] not in parts]
+    return once([report for report, _ in kept]), [bar for _, bar in kept], wrong, said
 
 
 def _settings(asked: Namespace, path: str) -> Settings:
@@ -328,8 +343,11 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
     code = FOUND if asked.exit_code and suggestion.text is not None else DONE
     remarks = suggest_text.summary(suggestion)
     if asked.output and suggestion.text is not None:
-        write(asked.output, suggestion.text)
+        text = ruleaudit.elsewhere(suggestion, asked.output)
+        write(asked.output, text)
         remarks += f"{asked.output}: written\n"
+        if text != suggestion.text:
+            remarks += "it stands in another folder: its includes are absolute now, or written out\n"
     elif asked.output:
         remarks += f"{asked.output}: not written, there is no rewrite\n"
     if asked.format == "json":
@@ -363,7 +381,7 @@ def _explain(asked: Namespace) -> Answer:
     sets = ruleaudit.read_sets(asked.ipset)
     tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     if number is not None:
-        chosen = tuple(j for j in tracking.judgements if j.rule.line == number)
+        chosen = tuple(j for j in tracking.judgements if j.rule.line == number and not j.rule.path)
         if not chosen:
             raise SourceError(f"{path}:{number}: no rule in this line mentions connection tracking")
         tracking = Tracking(tracking.ruleset, chosen)
@@ -392,7 +410,7 @@ def _followed(asked: Namespace) -> Answer:
     if asked.format == "json":
         from ruleaudit.report import packet_json
 
-        return Answer(DONE, packet_json.render(source, found))
+        return Answer(DONE, packet_json.render(found))
     from ruleaudit.report import packet_text
 
     return Answer(DONE, packet_text.render(found, style=_style(asked)))

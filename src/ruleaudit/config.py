@@ -54,7 +54,8 @@ class Settings:
             return False
         if _names(self.ignore, finding):
             return False
-        return not any(_names(codes, finding) for glob, codes in self.per_file if self._is_under(glob, source.path))
+        path = source.position(finding.span.start).path
+        return not any(_names(codes, finding) for glob, codes in self.per_file if self._is_under(glob, path))
 
     def weighed(self, finding: Finding) -> Finding:
         """The finding with the severity that it has here."""

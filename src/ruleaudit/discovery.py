@@ -1,10 +1,16 @@
-"""Which files below a folder are rulesets, by their names: what `check` takes when no file is named."""
+"""Which files below a folder are rulesets, by their names: what `check` takes when no file is named.
+
+And which of them belong together: the two of one host, and those that others include.
+"""
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ruleaudit.diagnostics import Finding
+from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax.language import family, sniff
 
@@ -46,6 +52,41 @@ def twin(source: SourceFile, others: Sequence[SourceFile]) -> SourceFile | None:
     if len(named) == 1:
         return named[0]
     return found[0] if len(found) == 1 and len(others) <= 2 else None
+
+
+def fragments(reports: Sequence[FileReport], paths: Iterable[str]) -> dict[str, str]:
+    """Those of some paths that the files of reports include, each with the file of which it is a part."""
+    within = {r.source.path: {os.path.realpath(part.path) for part in r.source.included} for r in reports}
+    out: dict[str, str] = {}
+    for path in paths:
+        here = os.path.realpath(path)
+        for other, theirs in within.items():
+            # where two include each other, both stay
+            if here in theirs and os.path.realpath(other) not in within.get(path, set()) | {here}:
+                out.setdefault(path, other)
+    return out
+
+
+def once(reports: Sequence[FileReport]) -> list[FileReport]:
+    """The reports, what was found in an included file said once, however often it is included."""
+    seen: set[tuple[object, ...]] = set()
+
+    def fresh(source: SourceFile, finding: Finding) -> bool:
+        part, base = source.file_at(finding.span.start)
+        key = (os.path.realpath(part.path), finding.span.start - base, finding.code, finding.message)
+        if key in seen and part is not source:
+            return False
+        seen.add(key)
+        return True
+
+    return [
+        replace(
+            report,
+            findings=tuple(f for f in report.findings if fresh(report.source, f)),
+            suppressed=tuple(f for f in report.suppressed if fresh(report.source, f)),
+        )
+        for report in reports
+    ]
 
 
 def nearest_config(path: str) -> str | None:

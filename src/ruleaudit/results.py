@@ -281,6 +281,7 @@ class Followed:
     verdict     accept, drop, reject, queue or undecided; `detail` its kind or number
     decided_by  the rule, or the base chain whose policy decided
     open        what decides and was left open, or cannot be known: fields, and texts of opaque tests
+    ruleset     whose rules it met
     """
 
     asked: str
@@ -291,4 +292,5 @@ class Followed:
     tracked: bool
     decided_by: Rule | Chain | None
     path: tuple[PathStep, ...]
+    ruleset: Ruleset
     open: tuple[str, ...] = ()

@@ -3,13 +3,12 @@
 Everything else speaks of places in a ruleset as spans (offsets into the text); lines and columns exist only here.
 """
 
-import glob
 import os
 import stat
 import sys
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,16 +36,33 @@ class Position:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Include:
+    """A statement that brings other files in.
+
+    span      where it stands, without the end of the line
+    pattern   what it names; `folder`: where that was found, "" for an absolute path
+    files     which of `SourceFile.included` it brings in, in order
+    """
+
+    span: Span
+    pattern: str
+    folder: str
+    files: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file's path and its whole text; bytes that are not UTF-8 survive as surrogate escapes.
 
-    The texts of the files that it includes lie behind its own in one space of offsets, each one past the last's end.
+    The texts of the files that it includes lie behind its own in one space of offsets, each one past the last's end;
+    `includes` are the statements that bring them in. A file that is included twice lies there twice.
     """
 
     path: str
     text: str
     included: tuple["SourceFile", ...] = ()
+    includes: tuple[Include, ...] = ()
 
     @cached_property
     def _line_starts(self) -> list[int]:
@@ -65,12 +81,18 @@ class SourceFile:
             bases.append(bases[-1] + len(file.text) + 1)
         return bases[:-1]
 
+    def parts(self) -> Iterator[tuple["SourceFile", int]]:
+        """The file itself, then those that it includes, each with the offset at which its text begins."""
+        yield from zip((self, *self.included), self._bases, strict=True)
+
+    def number_at(self, offset: int) -> int:
+        """Which of the parts an offset lies in; 0 is the file itself."""
+        return 0 if not self.included or offset <= len(self.text) else bisect_right(self._bases, offset) - 1
+
     def file_at(self, offset: int) -> tuple["SourceFile", int]:
         """The file that an offset lies in, and the offset at which its text begins."""
-        if not self.included or offset <= len(self.text):
-            return self, 0
-        index = bisect_right(self._bases, offset) - 1
-        return self.included[index - 1], self._bases[index]
+        number = self.number_at(offset)
+        return (self.included[number - 1] if number else self), self._bases[number]
 
     def position(self, offset: int) -> Position:
         """Line and column of an offset, and the path of the file that it lies in."""
@@ -138,31 +160,6 @@ def read(path: str, name: str | None = None) -> SourceFile:
         line = data.count(b"\n", 0, nul) + 1
         raise SourceError(f"{shown}: line {line}: binary data (a NUL byte), not a ruleset")
     return SourceFile(shown, data.decode("utf-8", "surrogateescape"))
-
-
-def included(main: str) -> Callable[[str, str], list[SourceFile]]:
-    """What gives the files of an `include "pattern"` that a file says: the pattern and the path of that file in.
-
-    A relative pattern is looked for beside the file that includes and beside `main`; several files come in the order of
-    their names. What is not there or cannot be read is left out.
-    """
-
-    def load(pattern: str, by: str) -> list[SourceFile]:
-        for folder in dict.fromkeys((Path(by).parent, Path(main).parent)):
-            found = sorted(glob.glob(str(folder / pattern)))
-            files = [_contents(path) for path in found if Path(path).is_file()]
-            if files:
-                return [file for file in files if file is not None]
-        return []
-
-    return load
-
-
-def _contents(path: str) -> SourceFile | None:
-    try:
-        return SourceFile(os.path.normpath(path), Path(path).read_bytes().decode("utf-8", "surrogateescape"))
-    except OSError:
-        return None
 
 
 def write(path: str, text: str) -> None:

@@ -15,30 +15,39 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from ruleaudit.diagnostics import Finding, Severity, SourceError
-from ruleaudit.source import SourceFile, Span
+from ruleaudit.source import Position, SourceFile, Span
 
 _IGNORE = re.compile(r"ruleaudit:[ \t]*ignore(?P<file>-file)?\[(?P<codes>[^\]\n]*)\](?P<reason>[^\"\n]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One ignore comment: the lines that it is about (none: the whole file), and what it covers."""
+    """One ignore comment: the lines of its file that it is about (none: the whole file), and what it covers."""
 
+    path: str
     span: Span
     line: int | None
     codes: tuple[str, ...]
     reason: str
     own_line: bool
 
-    def covers(self, finding: Finding, line: int) -> bool:
-        """Whether a finding in a line is meant."""
-        if self.line is not None and self.line != line:
+    def covers(self, finding: Finding, place: Position) -> bool:
+        """Whether a finding at a place is meant."""
+        if self.path != place.path or self.line not in (None, place.line):
             return False
         return any(word in (finding.code, finding.name) or finding.code.startswith(word.upper()) for word in self.codes)
 
 
 def suppressions(source: SourceFile) -> Iterator[Suppression]:
-    """Every ignore comment of a file."""
+    """Every ignore comment of a file and of those that it includes; each file is looked at once."""
+    seen: set[str] = set()
+    for part, base in source.parts():
+        if part.path not in seen:
+            seen.add(part.path)
+            yield from _in_one_file(part, base)
+
+
+def _in_one_file(source: SourceFile, base: int) -> Iterator[Suppression]:
     lines = source.text.split("\n")
     for found in _IGNORE.finditer(source.text):
         number = source.position(found.start()).line
@@ -48,8 +57,10 @@ def suppressions(source: SourceFile) -> Iterator[Suppression]:
             while about < len(lines) and (not lines[about - 1].strip() or lines[about - 1].lstrip().startswith("#")):
                 about += 1
         codes = tuple(word.strip() for word in found["codes"].split(",") if word.strip())
-        span = Span(found.start(), found.start() + len(found.group().rstrip()))
-        yield Suppression(span, None if found["file"] else about, codes, found["reason"].strip(" \t:-"), own_line)
+        span = Span(base + found.start(), base + found.start() + len(found.group().rstrip()))
+        yield Suppression(
+            source.path, span, None if found["file"] else about, codes, found["reason"].strip(" \t:-"), own_line
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,7 @@ class Applied:
 
 
 def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
-    """The findings about one file, sorted out by its comments."""
+    """The findings about one file and what it includes, sorted out by its comments."""
     comments = list(suppressions(source))
     if not comments:
         return Applied(tuple(findings))
@@ -71,8 +82,8 @@ def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
     covered: list[Finding] = []
     used: set[Suppression] = set()
     for finding in findings:
-        line = source.position(finding.span.start).line
-        by = [comment for comment in comments if comment.covers(finding, line)]
+        place = source.position(finding.span.start)
+        by = [comment for comment in comments if comment.covers(finding, place)]
         used.update(by)
         (covered if by else kept).append(finding)
     unused = tuple(c for c in comments if c not in used)
@@ -88,8 +99,9 @@ Known = tuple[str, str, str]
 
 def known_as(source: SourceFile, finding: Finding) -> Known:
     """How a baseline calls a finding."""
-    text = " ".join(source.line(source.position(finding.span.start).line).split())
-    return PurePath(source.path).as_posix(), finding.code, text
+    place = source.position(finding.span.start)
+    text = " ".join(source.line(place.line, finding.span.start).split())
+    return PurePath(place.path).as_posix(), finding.code, text
 
 
 def read_baseline(source: SourceFile) -> Counter[Known]:

@@ -82,7 +82,13 @@ def test_verify_says_who_decided_and_what_is_allowed() -> None:
     assert (stray["new"]["place"]["path"], stray["new"]["tracked"]) == ("rules.v4.new", False)
     assert (untracked["kind"], untracked["allowed"]) == ("untracked", False)
     breaks = json.loads(DOCUMENTS["verify: broken"])["differences"][0]
-    assert breaks["new"]["place"] == {"chain": "INPUT", "table": "filter", "policy": "drop", "line": 8}
+    assert breaks["new"]["place"] == {
+        "chain": "INPUT",
+        "table": "filter",
+        "policy": "drop",
+        "path": "rules.v4.new",
+        "line": 8,
+    }
 
 
 def test_bytes_that_are_not_utf8_do_not_make_the_json_invalid() -> None:

@@ -1,17 +1,18 @@
 """The document of an nft file: its blocks, commands, variables and includes, and what is said of mistakes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ruleaudit import source
+from ruleaudit.includes import finder
 from ruleaudit.source import SourceFile
+from ruleaudit.syntax.nft_definitions import Found, Load
 from ruleaudit.syntax.nft_tree import Chain, NftDocument, Table, Verdict, Word
 from ruleaudit.syntax.nftables import read
 
 
-def document(text: str, load: Callable[[str, str], list[SourceFile]] | None = None) -> NftDocument:
+def document(text: str, load: Load | None = None) -> NftDocument:
     found = read(SourceFile("rules.nft", text), load)
     assert str(found) == text
     return found
@@ -184,8 +185,8 @@ def test_variables_are_written_out() -> None:
 def test_includes_share_one_space_of_offsets() -> None:
     texts = {"a.nft": "define x = 22\n", "b.nft": "tcp dport $x accept\ntcp dprt 1 accept\n"}
 
-    def load(pattern: str, by: str) -> list[SourceFile]:
-        return [SourceFile(pattern, texts[pattern])] if pattern in texts else []
+    def load(pattern: str, by: str) -> Found:
+        return Found((SourceFile(pattern, texts[pattern]),))
 
     text = 'include "a.nft"\ntable ip t {\nchain c {\ninclude "b.nft"\naccept\n}\n}\n'
     found = document(text, load)
@@ -209,7 +210,7 @@ def test_includes_from_files(tmp_path: Path) -> None:
     (tmp_path / "sub" / "own.inc").write_text("add rule t c accept\n")
     main = tmp_path / "main.nft"
     main.write_text('add table t\nadd chain t c\ninclude "sub/*.nft"\n')
-    found = read(source.read(str(main)), source.included(str(main)))
+    found = read(source.read(str(main)), finder(str(main)))
     assert found.problems == () and not found.partial
     assert [rule.normal for rule in found.tables[0].chains["c"].rules] == ["accept", "counter"]
     assert [Path(file.path).name for file in found.source.included] == ["1.nft", "2.nft", "own.inc"]
@@ -218,7 +219,7 @@ def test_includes_from_files(tmp_path: Path) -> None:
 def test_an_include_that_includes_itself_comes_to_an_end(tmp_path: Path) -> None:
     main = tmp_path / "main.nft"
     main.write_text('include "main.nft"\n')
-    found = read(source.read(str(main)), source.included(str(main)))
+    found = read(source.read(str(main)), finder(str(main)))
     assert [problem.message for problem in found.problems] == [f"{main} includes itself"]
 
 

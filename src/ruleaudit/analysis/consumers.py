@@ -51,7 +51,7 @@ def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Differe
                 path,
                 Frame(role, role == "reply"),
                 (state, state),
-                f"line {rule.line} ({what}) works through conntrack and no longer sees these connections",
+                f"{rule.where} ({what}) works through conntrack and no longer sees these connections",
                 forbidding=rule,
                 assumption=assumption,
             )
@@ -102,7 +102,7 @@ def _images(pair: Pair) -> Iterator[Difference | Undecided]:
                             path,
                             Frame("reply", True),
                             (State.ESTABLISHED, State.ESTABLISHED),
-                            f"replies to connections that line {rule.line} ({_word(effect)}) translates look the same"
+                            f"replies to connections that {rule.where} ({_word(effect)}) translates look the same"
                             " and would no longer be translated back",
                             forbidding=rule,
                             assumption=assumption,

@@ -96,7 +96,7 @@ def _outcome(trace: Trace, other: Trace) -> Outcome:
 def _fate(old: Trace, new: Trace) -> str:
     def one(trace: Trace) -> str:
         by = trace.decided_by
-        where = f" by line {by.line}" if isinstance(by, Rule) else f" by the policy of {by.name}" if by else ""
+        where = f" by {by.where}" if isinstance(by, Rule) else f" by the policy of {by.name}" if by else ""
         word, detail = trace.verdict
         return f"{word} {detail}".strip() + where + (", untracked" if trace.untracked else "")
 

@@ -139,7 +139,7 @@ class _Asked:
         if verdict == "unknown":
             verdict, detail = "undecided", ""
         open_tests = _varying(runs)
-        opened = [f"line {rule.line}" for rule in open_tests] if verdict == "undecided" else []
+        opened = [rule.where for rule in open_tests] if verdict == "undecided" else []
         opened += self._open_fields(region, state)
         return Followed(
             self.asked.text,
@@ -153,6 +153,7 @@ class _Asked:
                 PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, _action(s.rule))
                 for s in first.steps
             ),
+            self.ruleset,
             tuple(opened),
         )
 

@@ -68,7 +68,7 @@ def judge(ruleset: Ruleset) -> Tracking:
 def judge_in(space: Space, ruleset: Ruleset) -> Tracking:
     """`judge` in a given space."""
     judgements = list(_Judge(space, ruleset).all())
-    return Tracking(ruleset, tuple(sorted(judgements, key=lambda j: j.rule.line)))
+    return Tracking(ruleset, tuple(sorted(judgements, key=lambda j: (j.rule.path, j.rule.line))))
 
 
 #: the class of a rule is the strongest that it has in any family, or in any part
@@ -82,7 +82,7 @@ def together(found: Sequence[Tracking]) -> Tracking:
         known = strongest.setdefault(judgement.rule.span, judgement)
         if STRENGTH.index(judgement.kind) < STRENGTH.index(known.kind):
             strongest[judgement.rule.span] = judgement
-    judgements = sorted(strongest.values(), key=lambda j: (j.rule.line, j.rule.span))
+    judgements = sorted(strongest.values(), key=lambda j: (j.rule.path, j.rule.line, j.rule.span))
     return Tracking(found[0].ruleset, tuple(judgements))
 
 
@@ -234,7 +234,7 @@ class _Judge:
                 frame = Frame(role, reverse)
                 words = class_words(self.space, packets, path, frame)
                 text = sample(self.space, packets, path, frame).text
-                found[rule] = (what, (Witness(text, f"{words}: {what} in line {rule.line}"),))
+                found[rule] = (what, (Witness(text, f"{words}: {what} in {rule.where}"),))
         return found
 
     def _judge(self, rule: Rule) -> Judgement:

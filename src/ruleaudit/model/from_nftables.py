@@ -4,7 +4,7 @@ Tables of family inet belong to both; netdev's and inet's ingress chains stand b
 their devices. Tables of bridge and arp see no packet that this model follows, and are left out.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Interface, any_of
@@ -68,7 +68,10 @@ class _Lowering:
         tracks = any(o.kind in _TRACKING_OBJECTS for t in tables if t.family != "netdev" for o in t.objects)
         language = "nft-json" if self.document.json else "nft"
         partial = self.document.partial
-        return Ruleset(self.document.source, language, self.family, made, partial, tracks=tracks)
+        unread = dict.fromkeys(self.document.unread)
+        why = "finds nothing here; what it brings in elsewhere was not looked at"
+        notes = tuple(f'include "{pattern}" {why}' for pattern in unread)
+        return Ruleset(self.document.source, language, self.family, made, partial, notes, tracks)
 
     def _table(self, table: tree.Table) -> Table:
         name = f"{table.family} {table.name}"
@@ -99,7 +102,9 @@ class _Lowering:
         return "" if self.document.json else " ".join(self.document.source.slice(span).replace("\\\n", " ").split())
 
     def _rules(self, reader: RuleReader, table: str, chain: str, rule: tree.Rule) -> list[Rule]:
-        line = self.document.source.position(rule.span.start).line
+        source = self.document.source
+        place = source.position(rule.span.start)
+        path = place.path if source.number_at(rule.span.start) else ""
         made = []
         for part in reader.parts(rule):
             reasons = [m for m in part.matches if not m.understood]
@@ -107,7 +112,7 @@ class _Lowering:
                 self._not_understood(match)
             # what the text does not say by itself: defines, the contents of sets, the part of a map
             variant = f"{part.label.strip()} {hash((rule.normal, tuple(m.condition for m in part.matches))):x}"
-            made.append(_rule(part, table, chain, line, rule, variant))
+            made.append(replace(_rule(part, table, chain, place.line, rule, variant), path=path))
         return made
 
     def _not_understood(self, match: Match) -> None:

@@ -151,7 +151,10 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Matches, effects and a verdict; identity is the object, not its text."""
+    """Matches, effects and a verdict; identity is the object, not its text.
+
+    path   the file that it stands in, where that is an included one; `line` counts in it
+    """
 
     chain: str
     table: str
@@ -164,6 +167,12 @@ class Rule:
     consumers: tuple[Consumer, ...] = ()
     understood: bool = True
     variant: str = ""  #: what else tells it from rules of the same text: the part of a verdict map, what sets hold
+    path: str = ""
+
+    @property
+    def where(self) -> str:
+        """`line 6`, `line 2 of nftables.d/web.nft`."""
+        return f"line {self.line} of {self.path}" if self.path else f"line {self.line}"
 
     @property
     def key(self) -> tuple[str, str]:

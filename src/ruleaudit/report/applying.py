@@ -4,6 +4,7 @@ The way back starts on its own, detached from the terminal, so that a firewall t
 itself. A saved ruleset without a raw table gets an empty one in front: restoring it then takes the notrack rules away.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from shlex import quote
@@ -54,7 +55,11 @@ def _apply_nft(suggestion: Suggestion, options: str, new: str, style: Style) -> 
     text = suggestion.text or ""
     yield _headline(style)
     yield f"  ruleaudit suggest {quote(suggestion.source.path)}{options} -o {quote(new)}"
-    yield f"  {'nft -j' if json else 'nft'} -c -f {quote(new)}"
+    folder, new = _started_in(suggestion, new)
+    nft, begin, end = ("nft", "", "") if folder is None else ("nft -I .", f"(cd {quote(folder)} && ", ")")
+    if folder == ".":
+        begin, end = "", ""
+    yield f"  {begin}{'nft -j' if json else nft} -c -f {quote(new)}{end}"
     yield f"  rm -f {keep}"
     yield f"  {{ echo flush ruleset; nft -s list ruleset; }} > {before}"
     yield f"  setsid sh -c 'sleep {_SECONDS}; test -e {keep} || nft -f {before}' < /dev/null > /dev/null 2>&1 &"
@@ -62,12 +67,24 @@ def _apply_nft(suggestion: Suggestion, options: str, new: str, style: Style) -> 
         flushes = '"flush"' in text
         yield f"  {'' if flushes else 'nft flush ruleset; '}nft -j -f {quote(new)}"
     elif _FLUSH.search(text):
-        yield f"  nft -f {quote(new)}"
+        yield f"  {begin}{nft} -f {quote(new)}{end}"
     else:
-        yield f"  {{ echo flush ruleset; cat {quote(new)}; }} | nft -f -        # the file does not flush by itself"
+        flushing = f"{{ echo flush ruleset; cat {quote(new)}; }} | {nft} -f -"
+        yield f"  {begin}{flushing}{end}        # the file does not flush by itself"
     yield f"  touch {keep}        # within {_SECONDS} s, from a NEW ssh session: it works, keep it"
     yield f"  nft -f {before}        # or back to the old rules, at any later time"
     yield wrapped(_GOING_BACK, "  ")
+
+
+def _started_in(suggestion: Suggestion, new: str) -> tuple[str | None, str]:
+    """The folder to start nft in, where the new file still includes something by a relative name, and its name there.
+
+    nft 1.0.8 and older do not look beside the file; -I . has all versions look there.
+    """
+    source = suggestion.comparison.new.source if suggestion.comparison else suggestion.source
+    if all(include.pattern.startswith("/") for include in source.includes):
+        return None, new
+    return os.path.dirname(new) or ".", os.path.basename(new)
 
 
 def afterwards(suggestion: Suggestion, style: Style) -> Iterator[str]:

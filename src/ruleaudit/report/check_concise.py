@@ -23,6 +23,6 @@ def render(reports: Sequence[FileReport], *, notes: bool = False, style: Style =
 def one(source: SourceFile, finding: Finding) -> str:
     """One finding in one line."""
     place = source.position(finding.span.start)
-    where = f"{printable(source.path)}:{place.line}:{place.column}"
+    where = f"{printable(place.path)}:{place.line}:{place.column}"
     message = shortened(finding.message, LONGEST)
     return f"{where}: {finding.code} {finding.severity.value} {message} [{finding.name}]"

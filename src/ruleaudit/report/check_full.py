@@ -37,7 +37,7 @@ def one(source: SourceFile, finding: Finding, style: Style = PLAIN) -> Iterator[
     marks = [Mark(finding.span, "^", finding.label), *(Mark(r.span, "-", r.text) for r in finding.related)]
     place = source.position(finding.span.start)
     width = gutter_width(source, marks)
-    yield f"{'':{width}}{style.place('-->')} {printable(source.path)}:{place.line}:{place.column}"
+    yield f"{'':{width}}{style.place('-->')} {printable(place.path)}:{place.line}:{place.column}"
     yield from excerpt(source, marks, style)
     notes = list(_notes(finding))
     longest = max((len(kind) for kind, _ in notes), default=0) + 1

@@ -25,7 +25,7 @@ def _command(source: SourceFile, finding: Finding) -> str:
     start, end = source.position(finding.span.start), source.position(finding.span.end)
     properties = {
         "title": f"{finding.code} {finding.name}",
-        "file": source.path,
+        "file": start.path,
         "line": str(start.line),
         "endLine": str(end.line),
         "col": str(start.column),

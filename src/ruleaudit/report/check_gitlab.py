@@ -25,8 +25,9 @@ def render(reports: Sequence[FileReport]) -> str:
 
 def fingerprint(source: SourceFile, finding: Finding, seen: Counter[str]) -> str:
     """What this finding is known by; equal findings about equal lines are counted."""
-    line = source.line(source.position(finding.span.start).line).strip()
-    same = "\0".join((source.path, finding.code, finding.message, line))
+    place = source.position(finding.span.start)
+    line = source.line(place.line, finding.span.start).strip()
+    same = "\0".join((place.path, finding.code, finding.message, line))
     seen[same] += 1
     return hashlib.sha256(f"{same}\0{seen[same]}".encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -40,5 +41,5 @@ def _issue(source: SourceFile, finding: Finding, seen: Counter[str]) -> dict[str
         "categories": ["Bug Risk"],
         "severity": _SEVERITIES[finding.severity],
         "fingerprint": fingerprint(source, finding, seen),
-        "location": {"path": source.path.removeprefix("./"), "lines": {"begin": start.line, "end": end.line}},
+        "location": {"path": start.path.removeprefix("./"), "lines": {"begin": start.line, "end": end.line}},
     }

@@ -38,7 +38,7 @@ def _suite(root: xml.Element, path: str, tests: int, failures: int, errors: int)
 def _case(suite: xml.Element, source: SourceFile, finding: Finding) -> None:
     place = source.position(finding.span.start)
     name = f"{finding.code} {finding.name} line {place.line}"
-    case = xml.SubElement(suite, "testcase", name=name, classname=printable(source.path))
+    case = xml.SubElement(suite, "testcase", name=name, classname=printable(place.path))
     level = "warning" if finding.severity is Severity.NOTE else finding.severity.value
     failure = xml.SubElement(case, "failure", message=printable(finding.message), type=level)
     failure.text = one(source, finding)

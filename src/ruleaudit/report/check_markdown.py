@@ -11,7 +11,7 @@ from ruleaudit.source import SourceFile
 
 
 def render(reports: Sequence[FileReport], failed: Sequence[tuple[str, str]] = (), *, notes: bool = False) -> str:
-    """A heading with the totals, then a table for each file with findings."""
+    """A heading with the totals, then a table for each file with findings, included ones too."""
     return "".join(line + "\n" for line in _lines(reports, failed, notes))
 
 
@@ -27,16 +27,22 @@ def _lines(reports: Sequence[FileReport], failed: Sequence[tuple[str, str]], not
         if not shown:
             continue
         yield ""
-        yield f"### {_cell(report.source.path)}"
-        yield ""
-        yield "| line | | finding | e.g. |"
-        yield "| ---: | --- | --- | --- |"
-        yield from (_row(report.source, f) for f in shown)
+        by_path: dict[str, list[Finding]] = {}
+        for finding in shown:
+            by_path.setdefault(report.source.position(finding.span.start).path, []).append(finding)
+        for number, (path, mine) in enumerate(by_path.items()):
+            if number:
+                yield ""
+            yield f"### {_cell(path)}"
+            yield ""
+            yield "| line | | finding | e.g. |"
+            yield "| ---: | --- | --- | --- |"
+            yield from (_row(report.source, f) for f in mine)
 
 
 def _row(source: SourceFile, finding: Finding) -> str:
     line = source.position(finding.span.start).line
-    text = _code(source.line(line).strip())
+    text = _code(source.line(line, finding.span.start).strip())
     witness = _code(finding.witness.packet) if finding.witness else ""
     what = f"**{finding.code}** {_cell(finding.message)}<br>{text}"
     return f"| {line} | {finding.severity.value} | {what} | {witness} |"

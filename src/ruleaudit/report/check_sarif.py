@@ -68,7 +68,7 @@ def _result(source: SourceFile, finding: Finding, places: dict[str, int], seen: 
             {"deletedRegion": _region(source, edit.span), "insertedContent": {"text": edit.text}}
             for edit in finding.fix.edits
         ]
-        change = {"artifactLocation": {"uri": _uri(source)}, "replacements": replacements}
+        change = {"artifactLocation": {"uri": _uri(source, finding.fix.edits[0].span)}, "replacements": replacements}
         result["fixes"] = [{"description": {"text": finding.fix.description}, "artifactChanges": [change]}]
     return result
 
@@ -78,13 +78,13 @@ def _related(source: SourceFile, label: Label) -> dict[str, object]:
 
 
 def _location(source: SourceFile, span: Span) -> dict[str, object]:
-    place = {"artifactLocation": {"uri": _uri(source)}, "region": _region(source, span)}
+    place = {"artifactLocation": {"uri": _uri(source, span)}, "region": _region(source, span)}
     return {"physicalLocation": place}
 
 
-def _uri(source: SourceFile) -> str:
-    """A relative path as a URI reference; an absolute one as a file URI."""
-    path = PurePath(source.path)
+def _uri(source: SourceFile, span: Span) -> str:
+    """The file of a place: a relative path as a URI reference; an absolute one as a file URI."""
+    path = PurePath(source.position(span.start).path)
     return path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="replace")
 
 

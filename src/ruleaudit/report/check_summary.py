@@ -38,13 +38,13 @@ def _read(report: FileReport) -> str:
         return f"{read}, all understood"
     part = f"{read}, {report.exact:,} understood exactly"
     if report.opaque:
-        part += f"; {lines(r.line for r in report.opaque)} may or may not match"
+        part += f"; {lines(report.opaque)} may or may not match"
     return part
 
 
 def _tracking(judgements: Sequence[Judgement]) -> str:
-    needing = [j.rule.line for j in judgements if j.kind is RuleClass.REQUIRED]
-    every = lines(j.rule.line for j in judgements)
+    needing = [j.rule for j in judgements if j.kind is RuleClass.REQUIRED]
+    every = lines(j.rule for j in judgements)
     if not needing:
         return f"No rule really depends on connection tracking; {count(len(judgements), 'rule')} mention it ({every})."
     verb = "depends" if len(needing) == 1 else "depend"

@@ -24,17 +24,24 @@ class Mark:
 
 
 def excerpt(source: SourceFile, marks: Sequence[Mark], style: Style = PLAIN) -> Iterator[str]:
-    """The lines of an excerpt with their gutter, in the order of the file; `  -->` above them is the caller's."""
-    last = max(source.position(mark.span.start).line for mark in marks)
-    gutter = max(2, len(str(last)))
+    """The lines of an excerpt with their gutter, in the order of the file, that of the first mark before other files.
+
+    `  -->` above them is the caller's.
+    """
+    gutter = gutter_width(source, marks)
     empty = style.place(f"{'':{gutter}} |")
     yield empty
+    path = source.position(marks[0].span.start).path
     before: int | None = None
-    for mark in sorted(marks, key=lambda m: (m.span.start, m.sign)):
+    for mark in sorted(marks, key=lambda m: (source.position(m.span.start).path != path, m.span.start, m.sign)):
         place = source.position(mark.span.start)
+        if place.path != path:
+            yield f"{'':{gutter}}{style.place(':::')} {printable(place.path)}:{place.line}:{place.column}"
+            yield empty
+            path, before = place.path, None
         if before is not None and place.line > before + 1:
             yield empty
-        text = source.line(place.line)
+        text = source.line(place.line, mark.span.start)
         start = place.column - 1
         size = max(1, min(mark.span.end - mark.span.start, len(text) - start))
         text, start, size = _window(text, start, size)
@@ -49,7 +56,7 @@ def excerpt(source: SourceFile, marks: Sequence[Mark], style: Style = PLAIN) -> 
 
 def gutter_width(source: SourceFile, marks: Sequence[Mark]) -> int:
     """How wide the line numbers are."""
-    return max(2, *(len(str(source.position(mark.span.start).line)) for mark in marks))
+    return max([2, *(len(str(source.position(mark.span.start).line)) for mark in marks)])
 
 
 def _with_label(gutter: str, column: int, underline: str, painted: str, label: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ruleaudit.report.style import PLAIN, Style
-from ruleaudit.report.wording import count, lines, shortened, wrapped
+from ruleaudit.report.wording import count, lines, printable, shortened, wrapped
 from ruleaudit.results import Judgement, RuleClass, Tracking
 
 _RULE_WIDTH = 86
@@ -16,7 +16,7 @@ def render(tracking: Tracking, *, notes: bool = False, style: Style = PLAIN) -> 
 
 def rows(tracking: Tracking, *, notes: bool = False, style: Style = PLAIN) -> str:
     """The rules alone, without the answer for the whole file."""
-    return "".join(line + "\n" for j in tracking.judgements for line in _judgement(j, notes, style))
+    return "".join(line + "\n" for line in _rows(tracking, notes, style))
 
 
 def answer(tracking: Tracking) -> str:
@@ -24,16 +24,16 @@ def answer(tracking: Tracking) -> str:
     every, needing = tracking.judgements, tracking.required
     if not every:
         return "Nothing here needs connection tracking: no rule mentions it."
-    mentioning = f"{count(len(every), 'rule')} that mention it ({lines(j.rule.line for j in every)})"
+    mentioning = f"{count(len(every), 'rule')} that mention it ({lines(j.rule for j in every)})"
     if len(every) == 1:
-        mentioning = f"only rule that mentions it ({lines([every[0].rule.line])})"
+        mentioning = f"only rule that mentions it ({lines([every[0].rule])})"
     if not needing:
         return f"Nothing here needs connection tracking, not even the {mentioning}."
     if len(needing) == len(every):
         return f"Connection tracking is needed by the {mentioning}."
     who = "rule" if len(needing) == 1 else "rules"
     verb = "needs" if len(needing) == 1 else "need"
-    where = lines(j.rule.line for j in needing)
+    where = lines(j.rule for j in needing)
     return f"Only {len(needing):,} {who} {verb} connection tracking ({where}), of the {mentioning}."
 
 
@@ -44,7 +44,15 @@ def _lines(tracking: Tracking, notes: bool, style: Style) -> Iterator[str]:
     yield ""
     yield style.bold("WHO NEEDS CONNECTION TRACKING")
     yield f"  {'line':>5}  {'class':<11}  rule"
+    yield from _rows(tracking, notes, style)
+
+
+def _rows(tracking: Tracking, notes: bool, style: Style) -> Iterator[str]:
+    path = ""
     for judgement in tracking.judgements:
+        if judgement.rule.path != path:
+            path = judgement.rule.path
+            yield f"  in {printable(path)}"
         yield from _judgement(judgement, notes, style)
 
 
@@ -65,7 +73,7 @@ def _judgement(judgement: Judgement, notes: bool, style: Style) -> Iterator[str]
     indent = " " * 22
     yield wrapped(judgement.reason, indent, indent)
     if judgement.same_work:
-        others = lines(r.line for r in judgement.same_work)
+        others = lines(judgement.same_work)
         yield wrapped(f"does the same work as {others}: keep one of them", indent, indent)
     for witness in judgement.connections if notes else judgement.connections[:1]:
         yield wrapped(f"e.g. {witness.packet} ({witness.description})", indent, indent + "     ")

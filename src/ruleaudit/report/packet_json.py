@@ -8,9 +8,9 @@ from ruleaudit.results import Followed, PathStep
 from ruleaudit.source import SourceFile
 
 
-def render(source: SourceFile, packets: Sequence[Followed]) -> str:
+def render(packets: Sequence[Followed]) -> str:
     """One object, the packets in the order given."""
-    return document({"packets": [_packet(source, packet) for packet in packets]})
+    return document({"packets": [_packet(packet.ruleset.source, packet) for packet in packets]})
 
 
 def _packet(source: SourceFile, found: Followed) -> dict[str, Json]:
@@ -43,6 +43,7 @@ def _step(source: SourceFile, step: PathStep) -> dict[str, Json]:
         "hook": step.hook,
         "table": step.rule.table,
         "chain": step.rule.chain,
+        "path": step.rule.path or source.path,
         "line": step.rule.line,
         "text": step.rule.text,
         "match": "unknown" if step.match is None else step.match,

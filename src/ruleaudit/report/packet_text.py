@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.report.style import PLAIN, Style
-from ruleaudit.report.wording import shortened
+from ruleaudit.report.wording import printable, shortened
 from ruleaudit.results import Followed
 
 _TEXT = 72
@@ -20,9 +20,10 @@ def _packet(found: Followed, style: Style) -> Iterator[str]:
     yield style.bold(found.packet)
     shown = None
     for step in found.path:
-        where = (step.hook, step.rule.table)
+        where = (step.hook, step.rule.table, step.rule.path)
         if where != shown:
-            yield f"  {step.hook}, table {step.rule.table}"
+            file = f", {printable(step.rule.path)}" if step.rule.path else ""
+            yield f"  {step.hook}, table {step.rule.table}{file}"
             shown = where
         match = {True: "yes", False: "no", None: "?"}[step.match]
         text = shortened(step.rule.text, _TEXT)
@@ -40,7 +41,7 @@ def _packet(found: Followed, style: Style) -> Iterator[str]:
 def _by(by: Rule | Chain | None) -> str:
     match by:
         case Rule():
-            return f" by line {by.line}"
+            return f" by {by.where}"
         case Chain():
             return f" by the policy of {by.name}"
         case None:

@@ -41,7 +41,7 @@ def place(source: SourceFile, span: Span, rule: Rule | None = None) -> dict[str,
     """A place in a file; table and chain are those of the rule that holds it."""
     start, end = source.position(span.start), source.position(span.end)
     return {
-        "path": source.path,
+        "path": start.path,
         "line": start.line,
         "column": start.column,
         "end_line": end.line,
@@ -80,5 +80,12 @@ def outcome(ruleset: Ruleset, found: Outcome) -> dict[str, Json]:
     where: Json = rule_place(ruleset.source, found.rule)
     if found.rule is None and found.chain is not None:
         chain = found.chain
-        where = {"chain": chain.name, "table": chain.table, "policy": found.verdict, "line": chain.line}
+        path = ruleset.source.position(chain.span.start).path if chain.span else ruleset.source.path
+        where = {
+            "chain": chain.name,
+            "table": chain.table,
+            "policy": found.verdict,
+            "path": path,
+            "line": chain.line,
+        }
     return {"verdict": found.verdict, "place": where, "tracked": found.tracked}

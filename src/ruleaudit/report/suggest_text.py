@@ -9,7 +9,17 @@ from ruleaudit.model.ruleset import Rule
 from ruleaudit.report import applying
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
-from ruleaudit.report.wording import count, flow_words, in_words, lines, printable, shortened, verdict, wrapped
+from ruleaudit.report.wording import (
+    count,
+    flow_words,
+    in_words,
+    lines,
+    places,
+    printable,
+    shortened,
+    verdict,
+    wrapped,
+)
 from ruleaudit.results import (
     Difference,
     DifferenceKind,
@@ -18,6 +28,7 @@ from ruleaudit.results import (
     Refused,
     Suggestion,
 )
+from ruleaudit.source import Edit, Span, apply
 
 _RULE_WIDTH = 92
 _OTHERS = (
@@ -47,10 +58,18 @@ def render(suggestion: Suggestion, options: Sequence[str] = (), *, style: Style 
 def summary(suggestion: Suggestion) -> str:
     """Lines for standard error: what was read, and the remarks of the analysis."""
     rules = list(suggestion.ruleset.rules())
-    vague = [r.line for r in rules if not r.understood]
+    vague = [r for r in rules if not r.understood]
     understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
-    return f"{notes}{printable(suggestion.source.path)}: {count(len(rules), 'rule')} read{understood}.\n"
+    read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
+    return f"{notes}{printable(suggestion.source.path)}: {read}.\n"
+
+
+def _with(suggestion: Suggestion) -> str:
+    """What was read besides the file: it may be another machine's."""
+    paths = [printable(path) for path in dict.fromkeys(part.path for part in suggestion.source.included)]
+    more = f" and {len(paths) - 6} more" if len(paths) > 6 else ""
+    return f"; included: {', '.join(paths[:6])}{more}" if paths else ""
 
 
 # -- the three answers --------------------------------------------------------------------------------
@@ -88,10 +107,10 @@ def _yes(suggestion: Suggestion, style: Style) -> Iterator[str]:
     freed = in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
     yield style.good("YES:") + f" {style.bold(freed)} can leave connection tracking; the rest stays tracked."
     yield ""
-    mentioning = [j.rule.line for j in suggestion.tracking.judgements]
-    verb = "asks" if len(set(mentioning)) == 1 else "ask"
+    mentioning = [j.rule for j in suggestion.tracking.judgements]
+    verb = "asks" if places(mentioning) == 1 else "ask"
     yield f"  now      every connection is tracked, because {lines(mentioning)} {verb} for its state or entry"
-    kept = [k.rule.line for k in suggestion.kept if k.rule is not None]
+    kept = [k.rule for k in suggestion.kept if k.rule is not None]
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
     yield wrapped(_proved(suggestion), "  proved   ")
@@ -124,11 +143,33 @@ def _change(suggestion: Suggestion, style: Style) -> Iterator[str]:
     one_family = f"  ({family} only: {other} has a ruleset of its own)" if not suggestion.ruleset.is_nft else ""
     yield style.bold("THE CHANGE") + one_family
     yield ""
-    for line in unified(suggestion.source, suggestion.text).split("\n")[:-1]:
+    apart = _file_by_file(suggestion)
+    if apart:
+        yield "  file by file; with --diff and -o the included ones are written out in place of their includes"
+        yield ""
+    for line in (apart or unified(suggestion.source, suggestion.text)).split("\n")[:-1]:
         text = printable(line)
         headline = line.startswith(("---", "+++", "@@"))
         paint = style.faint if headline else {"+": style.added, "-": style.removed}.get(line[:1], str)
         yield f"  {paint(text)}"
+
+
+def _file_by_file(suggestion: Suggestion) -> str:
+    """The edits of each file where some are included ones; empty where none is, or one is included twice."""
+    source = suggestion.source
+    edits: dict[int, list[Edit]] = {}
+    for change in suggestion.changes:
+        edits.setdefault(source.number_at(change.edit.span.start), []).append(change.edit)
+    parts = list(source.parts())
+    paths = [part.path for part, _ in parts]
+    if not any(edits) or any(paths.count(paths[number]) > 1 for number in edits):
+        return ""
+    diffs = []
+    for number, mine in sorted(edits.items()):
+        part, base = parts[number]
+        moved = (Edit(Span(e.span.start - base, e.span.end - base), e.text) for e in mine)
+        diffs.append(unified(part, apply(part.text, moved)))
+    return "".join(diffs)
 
 
 def _why(suggestion: Suggestion, style: Style) -> Iterator[str]:
@@ -207,7 +248,7 @@ def _refusal(suggestion: Suggestion, refused: Refused) -> Iterator[str]:
 
 def _where(suggestion: Suggestion, rule: Rule) -> str:
     place = f"{rule.table} {rule.chain}:" if suggestion.ruleset.is_nft else f"-t {rule.table}"
-    return f"{printable(suggestion.source.path)}:{rule.line}  {place} {shortened(rule.text, _RULE_WIDTH)}"
+    return f"{printable(rule.path or suggestion.source.path)}:{rule.line}  {place} {shortened(rule.text, _RULE_WIDTH)}"
 
 
 def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
@@ -220,7 +261,7 @@ def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
         how = f"   {' '.join(offer.options)}" if offer else ""
         if offer and offer.kind in (FixClass.ASSUMING, *_OPENING):
             how += f" ({offer.kind.value})"
-        where = f" (line {could.flow.rule.line})" if could.flow.rule else ""
+        where = f" ({could.flow.rule.where})" if could.flow.rule else ""
         yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{how}", "  ", "    ")
 
 
@@ -265,16 +306,21 @@ def _better(suggestion: Suggestion, style: Style) -> Iterator[str]:
         yield style.good("NOTHING TO DO:") + " no rule of this file uses connection tracking."
         yield wrapped(_OTHERS, "  ")
         return
-    mentioning = [j.rule.line for j in judgements]
-    verb = "is" if len(set(mentioning)) == 1 else "are"
+    mentioning = [j.rule for j in judgements]
+    verb = "is" if places(mentioning) == 1 else "are"
     yield (
         style.good("BETTER THAN NOTRACK:")
         + f" {lines(mentioning)} {verb} the only reason why these rules track anything, and nothing needs it."
     )
     yield "  Take the state tests (or these rules) out: nothing is tracked then, and NOTRACK would be pointless."
     yield ""
+    path = ""
     for judgement in judgements:
-        yield f"  {judgement.rule.line:>5}  {judgement.kind.value:<11}  {shortened(judgement.rule.text, _RULE_WIDTH)}"
+        rule = judgement.rule
+        if rule.path != path:
+            path = rule.path
+            yield f"  in {printable(path)}"
+        yield f"  {rule.line:>5}  {judgement.kind.value:<11}  {shortened(rule.text, _RULE_WIDTH)}"
         yield wrapped(judgement.reason, " " * 22)
     yield ""
     yield wrapped(_FRAGMENTS, "  ")

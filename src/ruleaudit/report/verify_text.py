@@ -68,7 +68,7 @@ def _lines(comparison: Comparison, allowed: Collection[Difference], style: Style
         yield wrapped(f"{key}: {text}", head if not number else " " * _COLUMN, " " * _COLUMN)
     head = f"  {'undecided':<{_COLUMN - 2}}"
     for number, undecided in enumerate(comparison.undecided):
-        where = f"line {undecided.rule.line}: " if undecided.rule else ""
+        where = f"{undecided.rule.where}: " if undecided.rule else ""
         yield wrapped(where + undecided.reason, head if not number else " " * _COLUMN, " " * _COLUMN)
     for family in comparison.not_compared:
         yield f"  {'not compared':<{_COLUMN - 2}}{family}: only one of the two speaks of it"

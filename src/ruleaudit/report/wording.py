@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Flow, Outcome
 
 #: text is wrapped at this column
@@ -32,13 +33,25 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def lines(numbers: Iterable[int]) -> str:
-    """`line 6`, `lines 6, 7, 9, 10`, and no more than twelve of them."""
-    found = sorted(set(numbers))
-    if len(found) == 1:
-        return f"line {found[0]}"
-    shown = ", ".join(map(str, found[:12]))
-    return f"lines {shown}" + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+def lines(rules: Iterable[Rule]) -> str:
+    """`line 6`, `lines 6, 7, 9, 10`, and no more than twelve of a file; those of included files with its path."""
+    found: dict[str, set[int]] = {}
+    for rule in rules:
+        found.setdefault(rule.path, set()).add(rule.line)
+    return in_words([_of_one_file(path, sorted(numbers)) for path, numbers in sorted(found.items())])
+
+
+def places(rules: Iterable[Rule]) -> int:
+    """How many lines some rules stand in."""
+    return len({(rule.path, rule.line) for rule in rules})
+
+
+def _of_one_file(path: str, numbers: Sequence[int]) -> str:
+    of = f" of {printable(path)}" if path else ""
+    if len(numbers) == 1:
+        return f"line {numbers[0]}{of}"
+    shown = ", ".join(map(str, numbers[:12]))
+    return f"lines {shown}" + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "") + of
 
 
 def in_words(items: Sequence[str]) -> str:
@@ -54,7 +67,7 @@ def flow_words(flow: Flow) -> str:
 def verdict(outcome: Outcome) -> str:
     """`drop (line 6)`, `accept (policy of INPUT)`."""
     if outcome.rule is not None:
-        return f"{outcome.verdict} (line {outcome.rule.line})"
+        return f"{outcome.verdict} ({outcome.rule.where})"
     if outcome.chain is not None:
         return f"{outcome.verdict} (policy of {outcome.chain.name})"
     return outcome.verdict

@@ -2,6 +2,7 @@
 
 Notrack rules go first into chains of raw priority that are there, else into two new chains of the table whose rule
 accepts the flow. A state test learns `untracked`, a verdict map on the state gets an element of its own for it.
+Edits of included files are edits like all others here; `written_out` makes one text of them.
 """
 
 import re
@@ -55,7 +56,8 @@ class Editor:
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        text = self.document.source.text
+        text = "\n".join(part.text for part, _ in self.document.source.parts())
+        self.text = text
         self.end = "\r\n" if "\r\n" in text else "\n"
         self.named = "iifname" in text or "oifname" in text
         self.raw = "-300" if re.search(r"priority\s+-?\d", text) else "raw"
@@ -119,7 +121,7 @@ class Editor:
             text = self.document.source.slice(element.span)
             start = mine.span.start - element.span.start
             twin = text[:start] + "untracked" + text[mine.span.end - element.span.start :]
-            line = self.document.source.text[self._line_start(element.span.start) : element.span.start]
+            line = self._line_up_to(element.span.start)
             separator = " " if line.strip() else f"{self.end}{line}"
             self._change(Span(element.span.end, element.span.end), f",{separator}{twin}", topic, reason)
         return any(e.span.start in self._extended for e in elements)
@@ -219,6 +221,14 @@ class Editor:
                 lines += [f"{self._indent}{line}" for line in self._chain(f"{hook}", hook, texts)]
             self._append(self.end.join([*lines, "}"]), topic, reason)
             return
+        if table.body is not None and self.document.source.number_at(table.body.start):
+            # only included files write it out, and this file may add to it as well
+            lines = [f"table {family} {table.name} {{"]
+            for hook, texts in wanted.items():
+                name = unused(f"raw_{hook}", {*table.chains})
+                lines += [f"{self._indent}{line}" for line in self._chain(name, hook, texts)]
+            self._append(self.end.join([*lines, "}"]), topic, reason)
+            return
         for hook, texts in wanted.items():
             name = unused(f"raw_{hook}", {*table.chains})
             if table.body is None:
@@ -242,7 +252,7 @@ class Editor:
     @property
     def _indent(self) -> str:
         """What a level of blocks is set in by."""
-        found = re.search(r"^([ \t]+)(?:chain|set|map)\b", self.document.source.text, re.M)
+        found = re.search(r"^([ \t]+)(?:chain|set|map)\b", self.text, re.M)
         return found[1] if found else "    "
 
     def _notracks(self, group: Group, flows: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
@@ -264,7 +274,7 @@ class Editor:
     def _before_written(self, table: Table, chain: Chain, rule: Written, text: str, topic: str, reason: str) -> None:
         at = rule.span.start
         line_start = self._line_start(at)
-        before = self.document.source.text[line_start:at]
+        before = self._line_up_to(at)
         head = before[before.rfind(";") + 1 :]
         if rule.command:
             self._before_command(table, chain, rule, head, text, topic, reason)
@@ -286,8 +296,9 @@ class Editor:
         command = f"{' '.join(words)} {text}"
         line_start = self._line_start(at)
         if inserted:
-            end = self.document.source.text.find("\n", rule.span.end)
-            at = len(self.document.source.text) if end < 0 else end + 1
+            part, base = self.document.source.file_at(at)
+            end = part.text.find("\n", rule.span.end - base)
+            at = base + (len(part.text) if end < 0 else end + 1)
             self._change(Span(at, at), f"{command}{self.end}", topic, reason)
         elif at > line_start:
             self._change(Span(at, at), f" {command};", topic, reason)
@@ -297,14 +308,20 @@ class Editor:
             self._change(Span(above, above), f"{indent}{command}{self.end}", topic, reason)
 
     def _line_start(self, at: int) -> int:
-        return self.document.source.text.rfind("\n", 0, at) + 1
+        part, base = self.document.source.file_at(at)
+        return base + part.text.rfind("\n", 0, at - base) + 1
+
+    def _line_up_to(self, at: int) -> str:
+        """The part of a line that stands before an offset in it."""
+        part, base = self.document.source.file_at(at)
+        return part.text[self._line_start(at) - base : at - base]
 
     def _above_comments(self, line_start: int) -> int:
         """The start of the comment lines that stand right above a line, and belong to it."""
-        text = self.document.source.text
-        while line_start:
+        part, base = self.document.source.file_at(line_start)
+        while line_start > base:
             previous = self._line_start(line_start - 1)
-            line = text[previous:line_start].strip()
+            line = part.text[previous - base : line_start - base].strip()
             if not line.startswith("#") or line.startswith("#!"):
                 break
             line_start = previous
@@ -312,14 +329,15 @@ class Editor:
 
     def _at_end(self, body: Span, lines: Sequence[str], topic: str, reason: str) -> None:
         """Lines at the end of a block, one level deeper than its closing brace."""
-        text = self.document.source.text
-        line_start = text.rfind("\n", 0, body.end) + 1
-        closing = text[line_start : body.end]
+        part, base = self.document.source.file_at(body.end)
+        text = part.text
+        line_start = self._line_start(body.end)
+        closing = self._line_up_to(body.end)
         if closing.strip() or line_start <= body.start:
             # the block ends on the line that it begins on
-            at = body.start + len(text[body.start : body.end].rstrip())
+            at = body.start + len(text[body.start - base : body.end - base].rstrip())
             joined = "".join(f" {line}" if line.endswith(("{", "}")) else f" {line};" for line in lines if line)
-            separator = "" if text[body.start : at].strip()[-1:] in ("", ";", "}") else ";"
+            separator = "" if text[body.start - base : at - base].strip()[-1:] in ("", ";", "}") else ";"
             end = " " if at == body.end else ""
             self._change(Span(at, at), f"{separator}{joined}{end}", topic, reason)
             return

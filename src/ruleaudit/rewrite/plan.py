@@ -20,7 +20,8 @@ from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
 from ruleaudit.rewrite.flows import Candidate, callees
-from ruleaudit.source import Span, apply
+from ruleaudit.rewrite.written_out import rewritten
+from ruleaudit.source import SourceFile, Span
 
 #: from strict to loose; a plan takes the loosest of its differences
 STRICTNESS = (
@@ -92,7 +93,7 @@ class Planner:
     edit    a new editor of the text
     """
 
-    text: str
+    source: SourceFile
     sides: tuple[Side, ...]
     read: Reader
     edit: Callable[[], Editor]
@@ -136,7 +137,7 @@ class Planner:
         mends = _Mends(bundles, self.sides, self.same)
         for _ in range(ROUNDS):
             editor = self._edited(bundles, mends)
-            text = apply(self.text, [c.edit for c in editor.changes])
+            text = rewritten(self.source, [c.edit for c in editor.changes])
             rulesets = self.read(text)
             if rulesets is None:
                 return None, bundles

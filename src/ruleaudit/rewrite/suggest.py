@@ -95,7 +95,7 @@ class _Suggester:
         allowed = _DEFAULT | {FixClass(name) for name in self.options.allow}
         if FixClass.RELAXING in allowed:
             allowed |= {FixClass.REVERSED}
-        planner = Planner(self.source.text, self.sides, self.read, self.edit, frozenset(allowed))
+        planner = Planner(self.source, self.sides, self.read, self.edit, frozenset(allowed))
         proved, refused = planner.prove(chosen)
         kept = tuple(
             Kept(j.rule, RuleClass.REQUIRED, j.reason, j.connections[0] if j.connections else None)
@@ -169,8 +169,8 @@ class _Suggester:
         for (rule, consumer), packets in opening.walk.consumed.items():
             if not is_empty(packets & here):
                 text = sample(space, packets & here, "in", frame).text
-                reason = f"line {rule.line} ({consumer.what}) answers these connections through conntrack"
-                yield Refused(flow, rule, reason, Witness(text, f"reaches line {rule.line}"))
+                reason = f"{rule.where} ({consumer.what}) answers these connections through conntrack"
+                yield Refused(flow, rule, reason, Witness(text, f"reaches {rule.where}"))
                 return
         left = here & opening.untracked
         if not is_empty(left):

@@ -85,6 +85,7 @@ def check_source(
         if template is not None:
             return FileReport(source, None, 0, 0, (), (template,), None)
     reading = ruleaudit.lower(source, language, sets)
+    source = reading.document.source
     judged = [_judged(source, ruleset, reading.findings, twin) for ruleset in reading.rulesets]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}

@@ -172,7 +172,7 @@ def _taken_back(audit: Audit) -> Iterator[Finding]:
             related = (Label(places.target(tagging, audit.source), "leaves them untracked"),) if tagging else ()
             message = "setting a zone has these packets tracked again, in spite of notrack"
             packet = sample(audit.space, found, path, Frame("any")).text
-            witness = Witness(packet, f"untracked before line {rule.line}, tracked behind it")
+            witness = Witness(packet, f"untracked before {rule.where}, tracked behind it")
             place = places.target(rule, audit.source)
             yield Finding(CODE, NAME, SEVERITY, message, place, "tracks them", related, (), witness)
             break
@@ -237,10 +237,10 @@ def _finding(audit: Audit, rule: Rule, earlier: Rule, found: PacketSet, path: st
         CODE,
         NAME,
         SEVERITY,
-        f"this rule leaves nothing untracked: line {earlier.line} {how}",
+        f"this rule leaves nothing untracked: {earlier.where} {how}",
         places.target(rule, audit.source),
         "no packet is left untracked here",
         (Label(places.target(earlier, audit.source), how),),
-        (("help", f"move it above line {earlier.line}"),),
-        Witness(packet, f"tracked: line {earlier.line} comes first"),
+        (("help", f"move it above {earlier.where}"),),
+        Witness(packet, f"tracked: {earlier.where} comes first"),
     )

@@ -180,7 +180,7 @@ def _skipped(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
                 rule,
                 f"{words} is untracked and never meets this {word}: NAT needs conntrack",
                 "untracked packets skip this rule",
-                Witness(packet, f"untracked in one direction or both; tracked, line {rule.line} would translate it"),
+                Witness(packet, f"untracked in one direction or both; tracked, {rule.where} would translate it"),
             )
             break
 
@@ -214,7 +214,7 @@ def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
             rule,
             f"{words}: answers to what this {word} translates look the same, are untracked, and not translated back",
             "its answers come back on an untracked port",
-            Witness(found.witness.packet, f"untracked: as an answer to what line {rule.line} translated it is lost"),
+            Witness(found.witness.packet, f"untracked: as an answer to what {rule.where} translated it is lost"),
         )
 
 

@@ -289,7 +289,7 @@ def _finding(audit: Audit, judgement: Judgement, flows: list[Candidate], certain
             *(("cost", _COST[protocol]) for protocol in protocols),
             ("help", f"ruleaudit suggest {audit.source.path}"),
         ),
-        Witness(packet, f"accepted by line {rule.line}, and tracked"),
+        Witness(packet, f"accepted by {rule.where}, and tracked"),
         certainty=certainty,
     )
 

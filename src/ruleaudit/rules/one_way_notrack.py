@@ -245,7 +245,7 @@ def _finding(audit: Audit, pair: Pair, kind: Kind, role: str, rule: Rule, found:
         places.target(rule, audit.source),
         f"untracked here; raw {theirs} has no rule for the other direction",
         notes=tuple(notes),
-        witness=Witness(packet, f"untracked by line {rule.line} in raw {ours}; packets the other way are tracked"),
+        witness=Witness(packet, f"untracked by {rule.where} in raw {ours}; packets the other way are tracked"),
     )
 
 
@@ -258,5 +258,5 @@ def _refused_back(pair: Pair, kind: Kind, found: PacketSet, reverse: bool) -> st
     for by, verdict, packets in now.walk.decided:
         if verdict != ACCEPT and not is_empty(packets & lost):
             who = deciding(space, now.walk, by, packets & lost)
-            return f"refused by line {who.line}" if isinstance(who, Rule) else f"refused by the policy of {who.name}"
+            return f"refused by {who.where}" if isinstance(who, Rule) else f"refused by the policy of {who.name}"
     return ""

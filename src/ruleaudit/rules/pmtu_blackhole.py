@@ -191,7 +191,7 @@ def _finding(
     words = class_words(space, served, kind.there, Frame("opening"))
     v6 = space.family is Family.IPV6
     error = "packet too big (ICMPv6 2)" if v6 else "fragmentation needed (ICMP 3/4)"
-    where = f"line {by.line}" if isinstance(by, Rule) else f"the policy of {by.name}"
+    where = by.where if isinstance(by, Rule) else f"the policy of {by.name}"
     seen = pair.roles(kind, pair.new).opening
     notrack = next((r for r in audit.notracks if r in seen.walk.matched), None)
     chain = by.chain if isinstance(by, Rule) else by.name

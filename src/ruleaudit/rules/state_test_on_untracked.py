@@ -210,10 +210,10 @@ def _finding(audit: Audit, pair: Pair, kind: Kind, role: str, rule: Rule, found:
     notrack = next((r for r in audit.notracks if not is_empty(found & seen.walk.matched.get(r, seen.walk.none))), None)
     related = (Label(places.target(notrack, audit.source), "left untracked here"),) if notrack else ()
     if isinstance(rule.verdict, Drop | Reject):
-        label, fate = "matches untracked packets too", f"refused by line {rule.line}"
+        label, fate = "matches untracked packets too", f"refused by {rule.where}"
         cure = "accept these packets before it"
     else:
-        label, fate = "untracked packets never pass this test", f"refused; tracked, line {rule.line} would let it in"
+        label, fate = "untracked packets never pass this test", f"refused; tracked, {rule.where} would let it in"
         cure = "add UNTRACKED to its states"
     packet = sample(pair.space, found, path, frame, State.UNTRACKED).text
     return Finding(

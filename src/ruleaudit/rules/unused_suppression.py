@@ -72,9 +72,10 @@ def finding(source: SourceFile, comment: Suppression) -> Finding:
     """The finding about a comment that covers nothing."""
     fix = None
     if comment.own_line:
-        start = source.text.rfind("\n", 0, comment.span.start) + 1
-        end = source.text.find("\n", comment.span.end) + 1 or len(source.text)
-        fix = Fix(FixClass.EXACT, "delete the comment", (Edit(Span(start, end), ""),))
+        part, base = source.file_at(comment.span.start)
+        start = part.text.rfind("\n", 0, comment.span.start - base) + 1
+        end = part.text.find("\n", comment.span.end - base) + 1 or len(part.text)
+        fix = Fix(FixClass.EXACT, "delete the comment", (Edit(Span(base + start, base + end), ""),))
     codes = ", ".join(comment.codes) or "nothing"
     message = f"this comment ignores {codes}, which is not found here"
     return Finding(CODE, NAME, SEVERITY, message, comment.span, fix=fix)

@@ -17,7 +17,8 @@ _SAVE = re.compile(
 _NFT = re.compile(
     r"^[ \t]*+(?:(?:(?:add|create|delete|destroy)[ \t]++)?table[ \t]++(?:(?:ip|ip6|inet|arp|bridge|netdev)[ \t]++)?"
     r"[^ \t\r\n{;]++[ \t]*+[{;]?[ \t\r]*+(?:#.*)?$"
-    r"|flush[ \t]+ruleset\b|#!.*\bnft\b|(?:add|insert)[ \t]+(?:rule|chain|set|map|element)[ \t])",
+    r"|flush[ \t]+ruleset\b|include[ \t]+\"[^\"\n]+\"|#!.*\bnft\b"
+    r"|(?:add|insert)[ \t]+(?:rule|chain|set|map|element)[ \t])",
     re.M,
 )
 _SHELL = re.compile(

@@ -26,7 +26,9 @@ class BlockReader(SetBlocks):
     def table_body(self, table: Table) -> None:
         """`{ ... }` of a table."""
         opening = self.words.expect("{")
-        table.body = self.block(opening, f"table {table.name}", lambda: self._in_table(table))
+        body = self.block(opening, f"table {table.name}", lambda: self._in_table(table))
+        if table.body is None or not self.words.source.number_at(body.start):
+            table.body = body
 
     def _in_table(self, table: Table) -> None:
         words = self.words

@@ -1,9 +1,10 @@
 """define, redefine, undefine and include, in files and in blocks (nft(8), INCLUDE FILES, SYMBOLIC VARIABLES)."""
 
-import re
+import posixpath
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from ruleaudit.source import SourceFile, Span
+from ruleaudit.source import Include, SourceFile, Span
 from ruleaudit.syntax import nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import BlockReader
@@ -11,23 +12,44 @@ from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
 from ruleaudit.syntax.nft_words import DEEPEST, LONGEST, WordReader, extent, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
-#: gives the files of an include: its pattern, and the path of the file that says it
-Load = Callable[[str, str], list[SourceFile]]
-#: nft follows this many includes in each other
+#: so many files may stand in each other, the first included
 _DEEPEST = 16
 
 
-_WILDCARD = re.compile(r"[*?\[]")
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an include names.
+
+    folder    where it was found; "" for an absolute path
+    known     False: what the ruleset has from it cannot be told here
+    problem   what is wrong with it; `refused`: nft does not load the ruleset
+    """
+
+    files: tuple[SourceFile, ...] = ()
+    folder: str = ""
+    known: bool = True
+    problem: str = ""
+    hint: str = ""
+    refused: bool = True
+
+
+#: gives what an include names: its pattern, and the path of the file that says it
+Load = Callable[[str, str], Found]
 
 
 class Definitions:
-    """Reads the variables of a file and what it includes; `partial`: a part of the ruleset is elsewhere."""
+    """Reads the variables of a file and what it includes.
+
+    partial   a part of the ruleset is elsewhere
+    unread    the includes whose files could not be looked at
+    """
 
     def __init__(self, source: SourceFile, load: Load | None) -> None:
         self.words = WordReader(source)
         self.blocks = BlockReader(self.words, self.general)
         self.load = load
         self.partial = False
+        self.unread: list[str] = []
         self.includers: dict[int, int] = {}  #: where a file begins, and where the one begins that includes it
 
     def general(self) -> bool:
@@ -81,39 +103,61 @@ class Definitions:
             words.fail(name, f"{shown(name)}: a file name in quotes is needed")
         by, base = words.source.file_at(first.start)
         place = Span(name.start, name.end)
-        files = self.load(name.text, by.path) if self.load is not None else []
-        if not files:
+        found = self.load(name.text, by.path) if self.load is not None else Found(known=False)
+        if found.problem:
+            words.problems.append(Problem(place, found.problem, found.hint, refused=found.refused))
+        if not found.known:
             self.partial = self.blocks.unknown_variables = True
-            if self.load is not None and not _WILDCARD.search(name.text):
-                message = f"{name.text} is not there, or cannot be read: what it holds is not known"
-                words.problems.append(Problem(place, message, refused=False))
-            self._ended_by_line()
+            self.unread.append(name.text)
+        self._ended_by_line()
+        if not found.files:
+            self._note(Include(Span(first.start, name.end), name.text, found.folder, ()))
             return
         self.blocks.ended()
         outer = self._outer(base)
         new: list[Token] = []
-        for file in files:
-            if file.path in outer or len(outer) > _DEEPEST:
+        numbers: list[int] = []
+        for file in found.files:
+            if posixpath.normpath(file.path) in outer:
                 words.problems.append(Problem(place, f"{file.path} includes itself"))
+            elif len(outer) >= _DEEPEST:
+                words.problems.append(Problem(place, f"nft follows no more than {_DEEPEST} files in each other"))
             else:
+                self._joined(new, place)
+                numbers.append(len(words.source.included))
                 new += self._included(file, base, place)
+        following = words.peek(1)
+        if following is not None and following.kind != END:
+            self._joined(new, place)
         words.replace(words.at, words.at, [Token(END, "\n", name.end, name.end), *new])
+        self._note(Include(Span(first.start, name.end), name.text, found.folder, tuple(numbers)))
+
+    def _note(self, include: Include) -> None:
+        self.words.source = replace(self.words.source, includes=(*self.words.source.includes, include))
+
+    def _joined(self, new: list[Token], place: Span) -> None:
+        """Something follows the words of a file; nft makes no line end where the file has none."""
+        file = self.words.source.file_at(new[-1].end)[0] if new else None
+        if file is not None and new[-2:-1] and new[-2].kind != END:
+            message = f"the last line of {file.path} has no line end: nft goes on with what is behind this include"
+            self.words.problems.append(Problem(place, message, "add one"))
 
     def _outer(self, base: int) -> list[str]:
         """The paths of the file that begins at an offset and of those that include it."""
-        out = [self.words.source.file_at(base)[0].path]
+        out = [posixpath.normpath(self.words.source.file_at(base)[0].path)]
         while base:
             base = self.includers[base]
-            out.append(self.words.source.file_at(base)[0].path)
+            out.append(posixpath.normpath(self.words.source.file_at(base)[0].path))
         return out
 
     def _included(self, file: SourceFile, by: int, place: Span) -> list[Token]:
         """The words of an included file, its text put behind all others."""
         words = self.words
         base = sum(len(f.text) + 1 for f in (words.source, *words.source.included))
-        words.source = SourceFile(words.source.path, words.source.text, (*words.source.included, file))
+        words.source = replace(words.source, included=(*words.source.included, file))
         self.includers[base] = by
         new = tokens(file.text, base)
+        words.look_at_lines(file.text, base, new)
         depth = 0
         for word in new:
             depth += (word.kind == "{") - (word.kind == "}")

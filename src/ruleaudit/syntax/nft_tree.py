@@ -299,8 +299,9 @@ class Table:
 class NftDocument:
     """A whole file and what it includes, its commands carried out in order; `str(document)` is its text.
 
-    partial   it is visibly a part: rules for tables or chains that it does not make, an include that matched nothing
+    partial   it is visibly a part: rules for tables or chains that it does not make, an include that is not here
     json      it is written in JSON
+    unread    what it includes and could not be looked at
     """
 
     source: SourceFile
@@ -308,6 +309,7 @@ class NftDocument:
     problems: tuple[Problem, ...] = ()
     partial: bool = False
     json: bool = False
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.source.text

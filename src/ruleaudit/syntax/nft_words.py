@@ -49,23 +49,24 @@ class WordReader:
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
-        self._look_at_lines()
+        self.look_at_lines(source.text, 0, self.words)
 
-    def _look_at_lines(self) -> None:
+    def look_at_lines(self, text: str, base: int, words: Sequence[Token]) -> None:
         """What nft refuses of the characters of a file: carriage returns, a byte order mark, an unended comment."""
-        text = self.source.text
         if text.startswith("\ufeff"):
-            self.problems.append(Problem(Span(0, 1), "a byte order mark, which nft does not take"))
+            self.problems.append(Problem(Span(base, base + 1), "a byte order mark, which nft does not take"))
         found = _CARRIAGE_RETURN.search(text) if "\r" in text else None
         if found:
             message = "lines end in a carriage return (CRLF), which nft does not take"
-            self.problems.append(Problem(Span(*found.span(1)), message, "convert the file with dos2unix"))
+            self.problems.append(
+                Problem(Span(base + found.start(1), base + found.end(1)), message, "convert the file with dos2unix")
+            )
         if text and not text.endswith("\n"):
-            behind = max(self.words[-1].end if self.words else 0, text.rfind("\n") + 1)
+            behind = max(words[-1].end - base if words else 0, text.rfind("\n") + 1)
             at = text.find("#", behind)
             if at >= 0:
                 message = "the file ends in a comment, and its last line has no line end: nft does not take it"
-                self.problems.append(Problem(Span(at, len(text)), message, "add an empty line"))
+                self.problems.append(Problem(Span(base + at, base + len(text)), message, "add an empty line"))
 
     # -- words
 

@@ -18,7 +18,9 @@ def read(source: SourceFile, load: Load | None = None) -> NftDocument:
     reader.run()
     check(reader)
     problems = tuple(sorted(reader.words.problems, key=lambda problem: problem.span.start))
-    return NftDocument(reader.words.source, tuple(reader.tables.values()), problems, reader.partial)
+    return NftDocument(
+        reader.words.source, tuple(reader.tables.values()), problems, reader.partial, unread=tuple(reader.unread)
+    )
 
 
 def check(reader: CommandReader) -> None:
