@@ -94,7 +94,8 @@ def changes(draw: st.DrawFn) -> tuple[Ruleset, Ruleset]:
                 case "remove":
                     del rules[at]
                 case "verdict" if not rules[at].effects:
-                    rules[at] = replace(rules[at], verdict=draw(st.sampled_from((Accept(), Drop()))))
+                    verdict = draw(st.sampled_from((Accept(), Drop())))
+                    rules[at] = replace(rules[at], verdict=verdict, text=f"{rules[at].text} {verdict}")
             chains[chain.name] = replace(chain, rules=tuple(rules))
         tables[name] = replace(table, chains=chains)
     return old, replace(old, tables=tables)
