@@ -175,7 +175,7 @@ def _settings(asked: Namespace, path: str) -> Settings:
 
     known = [(rule.CODE, rule.NAME) for rule in RULES]
     found = asked.config or (None if asked.no_config else nearest_config(path))
-    settings = config.load(ruleaudit.load(found), known) if found else config.Settings()
+    settings = config.load(ruleaudit.load(found, _near(found)), known) if found else config.Settings()
 
     def codes(words: Sequence[str]) -> tuple[str, ...]:
         return tuple(config.known_code(word, known) for word in words)
@@ -186,6 +186,12 @@ def _settings(asked: Namespace, path: str) -> Settings:
     if asked.fail_on:
         settings = replace(settings, fail_on=Severity(asked.fail_on))
     return replace(settings, comments=not asked.no_ignores)
+
+
+def _near(path: str) -> str:
+    """A path as seen from the current folder, if it is below it."""
+    here, there = Path.cwd(), Path(path).resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) else path
 
 
 def _baselined(asked: Namespace, reports: list[FileReport], configured: str) -> tuple[list[FileReport], str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
+from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.source import Edit, SourceFile
 
@@ -248,6 +249,37 @@ class Suggestion:
         return tuple(d for d in found if d.kind in (DifferenceKind.OPENS, DifferenceKind.REVERSED))
 
 
+class Stage(Enum):
+    """Which packets of the traffic an expectation fails for."""
+
+    OPENING = "opening"  #: those that open connections
+    REPLY = "reply"
+    LATER = "later"  #: further packets of the originator
+    PACKETS = "packets"  #: packets of a state or shape that was asked for, not connections
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """An expectation that does not hold, or of which that cannot be said.
+
+    reason      what happens instead, in words that follow "expected ...: "
+    proved      False: it hangs on `depends_on`, or cannot be decided
+    decided_by  the rule, or the base chain whose policy decides about the witness
+    others      further rules that decide so about other packets of the traffic
+    whole       it fails for all packets of the stage
+    """
+
+    expectation: Expectation
+    stage: Stage
+    reason: str
+    proved: bool
+    decided_by: Rule | Chain | None = None
+    witness: Witness | None = None
+    others: tuple[Rule, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    whole: bool = False
+
+
 @dataclass(frozen=True)
 class FileReport:
     """What `check` says of one file."""
@@ -261,6 +293,9 @@ class FileReport:
     tracking: Tracking | None
     suppressed: tuple[Finding, ...] = ()  #: covered by comments
     baselined: int = 0  #: known to the baseline
+    expected: int = 0  #: the expectations about it that were checked
+    unmet: int = 0  #: those of them that do not hold, or cannot be said to
+    unchecked: int = 0  #: those that were not checked: the file holds errors, or nobody asked
 
 
 @dataclass(frozen=True)

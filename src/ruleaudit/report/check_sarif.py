@@ -78,7 +78,8 @@ def _related(source: SourceFile, label: Label) -> dict[str, object]:
 
 
 def _location(source: SourceFile, span: Span) -> dict[str, object]:
-    place = {"artifactLocation": {"uri": _uri(source)}, "region": _region(source, span)}
+    file, _ = source.file_at(span.start)
+    place = {"artifactLocation": {"uri": _uri(file)}, "region": _region(source, span)}
     return {"physicalLocation": place}
 
 

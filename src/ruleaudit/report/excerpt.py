@@ -30,11 +30,17 @@ def excerpt(source: SourceFile, marks: Sequence[Mark], style: Style = PLAIN) -> 
     empty = style.place(f"{'':{gutter}} |")
     yield empty
     before: int | None = None
+    path = ""
     for mark in sorted(marks, key=lambda m: (m.span.start, m.sign)):
         place = source.position(mark.span.start)
-        if before is not None and place.line > before + 1:
+        if path not in ("", place.path):
+            yield f"{'':{gutter}}{style.place(':::')} {printable(place.path)}:{place.line}:{place.column}"
             yield empty
-        text = source.line(place.line)
+            before = None
+        elif before is not None and place.line > before + 1:
+            yield empty
+        path = place.path
+        text = source.line(place.line, mark.span.start)
         start = place.column - 1
         size = max(1, min(mark.span.end - mark.span.start, len(text) - start))
         text, start, size = _window(text, start, size)

@@ -41,7 +41,7 @@ def place(source: SourceFile, span: Span, rule: Rule | None = None) -> dict[str,
     """A place in a file; table and chain are those of the rule that holds it."""
     start, end = source.position(span.start), source.position(span.end)
     return {
-        "path": source.path,
+        "path": start.path,
         "line": start.line,
         "column": start.column,
         "end_line": end.line,
