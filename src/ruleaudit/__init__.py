@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from ruleaudit.config import Settings
     from ruleaudit.model.fields import Family
     from ruleaudit.model.ipset import IpSet
+    from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
-    from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
+    from ruleaudit.results import Comparison, Exchange, FileReport, Followed, Suggestion, Tracking
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
 
@@ -37,6 +38,7 @@ __all__ = [
     "SourceError",
     "UsageError",
     "check",
+    "connections",
     "explain",
     "follow",
     "load",
@@ -175,6 +177,27 @@ def follow(
     Raises SourceError for a file that is unreadable or holds errors, UsageError for packets that cannot be read.
     """
     from ruleaudit.analysis.follow import follow as follow_one
+
+    return tuple(f for ruleset, packet in _asked(path, packets, language, sets) for f in follow_one(ruleset, packet))
+
+
+def connections(
+    path: str | SourceFile, packets: Iterable[str], *, language: str | None = None, sets: Sets = NO_SETS
+) -> tuple[Exchange, ...]:
+    """The connections that packets open, with replies, later packets and ICMP errors, and whether they work.
+
+    Raises SourceError for a file that is unreadable or holds errors, UsageError for packets that cannot be read or open
+    no connection.
+    """
+    from ruleaudit.analysis.exchange import exchange
+
+    return tuple(exchange(ruleset, packet) for ruleset, packet in _asked(path, packets, language, sets))
+
+
+def _asked(
+    path: str | SourceFile, packets: Iterable[str], language: str | None, sets: Sets
+) -> list[tuple[Ruleset, AskedPacket]]:
+    """Packets in the packet language, each with the rules of its family."""
     from ruleaudit.syntax.packet import asked_packet
     from ruleaudit.syntax.refusal import Refused
 
@@ -195,7 +218,7 @@ def follow(
     def meets(family: Family | None) -> Ruleset:
         return by_family[family] if family in by_family else reading.rulesets[0]
 
-    return tuple(found for packet in asked for found in follow_one(meets(packet.family), packet))
+    return [(meets(packet.family), packet) for packet in asked]
 
 
 def suggest(

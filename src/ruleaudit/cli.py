@@ -365,6 +365,8 @@ def _repeated(asked: Namespace) -> list[str]:
 def _explain(asked: Namespace) -> Answer:
     if asked.packet or asked.packets:
         return _followed(asked)
+    if asked.connection:
+        raise UsageError("--connection needs the packet that opens it: --packet 'in tcp * > *:443'")
     path, number = _with_line(asked.file)
     sets = ruleaudit.read_sets(asked.ipset)
     tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
@@ -394,7 +396,17 @@ def _followed(asked: Namespace) -> Answer:
         lines = ruleaudit.load(asked.packets).text.splitlines()
         packets += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     source = _load(asked.file, asked)
-    found = ruleaudit.follow(source, packets, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
+    sets = ruleaudit.read_sets(asked.ipset)
+    if asked.connection:
+        exchanges = ruleaudit.connections(source, packets, language=asked.language, sets=sets)
+        if asked.format == "json":
+            from ruleaudit.report import packet_json
+
+            return Answer(DONE, packet_json.connections(source, exchanges))
+        from ruleaudit.report import packet_text
+
+        return Answer(DONE, packet_text.connections(exchanges, notes=asked.verbose, style=_style(asked)))
+    found = ruleaudit.follow(source, packets, language=asked.language, sets=sets)
     if asked.format == "json":
         from ruleaudit.report import packet_json
 

@@ -316,6 +316,7 @@ class Followed:
     verdict     accept, drop, reject, queue or undecided; `detail` its kind or number
     decided_by  the rule, or the base chain whose policy decided
     open        what decides and was left open, or cannot be known: fields, and texts of opaque tests
+    role        which packet of a connection it is (opening, reply, later, later-reply, icmp-error), if it is of one
     """
 
     asked: str
@@ -327,3 +328,22 @@ class Followed:
     decided_by: Rule | Chain | None
     path: tuple[PathStep, ...]
     open: tuple[str, ...] = ()
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A connection, packet by packet, as far as the rules let it come.
+
+    works       None: undecided
+    reason      who breaks it, or why nobody can say; how it is tracked, if it works
+    broken_by   the rule, or the base chain whose policy refuses the first packet that does not pass
+    remarks     what else there is to say of it
+    """
+
+    asked: str
+    works: bool | None
+    reason: str
+    broken_by: Rule | Chain | None
+    packets: tuple[Followed, ...]
+    remarks: tuple[str, ...] = ()
