@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"model", "syntax", "diagnostics", "matches"},
     "results": {"model", "source", "diagnostics"},
     "analysis": {"model", "packets", "results", "source", "diagnostics"},
-    "reading": {"model", "syntax", "diagnostics"},
+    "reading": {"model", "syntax", "source", "diagnostics"},
     "expectations": {"syntax", "model", "source", "diagnostics"},
     "config": {"expectations", "model", "syntax", "source", "diagnostics"},
     "suppress": {"source", "diagnostics"},

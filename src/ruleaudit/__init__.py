@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
-    from ruleaudit.results import Comparison, Exchange, FileReport, Followed, Suggestion, Tracking
+    from ruleaudit.results import Comparison, Exchange, FileReport, Followed, Reach, Suggestion, Tracking
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
 
@@ -43,6 +43,7 @@ __all__ = [
     "follow",
     "load",
     "lower",
+    "reach",
     "read",
     "read_sets",
     "suggest",
@@ -167,6 +168,27 @@ def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets =
     reading = lower(source, language, sets)
     _no_errors(source, reading)
     return together([judge(ruleset) for ruleset in reading.rulesets])
+
+
+def reach(path: str | SourceFile, line: int, *, language: str | None = None, sets: Sets = NO_SETS) -> tuple[Reach, ...]:
+    """Who reaches the rules in a line, and what they need of connection tracking, for each address family.
+
+    Raises SourceError for a file that is unreadable or holds errors, and for a line without a rule.
+    """
+    from ruleaudit.analysis.reach import reach as reach_one
+    from ruleaudit.analysis.tracking import judge
+
+    source = load(path) if isinstance(path, str) else path
+    reading = lower(source, language, sets)
+    _no_errors(source, reading)
+    found: list[Reach] = []
+    for ruleset in reading.rulesets:
+        parts = reading.rules_in(ruleset, line)
+        judged = {j.rule.span: j for j in judge(ruleset).judgements} if parts else {}
+        found += [reach_one(ruleset, some, judged.get(some[0].span)) for some in parts]
+    if not found:
+        raise SourceError(f"{source.path}:{line}: {reading.without_rule(line)}")
+    return tuple(found)
 
 
 def follow(

@@ -17,7 +17,7 @@ import ruleaudit
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Comparison, Difference, FileReport, RuleClass, Suggestion, Tracking
+from ruleaudit.results import Comparison, Difference, FileReport, Reach, RuleClass, Suggestion
 from ruleaudit.source import SourceFile, write
 
 DONE, FOUND, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -369,12 +369,9 @@ def _explain(asked: Namespace) -> Answer:
         raise UsageError("--connection needs the packet that opens it: --packet 'in tcp * > *:443'")
     path, number = _with_line(asked.file)
     sets = ruleaudit.read_sets(asked.ipset)
-    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     if number is not None:
-        chosen = tuple(j for j in tracking.judgements if j.rule.line == number)
-        if not chosen:
-            raise SourceError(f"{path}:{number}: no rule in this line mentions connection tracking")
-        tracking = Tracking(tracking.ruleset, chosen)
+        return _reached(asked, ruleaudit.reach(_load(path, asked), number, language=asked.language, sets=sets))
+    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     required = sum(j.kind is RuleClass.REQUIRED for j in tracking.judgements)
     remarks = f"{tracking.ruleset.source.path}: {required} of {len(tracking.judgements)} rules required.\n"
     if asked.format == "json":
@@ -383,9 +380,17 @@ def _explain(asked: Namespace) -> Answer:
         return Answer(DONE, explain_json.render(tracking), remarks)
     from ruleaudit.report import explain_text
 
-    if number is not None:
-        return Answer(DONE, explain_text.rows(tracking, notes=asked.verbose, style=_style(asked)), remarks)
     return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+
+
+def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
+    if asked.format == "json":
+        from ruleaudit.report import reach_json
+
+        return Answer(DONE, reach_json.render(found))
+    from ruleaudit.report import reach_text
+
+    return Answer(DONE, reach_text.render(found, notes=asked.verbose, style=_style(asked)))
 
 
 def _followed(asked: Namespace) -> Answer:

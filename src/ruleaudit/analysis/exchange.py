@@ -219,7 +219,7 @@ class _Connection:
                 f"line {source.line} ({translates(source)}) translates it, and line {hidden.line} sees its replies so"
             )
             return answer(None, f"{seen}; that is not followed", source)
-        return answer(True, self._tracking(packets))
+        return answer(True, f"every packet of it passes; {self._tracking(packets)}")
 
     def _tracking(self, packets: list[Followed]) -> str:
         flags = {found.tracked for found in packets if found.role != "icmp-error"}

@@ -154,7 +154,7 @@ class Asked:
             self.active and seen is not State.UNTRACKED,
             None if verdict == "undecided" else decider(self.ruleset, first),
             tuple(
-                PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, _action(s.rule))
+                PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, action(s.rule))
                 for s in first.steps
             ),
             tuple(opened),
@@ -246,7 +246,7 @@ def _varying(runs: list[Trace]) -> set[Rule]:
     return varying
 
 
-def _action(rule: Rule) -> str:
+def action(rule: Rule) -> str:
     """What a rule does with the packets that it matches."""
     words = [e.text if e.kind is not EffectKind.NOTRACK else "notrack" for e in rule.effects]
     match rule.verdict:
