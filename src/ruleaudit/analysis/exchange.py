@@ -88,6 +88,7 @@ class _Connection:
     text: AskedPacket
     room: int
     entry: _Entry = field(default_factory=_Entry)
+    doubtful: str = ""  #: the first packet of which nobody can say whether it is tracked
 
     def followed(self) -> Exchange:
         """The connection, with every packet of it that is sent."""
@@ -131,6 +132,8 @@ class _Connection:
         found = self._way(role, packet, path, state, fields)
         if found.tracked and found.state != State.INVALID.value and _may_pass(found):
             self.entry.passed(by)
+        if self.asked.active and len({run.untracked for run in self.runs[-1]}) > 1:
+            self.doubtful = self.doubtful or role
         return found
 
     def _way(self, role: str, packet: Packet, path: str, state: State, fields: list[str]) -> Followed:
@@ -212,6 +215,10 @@ class _Connection:
             if found.verdict != "accept":
                 state = f" ({found.state})" if found.role != "opening" else ""
                 return answer(False, f"{_by(by)} {_REFUSES[found.verdict]} its {who}{state}", by)
+        if self.doubtful:
+            return answer(
+                None, f"whether its {_ROLES[self.doubtful]} are left untracked depends on what is not known here"
+            )
         leaving = (s.rule for run in self.runs[0] for s in run.steps if s.matched and translates(s.rule))
         source, hidden = next(leaving, None), where_replies_look_otherwise(self.ruleset)
         if source is not None and hidden is not None:
