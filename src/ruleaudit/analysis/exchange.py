@@ -29,6 +29,8 @@ _MYSELF = {Family.IPV4: 0x0A0900FE, Family.IPV6: (0xFD09 << 112) + 0xFE}
 _TOO_BIG = {Family.IPV4: (3, 4), Family.IPV6: (2, 0)}
 
 _ROLES = {"opening": "opening packet", "reply": "replies", "later": "later packets", "later-reply": "later replies"}
+#: the same, as the beginning of a sentence about what becomes of them
+_PASS = {role: f"{word} {'passes' if role == 'opening' else 'pass'}" for role, word in _ROLES.items()}
 _REFUSES = {"drop": "drops", "reject": "rejects", "queue": "queues"}
 
 
@@ -209,16 +211,15 @@ class _Connection:
             if isinstance(by, Rule) and any(c.what.upper() == "SYNPROXY" for c in by.consumers):
                 return answer(None, f"line {by.line} (SYNPROXY) answers in the host's stead; that is not followed", by)
             if found.verdict == "undecided":
-                return answer(None, f"whether its {who} pass depends on {', '.join(found.open) or 'a rule'}")
+                return answer(None, f"whether its {_PASS[found.role]} depends on {', '.join(found.open)}")
             if found.verdict == "queue":
                 return answer(None, f"{_by(by)} gives its {who} to a program, which decides", by)
             if found.verdict != "accept":
                 state = f" ({found.state})" if found.role != "opening" else ""
                 return answer(False, f"{_by(by)} {_REFUSES[found.verdict]} its {who}{state}", by)
         if self.doubtful:
-            return answer(
-                None, f"whether its {_ROLES[self.doubtful]} are left untracked depends on what is not known here"
-            )
+            who = _ROLES[self.doubtful] + (" is" if self.doubtful == "opening" else " are")
+            return answer(None, f"whether its {who} left untracked depends on what is not known here")
         leaving = (s.rule for run in self.runs[0] for s in run.steps if s.matched and translates(s.rule))
         source, hidden = next(leaving, None), where_replies_look_otherwise(self.ruleset)
         if source is not None and hidden is not None:

@@ -104,15 +104,7 @@ def _ports(key: str, value: str, found: Traffic) -> tuple[Interval, ...]:
     if found.protocol not in PORT_PROTOCOLS:
         raise Refused("this protocol has no ports", key)
     words = _listed(key, value, "a port, a range or a name: 443, 8000-8010, https")
-    return tuple(_port_range(word, found.protocol) for word in words)
-
-
-def _port_range(word: str, protocol: int) -> Interval:
-    first, dash, last = word.partition("-")
-    # a dash is also part of names (`http-alt`)
-    if dash and services.number(first) is not None and services.number(last) is not None:
-        return services.port_range(f"{first}:{last}", protocol)
-    return services.port_range(word, protocol)
+    return tuple(services.port_range(word, found.protocol, "-" if "-" in word else ":") for word in words)
 
 
 def _listed(key: str, value: str, looks: str) -> list[str]:
