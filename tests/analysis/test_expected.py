@@ -178,6 +178,18 @@ def test_packets_in_every_state_that_they_can_have() -> None:
     assert failing(rules, "in tcp dport 443 state invalid", DROP) is None
 
 
+def test_packets_of_a_state_have_all_the_flags_of_that_state() -> None:
+    rules = filters("-A INPUT -p tcp -m tcp --tcp-flags ACK ACK -j DROP", KNOWN, WEB)
+    found = failing(rules, "in tcp dport 443 state established", ACCEPT)
+    assert found is not None and (by(found), found.proved, found.whole) == (4, True, False)
+
+
+def test_a_state_that_no_packet_can_have_is_no_met_expectation() -> None:
+    for rules in (filters("-A INPUT -j ACCEPT"), RAW.format(THERE, BACK) + filters(KNOWN)):
+        found = failing(rules, "in tcp dport 443 state established", ACCEPT)
+        assert found is not None and (found.proved, found.reason) == (False, "no such packet can be established here")
+
+
 def test_packets_that_a_rule_leaves_untracked() -> None:
     rules = RAW.format(THERE, BACK) + filters(KNOWN, "-A INPUT -m conntrack --ctstate UNTRACKED -j ACCEPT")
     assert failing(rules, "in tcp dport 443 flags F", ACCEPT) is None

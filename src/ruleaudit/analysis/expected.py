@@ -36,7 +36,9 @@ def unmet(ruleset: Ruleset, expectations: Iterable[Expectation]) -> tuple[Unmet,
     expectations = tuple(expectations)
     if not expectations:
         return ()
-    found = with_room(lambda room: tuple(_in_space(_space(ruleset, expectations, room), ruleset, expectations)))
+    found = with_room(
+        lambda room: tuple(_in_space(_space(ruleset, expectations, room), ruleset, expectations)), ruleset.size
+    )
     if found is not None:
         return found
     reason = "it cannot be decided: the packets of this ruleset do not fit into memory"
@@ -81,7 +83,8 @@ class _Expected:
             roles = self.pair.roles(kind, self.side)
             opening = self._start(roles.opening.packets)
             if not is_empty(opening):
-                yield from self._connections(kind, roles, self._usual(opening, kind))
+                flags = ~self.space.is_(Field.PROTOCOL, TCP) | self._flags(_OPENING)
+                yield from self._connections(kind, roles, self._usual(opening, kind, flags))
                 return
         yield from self._packets(kind)
 
@@ -121,18 +124,17 @@ class _Expected:
         found = packets & self._header(self.traffic) & space.is_(Field.MARK, self.traffic.mark or 0)
         return found & space.is_(Field.FRAGMENT, self.traffic.fragment or Fragment.WHOLE)
 
-    def _usual(self, packets: PacketSet, kind: Kind) -> PacketSet:
+    def _usual(self, packets: PacketSet, kind: Kind, flags: PacketSet) -> PacketSet:
         """Refusals are asked of every packet; to accept means the usual ones: from one host to another."""
         if self.expectation.verdict in (Fate.DROP, Fate.REJECT, Fate.REFUSE):
             return packets
         space = self.space
-        tcp = space.is_(Field.PROTOCOL, TCP)
         local, remote = AddressType.LOCAL, AddressType.UNICAST
         for wish in (
             space.is_(Field.DST_TYPE, local if kind.there in ("in", "local") else remote),
             space.is_(Field.SRC_TYPE, local if kind.there in ("out", "local") else remote),
             space.is_(Field.PKTTYPE, PacketType.UNICAST),
-            ~tcp | self._flags(_OPENING),
+            flags,
         ):
             if not is_empty(packets & wish):
                 packets = packets & wish
@@ -190,12 +192,13 @@ class _Expected:
         asked = self._start(pair.domain(kind.there, False))
         if is_empty(asked):
             asked = self._start(space.domain)
-        asked = self._usual(asked, kind)
+        asked = self._usual(asked, kind, space.all)
         if is_empty(asked):
             yield Unmet(self.expectation, Stage.PACKETS, "there are no such packets", False)
             return
         states = self.traffic.states or (State.UNTRACKED, *TRACKED_STATES)
         possible = possible_states(space, pair.helpers)
+        nobody = True
         for state in states:
             sent = state if state in TRACKED_STATES else State.INVALID
             here = asked if state is State.UNTRACKED else asked & possible & space.in_state(state)
@@ -205,8 +208,13 @@ class _Expected:
             untracked = here & walk.tag if self.side.active else here
             # what a rule leaves untracked is in no other state
             here = untracked if state is State.UNTRACKED else here & ~untracked
+            nobody = nobody and is_empty(here)
             seen = Seen(here, here & walk.outcomes.get(ACCEPT, space.none), untracked, walk)
             yield from self.refuting.judged(self._part(Stage.PACKETS, here, seen, kind.there, Frame("packet")))
+
+        if nobody:
+            names = " or ".join(state.value for state in states)
+            yield Unmet(self.expectation, Stage.PACKETS, f"no such packet can be {names} here", False)
 
     def _part(self, stage: Stage, packets: PacketSet, seen: Seen, path: str, frame: Frame) -> Part:
         untracked = seen.untracked if self.side.active else self.space.all
