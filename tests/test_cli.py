@@ -630,6 +630,7 @@ def test_a_whole_connection(run: Run, rules: Path) -> None:
     answer = json.loads(
         run("explain", rules, "--packet", packet, "--packet", closed, "--connection", "--format", "json").out
     )
+    jsonschema.validate(answer, {**SCHEMA, "$ref": "#/$defs/packets"})
     assert [(c["packet"], c["works"]) for c in answer["connections"]] == [(packet, True), (closed, False)]
     assert answer["connections"][1]["broken_by"]["chain"] == "INPUT"
     assert answer["connections"][1]["reason"] == "the policy of INPUT drops its opening packet"

@@ -177,6 +177,7 @@ def reach(path: str | SourceFile, line: int, *, language: str | None = None, set
     """
     from ruleaudit.analysis.reach import reach as reach_one
     from ruleaudit.analysis.tracking import judge
+    from ruleaudit.analysis.walk import uses_conntrack
 
     source = load(path) if isinstance(path, str) else path
     reading = lower(source, language, sets)
@@ -184,7 +185,8 @@ def reach(path: str | SourceFile, line: int, *, language: str | None = None, set
     found: list[Reach] = []
     for ruleset in reading.rulesets:
         parts = reading.rules_in(ruleset, line)
-        judged = {j.rule.span: j for j in judge(ruleset).judgements} if parts else {}
+        mentioning = any(uses_conntrack(rule) for some in parts for rule in some)
+        judged = {j.rule.span: j for j in judge(ruleset).judgements} if mentioning else {}
         found += [reach_one(ruleset, some, judged.get(some[0].span)) for some in parts]
     if not found:
         raise SourceError(f"{source.path}:{line}: {reading.without_rule(line)}")
