@@ -121,6 +121,14 @@ def test_refusals_are_asked_of_every_packet() -> None:
     assert failing(rules, "in tcp dport 53", REFUSE) is None
 
 
+def test_a_listening_socket_takes_urgent_data_with_its_syn() -> None:
+    rules = filters("-A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK,URG SYN -j DROP", into="ACCEPT")
+    found = failing(rules, "in tcp dport 80", REFUSE)
+    assert found is not None and found.witness is not None
+    assert " flags SU " in found.witness.packet
+    assert failing(filters("-A INPUT -p tcp -m tcp --syn -j DROP", into="ACCEPT"), "in tcp dport 80", REFUSE) is None
+
+
 def test_how_it_is_refused() -> None:
     rules = filters("-A INPUT -p tcp -j REJECT --reject-with tcp-reset", KNOWN)
     assert failing(rules, "in tcp dport 80", REJECT) is None

@@ -110,3 +110,14 @@ def test_connections_fare_as_said(variant: str) -> None:
         answers = list(pool.map(lambda hosts: _share(variant, hosts), shares))
     assert [difference for found, _ in answers for difference in found] == []
     assert sum(number for _, number in answers) == len(hosts) + len(ROUTERS)
+
+
+def test_what_opens_a_connection_at_a_listening_socket() -> None:
+    # a refusal is asked of SYN with URG too (analysis/expected.py); SYN with FIN opens nothing
+    with Lab() as lab:
+        lab.serve_tcp("server", 80)
+        with lab.wire("client", "c0") as seen:
+            for sport, flags in ((4001, "S"), (4002, "SU"), (4003, "SPU"), (4004, "SF"), (4005, "SR"), (4006, "SA")):
+                lab.send("client", "c0", ("server", "s0"), packets.tcp(CLIENT, sport, SERVER, 80, flags))
+        answers = {int.from_bytes(p[22:24], "big") for p in seen if p[9] == 6 and p[33] & 0x12 == 0x12}
+    assert answers == {4001, 4002, 4003}

@@ -9,7 +9,7 @@ errors were asked for) means its packets, in every state that they can have.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ruleaudit.analysis.connection import KINDS, Kind, possible_states
+from ruleaudit.analysis.connection import KINDS, Kind, possible_states, tcp_flags
 from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
 from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
@@ -24,7 +24,7 @@ from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
 from ruleaudit.results import Stage, Unmet
 
 _SYN, _ACK, _ECE, _CWR = (int(f) for f in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.ECE, TcpFlag.CWR))
-_FIN, _PSH = int(TcpFlag.FIN), int(TcpFlag.PSH)
+_FIN, _PSH, _URG = int(TcpFlag.FIN), int(TcpFlag.PSH), int(TcpFlag.URG)
 #: the flags of segments without which no connection works: resets and urgent data may be refused
 _OPENING = (_SYN, _SYN | _ECE | _CWR)
 _LATER = (_ACK, _ACK | _PSH, _ACK | _FIN, _ACK | _PSH | _FIN)
@@ -80,13 +80,28 @@ class _Expected:
     def _found(self) -> Iterator[Unmet]:
         kind = self._kind()
         if not self.traffic.states:
-            roles = self.pair.roles(kind, self.side)
-            opening = self._start(roles.opening.packets)
+            seen = self._opening(kind)
+            opening = self._start(seen.packets)
             if not is_empty(opening):
                 flags = ~self.space.is_(Field.PROTOCOL, TCP) | self._flags(_OPENING)
-                yield from self._connections(kind, roles, self._usual(opening, kind, flags))
+                yield from self._connections(kind, seen, self._usual(opening, kind, flags))
                 return
         yield from self._packets(kind)
+
+    @property
+    def _refusing(self) -> bool:
+        return self.expectation.verdict in (Fate.DROP, Fate.REJECT, Fate.REFUSE)
+
+    def _opening(self, kind: Kind) -> Seen:
+        """The packets that open connections; a socket that listens takes SYN with URG as well."""
+        space, pair = self.space, self.pair
+        seen = pair.roles(kind, self.side).opening
+        if not self._refusing:
+            return seen
+        urgent = pair.domain(kind.there, False) & space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, (_SYN | _URG,))
+        packets = seen.packets | urgent
+        walk = pair.send(self.side, kind.there, packets, State.NEW, role="opening")
+        return Seen(packets, packets & walk.outcomes.get(ACCEPT, space.none), packets & walk.tag, walk)
 
     def _kind(self) -> Kind:
         kinds = {kind.name: kind for kind in KINDS}
@@ -126,7 +141,7 @@ class _Expected:
 
     def _usual(self, packets: PacketSet, kind: Kind, flags: PacketSet) -> PacketSet:
         """Refusals are asked of every packet; to accept means the usual ones: from one host to another."""
-        if self.expectation.verdict in (Fate.DROP, Fate.REJECT, Fate.REFUSE):
+        if self._refusing:
             return packets
         space = self.space
         local, remote = AddressType.LOCAL, AddressType.UNICAST
@@ -146,9 +161,9 @@ class _Expected:
             found = found | self.space.flags(0xFF, value)
         return found
 
-    def _connections(self, kind: Kind, roles: Roles, opening: PacketSet) -> Iterator[Unmet]:
+    def _connections(self, kind: Kind, seen: Seen, opening: PacketSet) -> Iterator[Unmet]:
         """The stages of the connections that some packets open."""
-        start = self._part(Stage.OPENING, opening, roles.opening, kind.there, Frame("opening"))
+        start = self._part(Stage.OPENING, opening, seen, kind.there, Frame("opening"))
         translated = destination_translated(start.walk, opening)
         elsewhere = self.space.none
         for packets in translated.values():
@@ -157,7 +172,7 @@ class _Expected:
         for rule, packets in translated.items():
             yield self.refuting.not_followed(start, rule, packets)
         if self.expectation.verdict in (Fate.ACCEPT, None):
-            yield from self._exchange(kind, roles, self._without(start, elsewhere))
+            yield from self._exchange(kind, self.pair.roles(kind, self.side), self._without(start, elsewhere))
 
     def _exchange(self, kind: Kind, roles: Roles, start: Part) -> Iterator[Unmet]:
         """Replies and later packets of the connections whose opening packet passes."""
@@ -211,7 +226,6 @@ class _Expected:
             nobody = nobody and is_empty(here)
             seen = Seen(here, here & walk.outcomes.get(ACCEPT, space.none), untracked, walk)
             yield from self.refuting.judged(self._part(Stage.PACKETS, here, seen, kind.there, Frame("packet")))
-
         if nobody:
             names = " or ".join(state.value for state in states)
             yield Unmet(self.expectation, Stage.PACKETS, f"no such packet can be {names} here", False)
