@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.report.explain_text import reasons
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import lines, printable, wrapped
@@ -36,7 +37,8 @@ def _one(found: Reach, families: bool, notes: bool, style: Style) -> Iterator[st
         yield from _visitors(others)
     yield style.bold("CONNECTION TRACKING")
     if found.judgement is None:
-        yield "  it asks for nothing that conntrack knows"
+        leaves = any(e.kind is EffectKind.NOTRACK for e in rule.effects)
+        yield "  it leaves what it matches untracked" if leaves else "  it asks for nothing that conntrack knows"
         return
     yield f"  {found.judgement.kind.value}"
     yield from reasons(found.judgement, "    ", notes)
