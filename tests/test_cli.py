@@ -314,9 +314,37 @@ def test_summaries_go_to_standard_error_and_quiet_silences_them(run: Run, rules:
 def test_explain_of_a_line_shows_that_line_alone(run: Run, rules: Path) -> None:
     ran = run("explain", "--format", "json", f"{rules}:7")
     assert [(r["line"], r["class"]) for r in json.loads(ran.out)["rules"]] == [(7, "required")]
-    assert run("explain", f"{rules}:7").out.startswith("      7  required     INPUT -m conntrack")
-    missing = run("explain", f"{rules}:5")
+    assert run("explain", f"{rules}:7").out.startswith(
+        f"{rules}:7  table filter, chain INPUT\n"
+        "  -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+        "\n"
+        "WHAT IT DOES  accept\n"
+        "  in       established  packets to this host\n"
+        "                        e.g. in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S iif eth0 state established\n"
+        "  in       related      icmp\n"
+        "                        e.g. in icmp 198.51.100.7 > 10.9.0.2 type 3/0 iif eth0 state related\n"
+        "WHO COMES BY AND GOES ON\n"
+        "  in       new          packets to this host\n"
+        "                        e.g. in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S iif eth0 state new\n"
+        "  looped   new          this host's own multicasts and broadcasts\n"
+        "                        e.g. out udp 10.9.0.2:4242 > 198.51.100.7:443 iif eth0 oif eth0 state new\n"
+        "CONNECTION TRACKING\n"
+        "  required\n"
+        "    without the rule these are refused: later packets of connections that come in (tcp to 22,80,443)"
+    )
+    missing = run("explain", f"{rules}:1")
     assert (missing.code, missing.out) == (2, "")
+    assert 'no rule, but "*filter"; the nearest rule is in line 5: -A INPUT -i lo -j ACCEPT' in missing.err
+
+
+def test_explain_of_a_line_that_does_not_mention_conntrack(run: Run, rules: Path) -> None:
+    answer = json.loads(run("explain", "--format", "json", f"{rules}:5").out)
+    assert answer["rules"] == []
+    (found,) = answer["reach"]
+    assert (found["rule"]["line"], found["action"], found["barred"], found["class"]) == (5, "accept", None, None)
+    seen = [(v["path"], v["state"]) for v in found["reached_by"] if v["match"]]
+    assert seen == [("local", "new"), ("local", "established"), ("local", "related"), ("local", "invalid")]
+    jsonschema.validate(answer, {**SCHEMA, "$ref": "#/$defs/explain"})
 
 
 def test_o_writes_the_report_of_other_commands(run: Run, rules: Path, tmp_path: Path) -> None:
@@ -585,6 +613,43 @@ def test_every_packet_that_cannot_be_read_is_named(run: Run, rules: Path) -> Non
     assert (ran.code, ran.out) == (2, "")
     assert 'in tpc > *: unknown protocol "tpc"; did you mean tcp?' in ran.err
     assert 'up tcp > *: "up" is no path' in ran.err
+
+
+def test_a_whole_connection(run: Run, rules: Path) -> None:
+    packet = "in tcp > :443 iif eth0"
+    ran = run("explain", rules, "--packet", packet, "--connection")
+    assert ran.code == 0
+    assert ran.out.splitlines()[:6] == [
+        "WORKS: every packet of it passes; it is tracked",
+        "",
+        "  opening      in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S iif eth0 state new",
+        "               ACCEPTED by line 10; tracked",
+        "  reply        out tcp 10.9.0.2:443 > 198.51.100.7:4242 flags SA oif eth0 state established",
+        "               ACCEPTED by the policy of OUTPUT; tracked",
+    ]
+    assert "yes  -A INPUT -p tcp" in run("explain", rules, "--packet", packet, "--connection", "-v").out
+    closed = "in tcp > :81 iif eth0"
+    answer = json.loads(
+        run("explain", rules, "--packet", packet, "--packet", closed, "--connection", "--format", "json").out
+    )
+    jsonschema.validate(answer, {**SCHEMA, "$ref": "#/$defs/packets"})
+    assert [(c["packet"], c["works"]) for c in answer["connections"]] == [(packet, True), (closed, False)]
+    assert answer["connections"][1]["broken_by"]["chain"] == "INPUT"
+    assert answer["connections"][1]["reason"] == "the policy of INPUT drops its opening packet"
+    roles = [(p["packet"], p["role"], p["verdict"]) for p in answer["packets"]]
+    assert roles == [
+        *((packet, role, "accept") for role in ("opening", "reply", "later", "later-reply", "icmp-error")),
+        (closed, "opening", "drop"),
+    ]
+    assert "DOES NOT WORK" in run("explain", rules, "--packet", closed, "--connection").out
+
+
+def test_a_connection_needs_a_packet_that_opens_it(run: Run, rules: Path) -> None:
+    ran = run("explain", rules, "--connection")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--connection needs the packet that opens it" in ran.err
+    ran = run("explain", rules, "--packet", "in tcp > :443 flags A", "--connection")
+    assert (ran.code, "this opens no connection" in ran.err) == (2, True)
 
 
 # -- formats ------------------------------------------------------------------------------------------

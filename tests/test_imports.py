@@ -23,8 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"model", "syntax", "diagnostics", "matches"},
     "results": {"model", "source", "diagnostics"},
     "analysis": {"model", "packets", "results", "source", "diagnostics"},
-    "reading": {"model", "syntax", "diagnostics"},
-    "config": {"syntax", "source", "diagnostics"},
+    "reading": {"model", "syntax", "source", "diagnostics"},
+    "expectations": {"syntax", "model", "source", "diagnostics"},
+    "config": {"expectations", "model", "syntax", "source", "diagnostics"},
     "suppress": {"source", "diagnostics"},
     "rules": {"config", "suppress", "analysis", "model", "packets", "results", "source", "diagnostics", ""},
     "rewrite": {"analysis", "model", "packets", "results", "syntax", "source", "diagnostics"},
@@ -37,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
 SINGLE = {
     ("syntax", "ruleaudit.model.fields"),
     ("syntax", "ruleaudit.model.packet"),
+    ("syntax", "ruleaudit.model.traffic"),
     ("rules", "ruleaudit.rewrite.flows"),
 }
 #: whatever else they do, only these may open files, start processes or know the terminal

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from ruleaudit.config import Settings
     from ruleaudit.model.fields import Family
     from ruleaudit.model.ipset import IpSet
+    from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
-    from ruleaudit.results import Comparison, FileReport, Followed, Suggestion, Tracking
+    from ruleaudit.results import Comparison, Exchange, FileReport, Followed, Reach, Suggestion, Tracking
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
     from ruleaudit.syntax.nft_definitions import Load
@@ -38,11 +39,13 @@ __all__ = [
     "SourceError",
     "UsageError",
     "check",
+    "connections",
     "elsewhere",
     "explain",
     "follow",
     "load",
     "lower",
+    "reach",
     "read",
     "read_sets",
     "suggest",
@@ -174,6 +177,29 @@ def explain(path: str | SourceFile, *, language: str | None = None, sets: Sets =
     return together([judge(ruleset) for ruleset in reading.rulesets])
 
 
+def reach(path: str | SourceFile, line: int, *, language: str | None = None, sets: Sets = NO_SETS) -> tuple[Reach, ...]:
+    """Who reaches the rules in a line, and what they need of connection tracking, for each address family.
+
+    Raises SourceError for a file that is unreadable or holds errors, and for a line without a rule.
+    """
+    from ruleaudit.analysis.reach import reach as reach_one
+    from ruleaudit.analysis.tracking import judge
+    from ruleaudit.analysis.walk import uses_conntrack
+
+    source = load(path) if isinstance(path, str) else path
+    reading = lower(source, language, sets)
+    _no_errors(source, reading)
+    found: list[Reach] = []
+    for ruleset in reading.rulesets:
+        parts = reading.rules_in(ruleset, line)
+        mentioning = any(uses_conntrack(rule) for some in parts for rule in some)
+        judged = {j.rule.span: j for j in judge(ruleset).judgements} if mentioning else {}
+        found += [reach_one(ruleset, some, judged.get(some[0].span)) for some in parts]
+    if not found:
+        raise SourceError(f"{source.path}:{line}: {reading.without_rule(line)}")
+    return tuple(found)
+
+
 def follow(
     path: str | SourceFile, packets: Iterable[str], *, language: str | None = None, sets: Sets = NO_SETS
 ) -> tuple[Followed, ...]:
@@ -182,6 +208,27 @@ def follow(
     Raises SourceError for a file that is unreadable or holds errors, UsageError for packets that cannot be read.
     """
     from ruleaudit.analysis.follow import follow as follow_one
+
+    return tuple(f for ruleset, packet in _asked(path, packets, language, sets) for f in follow_one(ruleset, packet))
+
+
+def connections(
+    path: str | SourceFile, packets: Iterable[str], *, language: str | None = None, sets: Sets = NO_SETS
+) -> tuple[Exchange, ...]:
+    """The connections that packets open, with replies, later packets and ICMP errors, and whether they work.
+
+    Raises SourceError for a file that is unreadable or holds errors, UsageError for packets that cannot be read or open
+    no connection.
+    """
+    from ruleaudit.analysis.exchange import exchange
+
+    return tuple(exchange(ruleset, packet) for ruleset, packet in _asked(path, packets, language, sets))
+
+
+def _asked(
+    path: str | SourceFile, packets: Iterable[str], language: str | None, sets: Sets
+) -> list[tuple[Ruleset, AskedPacket]]:
+    """Packets in the packet language, each with the rules of its family."""
     from ruleaudit.syntax.packet import asked_packet
     from ruleaudit.syntax.refusal import Refused
 
@@ -202,7 +249,7 @@ def follow(
     def meets(family: Family | None) -> Ruleset:
         return by_family[family] if family in by_family else reading.rulesets[0]
 
-    return tuple(found for packet in asked for found in follow_one(meets(packet.family), packet))
+    return [(meets(packet.family), packet) for packet in asked]
 
 
 def suggest(

@@ -157,6 +157,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="its way: 'in tcp * > *:443 flags S'; again and again",
     )
     explain.add_argument("--packets", metavar="LIST", help="the ways of the packets in a file, one in each line")
+    explain.add_argument(
+        "--connection", action="store_true", help="the whole connection that a packet opens, and whether it works"
+    )
 
     verify = command(
         "verify",

@@ -17,7 +17,7 @@ import ruleaudit
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Comparison, Difference, FileReport, RuleClass, Suggestion, Tracking
+from ruleaudit.results import Comparison, Difference, FileReport, Reach, RuleClass, Suggestion
 from ruleaudit.source import SourceFile, write
 
 DONE, FOUND, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -190,7 +190,7 @@ def _settings(asked: Namespace, path: str) -> Settings:
 
     known = [(rule.CODE, rule.NAME) for rule in RULES]
     found = asked.config or (None if asked.no_config else nearest_config(path))
-    settings = config.load(ruleaudit.load(found), known) if found else config.Settings()
+    settings = config.load(ruleaudit.load(found, _near(found)), known) if found else config.Settings()
 
     def codes(words: Sequence[str]) -> tuple[str, ...]:
         return tuple(config.known_code(word, known) for word in words)
@@ -201,6 +201,12 @@ def _settings(asked: Namespace, path: str) -> Settings:
     if asked.fail_on:
         settings = replace(settings, fail_on=Severity(asked.fail_on))
     return replace(settings, comments=not asked.no_ignores)
+
+
+def _near(path: str) -> str:
+    """A path as seen from the current folder, if it is below it."""
+    here, there = Path.cwd(), Path(path).resolve()
+    return str(there.relative_to(here)) if there.is_relative_to(here) else path
 
 
 def _baselined(asked: Namespace, reports: list[FileReport], configured: str) -> tuple[list[FileReport], str]:
@@ -377,14 +383,13 @@ def _repeated(asked: Namespace) -> list[str]:
 def _explain(asked: Namespace) -> Answer:
     if asked.packet or asked.packets:
         return _followed(asked)
+    if asked.connection:
+        raise UsageError("--connection needs the packet that opens it: --packet 'in tcp * > *:443'")
     path, number = _with_line(asked.file)
     sets = ruleaudit.read_sets(asked.ipset)
-    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     if number is not None:
-        chosen = tuple(j for j in tracking.judgements if j.rule.line == number and not j.rule.path)
-        if not chosen:
-            raise SourceError(f"{path}:{number}: no rule in this line mentions connection tracking")
-        tracking = Tracking(tracking.ruleset, chosen)
+        return _reached(asked, ruleaudit.reach(_load(path, asked), number, language=asked.language, sets=sets))
+    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
     required = sum(j.kind is RuleClass.REQUIRED for j in tracking.judgements)
     remarks = f"{tracking.ruleset.source.path}: {required} of {len(tracking.judgements)} rules required.\n"
     if asked.format == "json":
@@ -393,9 +398,17 @@ def _explain(asked: Namespace) -> Answer:
         return Answer(DONE, explain_json.render(tracking), remarks)
     from ruleaudit.report import explain_text
 
-    if number is not None:
-        return Answer(DONE, explain_text.rows(tracking, notes=asked.verbose, style=_style(asked)), remarks)
     return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+
+
+def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
+    if asked.format == "json":
+        from ruleaudit.report import reach_json
+
+        return Answer(DONE, reach_json.render(found))
+    from ruleaudit.report import reach_text
+
+    return Answer(DONE, reach_text.render(found, notes=asked.verbose, style=_style(asked)))
 
 
 def _followed(asked: Namespace) -> Answer:
@@ -406,7 +419,17 @@ def _followed(asked: Namespace) -> Answer:
         lines = ruleaudit.load(asked.packets).text.splitlines()
         packets += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     source = _load(asked.file, asked)
-    found = ruleaudit.follow(source, packets, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
+    sets = ruleaudit.read_sets(asked.ipset)
+    if asked.connection:
+        exchanges = ruleaudit.connections(source, packets, language=asked.language, sets=sets)
+        if asked.format == "json":
+            from ruleaudit.report import packet_json
+
+            return Answer(DONE, packet_json.connections(source, exchanges))
+        from ruleaudit.report import packet_text
+
+        return Answer(DONE, packet_text.connections(exchanges, notes=asked.verbose, style=_style(asked)))
+    found = ruleaudit.follow(source, packets, language=asked.language, sets=sets)
     if asked.format == "json":
         from ruleaudit.report import packet_json
 

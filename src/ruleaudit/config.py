@@ -12,6 +12,10 @@
     [per-file-ignores]
     "legacy/*.v4" = ["RA1"]
 
+    [[expect]]                                   what the firewall must do; see `expectations`
+    traffic = "in tcp dport 443"
+    verdict = "accept"
+
 The nearest file above a ruleset counts, up to the root of its repository; files are not merged.
 """
 
@@ -22,13 +26,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from ruleaudit import expectations
 from ruleaudit.diagnostics import Finding, Severity, SourceError, UsageError
-from ruleaudit.source import SourceFile
+from ruleaudit.model.expectation import Expectation
+from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: a ruleset cannot be read, and what is wrong with it, is always said
 ALWAYS = ("RA001", "RA005")
-KEYS = ("select", "extend-select", "ignore", "fail-on", "ipset", "baseline", "severity", "per-file-ignores")
+KEYS = ("select", "extend-select", "ignore", "fail-on", "ipset", "baseline", "severity", "per-file-ignores", "expect")
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Settings:
     comments: bool = True  #: take notice of ignore comments
     path: str = ""  #: the file that they were read from; empty: none
     folder: str = "."
+    expect: tuple[Expectation, ...] = ()
+    source: SourceFile | None = field(default=None, repr=False)  #: the text that they were read from
 
     def wants(self, finding: Finding, source: SourceFile) -> bool:
         """Whether a finding about a file is to be told."""
@@ -56,6 +64,14 @@ class Settings:
             return False
         path = source.position(finding.span.start).path
         return not any(_names(codes, finding) for glob, codes in self.per_file if self._is_under(glob, path))
+
+    def wants_code(self, code: str, name: str, source: SourceFile) -> bool:
+        """Whether what a rule finds in a file would be told."""
+        return self.wants(Finding(code, name, Severity.NOTE, "", Span(0, 0)), source)
+
+    def expectations(self, source: SourceFile) -> tuple[Expectation, ...]:
+        """What is expected of a file."""
+        return tuple(e for e in self.expect if not e.files or any(self._is_under(g, source.path) for g in e.files))
 
     def weighed(self, finding: Finding) -> Finding:
         """The finding with the severity that it has here."""
@@ -100,6 +116,8 @@ def load(source: SourceFile, known: Iterable[tuple[str, str]]) -> Settings:
         str(path.parent / values["baseline"]) if "baseline" in values else "",
         path=str(path),
         folder=str(path.parent),
+        expect=expectations.read(source, values.get("expect", [])),
+        source=source,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
+from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.source import Edit, SourceFile
 
@@ -248,6 +249,37 @@ class Suggestion:
         return tuple(d for d in found if d.kind in (DifferenceKind.OPENS, DifferenceKind.REVERSED))
 
 
+class Stage(Enum):
+    """Which packets of the traffic an expectation fails for."""
+
+    OPENING = "opening"  #: those that open connections
+    REPLY = "reply"
+    LATER = "later"  #: further packets of the originator
+    PACKETS = "packets"  #: packets of a state or shape that was asked for, not connections
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """An expectation that does not hold, or of which that cannot be said.
+
+    reason      what happens instead, in words that follow "expected ...: "
+    proved      False: it hangs on `depends_on`, or cannot be decided
+    decided_by  the rule, or the base chain whose policy decides about the witness
+    others      further rules that decide so about other packets of the traffic
+    whole       it fails for all packets of the stage
+    """
+
+    expectation: Expectation
+    stage: Stage
+    reason: str
+    proved: bool
+    decided_by: Rule | Chain | None = None
+    witness: Witness | None = None
+    others: tuple[Rule, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    whole: bool = False
+
+
 @dataclass(frozen=True)
 class FileReport:
     """What `check` says of one file."""
@@ -261,6 +293,9 @@ class FileReport:
     tracking: Tracking | None
     suppressed: tuple[Finding, ...] = ()  #: covered by comments
     baselined: int = 0  #: known to the baseline
+    expected: int = 0  #: the expectations about it that were checked
+    unmet: int = 0  #: those of them that do not hold, or cannot be said to
+    unchecked: int = 0  #: those that were not checked: the file holds errors, or nobody asked
 
 
 @dataclass(frozen=True)
@@ -282,6 +317,7 @@ class Followed:
     decided_by  the rule, or the base chain whose policy decided
     open        what decides and was left open, or cannot be known: fields, and texts of opaque tests
     ruleset     whose rules it met
+    role        which packet of a connection it is (opening, reply, later, later-reply, icmp-error), if it is of one
     """
 
     asked: str
@@ -294,3 +330,60 @@ class Followed:
     path: tuple[PathStep, ...]
     ruleset: Ruleset
     open: tuple[str, ...] = ()
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A connection, packet by packet, as far as the rules let it come.
+
+    works       None: undecided
+    reason      who breaks it, or why nobody can say; how it is tracked, if it works
+    broken_by   the rule, or the base chain whose policy refuses the first packet that does not pass
+    remarks     what else there is to say of it
+    """
+
+    asked: str
+    works: bool | None
+    reason: str
+    broken_by: Rule | Chain | None
+    packets: tuple[Followed, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Visitors:
+    """Packets of one path and state that get to a rule.
+
+    path      in, out, forward; local (to this host itself) and looped (its own multicasts and broadcasts)
+    state     what conntrack says of them; empty where it has not looked at them, or nothing is tracked
+    matched   the rule matches them, and does what it says; else they come by and go on
+    words     the class, in words; `witness` one of its packets
+    """
+
+    path: str
+    state: str
+    matched: bool
+    words: str
+    witness: Witness
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Who reaches one rule, what it does with them, and what it needs of connection tracking.
+
+    callers   the rules that lead to its chain, if that is no base chain
+    barred    why no packet reaches the rule, or none matches it; empty where some do
+    takers    the rules before it that take what it would match, where none is left to it
+    open      tests of the rule that nobody can answer here
+    """
+
+    ruleset: Ruleset
+    rule: Rule
+    action: str
+    callers: tuple[Rule, ...]
+    visitors: tuple[Visitors, ...]
+    barred: str = ""
+    takers: tuple[Rule, ...] = ()
+    open: tuple[str, ...] = ()
+    judgement: Judgement | None = None

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from ruleaudit import lower
+from ruleaudit import config, lower
 from ruleaudit.diagnostics import Severity
 from ruleaudit.results import FileReport
 from ruleaudit.rules import RULES, check_source, find
@@ -22,7 +22,9 @@ ALL = [
 
 def _checked(example: Example) -> FileReport:
     twin = lower(SourceFile("twin.v6", example.twin)).rulesets[0] if example.twin else None
-    return check_source(SourceFile("example.rules", example.text), example.language, twin=twin)
+    known = [(rule.CODE, rule.NAME) for rule in RULES]
+    settings = config.load(SourceFile("ruleaudit.toml", example.configuration), known)
+    return check_source(SourceFile("example.rules", example.text), example.language, twin=twin, settings=settings)
 
 
 @pytest.mark.parametrize(("rule", "example"), ALL)

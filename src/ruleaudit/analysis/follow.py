@@ -64,15 +64,17 @@ def follow(ruleset: Ruleset, asked: AskedPacket) -> tuple[Followed, ...]:
     if asked.family not in (None, ruleset.family):
         mine = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
         raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
-    found = with_room(lambda room: tuple(_Asked(ruleset, asked, room).all()), ruleset.size)
+    found = with_room(lambda room: tuple(Asked(ruleset, asked, asked.path, room).all()), ruleset.size)
     if found is None:
         raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
     return found
 
 
-class _Asked:
-    def __init__(self, ruleset: Ruleset, asked: AskedPacket, room: int) -> None:
-        self.ruleset, self.asked = ruleset, asked
+class Asked:
+    """What somebody asks of one packet, in a space of its own; `path` is where it goes (interface.md, or `local`)."""
+
+    def __init__(self, ruleset: Ruleset, asked: AskedPacket, path: str, room: int) -> None:
+        self.ruleset, self.asked, self.path = ruleset, asked, path
         conditions = [r.condition for r in ruleset.rules()]
         names = interface_names(conditions) | {n for n in (asked.iif, asked.oif) if n}
         self.space = Space(ruleset.family, names, tested_mark_bits(conditions), Diagrams(room))
@@ -80,19 +82,20 @@ class _Asked:
         self.active = self.pair.old.active
 
     def all(self) -> Iterator[Followed]:
-        region = self._region()
-        chosen = sample(self.space, region, self.asked.path, Frame("any"))
+        """The packet in each of its states."""
+        region = self.region()
+        chosen = sample(self.space, region, self.path, Frame("any"))
         states = self.asked.states or self._states(chosen.packet, region)
         done: set[State] = set()
         for state in states:
-            runs = _runs(self.ruleset, self.asked.path, chosen.packet, state, self.active)
+            runs = ways(self.ruleset, self.path, chosen.packet, state, self.active)
             seen = State.UNTRACKED if runs[0].untracked or not self.active else state
             if seen in done:
                 continue
             done.add(seen)
-            yield self._followed(runs, chosen.text, seen, region, state)
+            yield self.followed(runs, chosen.text, seen, self.open_fields(region, state))
 
-    def _region(self) -> PacketSet:
+    def region(self) -> PacketSet:
         """Every packet that the question may mean."""
         space, asked = self.space, self.asked
         region = space.domain
@@ -118,7 +121,7 @@ class _Asked:
                 region = region & space.is_(Field.ICMP_CODE, asked.icmp[1])
         if is_empty(region):
             raise UsageError(f"{asked.text}: there is no such packet")
-        usual = region & path_domain(space, asked.path, False, self.pair.transparent)
+        usual = region & path_domain(space, self.path, False, self.pair.transparent)
         return region if is_empty(usual) else usual
 
     def _states(self, packet: Packet, region: PacketSet) -> tuple[State, ...]:
@@ -132,7 +135,8 @@ class _Asked:
         possible = point & possible_states(space, self.pair.helpers)
         return tuple(s for s in TRACKED_STATES if not is_empty(possible & space.in_state(s))) or (State.INVALID,)
 
-    def _followed(self, runs: list[Trace], text: str, seen: State, region: PacketSet, state: State) -> Followed:
+    def followed(self, runs: list[Trace], text: str, seen: State, fields: list[str], role: str = "") -> Followed:
+        """What the ways of a packet say of it; `fields` are those that were left open and decide."""
         verdicts = {run.verdict for run in runs}
         first = runs[0]
         verdict, detail = first.verdict if len(verdicts) == 1 else ("undecided", "")
@@ -140,7 +144,7 @@ class _Asked:
             verdict, detail = "undecided", ""
         open_tests = _varying(runs)
         opened = [rule.where for rule in open_tests] if verdict == "undecided" else []
-        opened += self._open_fields(region, state)
+        opened += fields
         return Followed(
             self.asked.text,
             f"{text} state {seen.value}",
@@ -150,26 +154,27 @@ class _Asked:
             self.active and seen is not State.UNTRACKED,
             None if verdict == "undecided" else decider(self.ruleset, first),
             tuple(
-                PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, _action(s.rule))
+                PathStep(s.hook.value, s.rule, None if s.rule in open_tests else s.matched, action(s.rule))
                 for s in first.steps
             ),
             self.ruleset,
             tuple(opened),
+            role,
         )
 
-    def _open_fields(self, region: PacketSet, state: State) -> list[str]:
+    def open_fields(self, region: PacketSet, state: State) -> list[str]:
         """The fields that were left open, and of which another value meets another verdict."""
         asked, space = self.asked, self.space
         if is_empty(region):
             return []
         walk = self.pair.walk(self.pair.old, Frame("any"), {state: space.all}, space.all)
-        walk.run(PATHS[asked.path], region)
+        walk.run(PATHS[self.path], region)
         fields = {
             Field.SADDR: asked.source,
             Field.DADDR: asked.target,
             Field.PROTOCOL: asked.protocol,
-            Field.IIF: asked.iif if asked.path != "out" else "",
-            Field.OIF: asked.oif if asked.path != "in" else "",
+            Field.IIF: asked.iif if self.path != "out" else "",
+            Field.OIF: asked.oif if self.path != "in" else "",
             Field.TCP_FLAGS: asked.flags,
             Field.ICMP_TYPE: asked.icmp,
         }
@@ -220,7 +225,7 @@ class _Answers:
         return self.given.get(key, False)
 
 
-def _runs(ruleset: Ruleset, path: str, packet: Packet, state: State, active: bool) -> list[Trace]:
+def ways(ruleset: Ruleset, path: str, packet: Packet, state: State, active: bool) -> list[Trace]:
     """The ways of a packet for every combination of answers to the opaque tests that it meets."""
     todo: list[dict[tuple[object, ...], bool]] = [{}]
     runs: list[Trace] = []
@@ -242,7 +247,7 @@ def _varying(runs: list[Trace]) -> set[Rule]:
     return varying
 
 
-def _action(rule: Rule) -> str:
+def action(rule: Rule) -> str:
     """What a rule does with the packets that it matches."""
     words = [e.text if e.kind is not EffectKind.NOTRACK else "notrack" for e in rule.effects]
     match rule.verdict:

@@ -146,11 +146,7 @@ class Pair:
         """The connections of which some packet, in whatever direction, may match a rule; states and marks left open."""
         out = self.space.none
         for reverse in (False, True):
-            found = self.space.all
-            frame = Frame("any", reverse)
-            for match in rule.matches:
-                found = found & _may_hold(self.space, match.condition, frame)[0]
-            out = out | self.space.connection_part(found)
+            out = out | self.space.connection_part(may_match(self.space, rule, Frame("any", reverse)))
         return out
 
     def domain(self, path: str, reverse: bool) -> PacketSet:
@@ -278,6 +274,14 @@ class Pair:
         walk.immune = immune
         walk.run(PATHS[path], packets)
         return walk
+
+
+def may_match(space: Space, rule: Rule, frame: Frame) -> PacketSet:
+    """The packets that a rule may match, states, marks and tests that nobody can answer left open."""
+    found = space.all
+    for match in rule.matches:
+        found = found & _may_hold(space, match.condition, frame)[0]
+    return found
 
 
 def _may_hold(space: Space, condition: Condition, frame: Frame) -> tuple[PacketSet, PacketSet]:

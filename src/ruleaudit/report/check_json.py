@@ -39,6 +39,7 @@ def _file(report: FileReport) -> dict[str, Json]:
         "exact": report.exact,
         "opaque": [rule_place(report.source, rule) for rule in report.opaque],
         "required": [rule_place(report.source, j.rule) for j in needing],
+        "expectations": {"checked": report.expected, "unmet": report.unmet, "unchecked": report.unchecked},
     }
 
 

@@ -26,6 +26,11 @@ def _one(report: FileReport, notes: bool) -> Iterator[str]:
     if report.baselined:
         found.append(f"{report.baselined:,} baselined")
     yield f"{path}: {_read(report)}. {', '.join(found)}."
+    if report.expected:
+        held = report.expected - report.unmet
+        yield f"{held:,} of {count(report.expected, 'expectation')} {'holds' if held == 1 else 'hold'}."
+    if report.unchecked:
+        yield f"{count(report.unchecked, 'expectation')} not checked: the file holds errors, or RA501 is not selected."
     if report.tracking is not None and report.tracking.judgements:
         yield _tracking(report.tracking.judgements) + f" Why: ruleaudit explain {path}"
 

@@ -14,11 +14,6 @@ def render(tracking: Tracking, *, notes: bool = False, style: Style = PLAIN) -> 
     return "".join(line + "\n" for line in _lines(tracking, notes, style))
 
 
-def rows(tracking: Tracking, *, notes: bool = False, style: Style = PLAIN) -> str:
-    """The rules alone, without the answer for the whole file."""
-    return "".join(line + "\n" for line in _rows(tracking, notes, style))
-
-
 def answer(tracking: Tracking) -> str:
     """The first line: nothing needs tracking, only some rules do, or all of them do."""
     every, needing = tracking.judgements, tracking.required
@@ -70,7 +65,11 @@ def _judgement(judgement: Judgement, notes: bool, style: Style) -> Iterator[str]
     elif rule.table != "filter":
         text = f"-t {rule.table} {text}"
     yield f"  {rule.line:>5}  {paint(f'{kind.value:<11}')}  {shortened(text, _RULE_WIDTH)}"
-    indent = " " * 22
+    yield from reasons(judgement, " " * 22, notes)
+
+
+def reasons(judgement: Judgement, indent: str, notes: bool) -> Iterator[str]:
+    """Why a rule is in its class, and a connection that shows it."""
     yield wrapped(judgement.reason, indent, indent)
     if judgement.same_work:
         others = lines(judgement.same_work)

@@ -1,16 +1,32 @@
-"""`explain --packet` as JSON: each packet in each state that was followed."""
+"""`explain --packet` as JSON: each packet in each state that was followed, or each packet of its connection."""
 
 from collections.abc import Sequence
 
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.report.schema import Json, document, rule_place
-from ruleaudit.results import Followed, PathStep
+from ruleaudit.results import Exchange, Followed, PathStep
 from ruleaudit.source import SourceFile
 
 
 def render(packets: Sequence[Followed]) -> str:
     """One object, the packets in the order given."""
     return document({"packets": [_packet(packet.ruleset.source, packet) for packet in packets]})
+
+
+def connections(source: SourceFile, exchanges: Sequence[Exchange]) -> str:
+    """One object: the packets of all connections, each with its role, and what came of each connection."""
+    packets = [{**_packet(source, packet), "role": packet.role} for one in exchanges for packet in one.packets]
+    return document({"packets": list(packets), "connections": [_connection(source, one) for one in exchanges]})
+
+
+def _connection(source: SourceFile, found: Exchange) -> dict[str, Json]:
+    return {
+        "packet": found.asked,
+        "works": found.works,
+        "reason": found.reason,
+        "broken_by": _decider(source, found.broken_by),
+        "remarks": list(found.remarks),
+    }
 
 
 def _packet(source: SourceFile, found: Followed) -> dict[str, Json]:

@@ -5,18 +5,21 @@ EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its f
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 
 import ruleaudit
 from ruleaudit import suppress
+from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
+from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
-from ruleaudit.results import FileReport, Tracking
+from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
     jump_loop,
@@ -31,6 +34,7 @@ from ruleaudit.rules import (
     syntax,
     undefined_chain,
     unexplained_suppression,
+    unmet_expectation,
     unrendered_template,
     unused_suppression,
     v4_v6_mismatch,
@@ -56,12 +60,14 @@ RULES: tuple[ModuleType, ...] = (
     undefined_chain,
     jump_loop,
     always_true_test,
+    unmet_expectation,
 )
 
 
 DEFAULT = Settings()
-#: findings whose message names packets of one address family, and that are one finding all the same
-SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE}
+#: findings whose message names packets of one address family, and that are one finding all the same;
+#: of the others several may be about one place
+SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE, unmet_expectation.CODE}
 
 
 def find(word: str) -> ModuleType | None:
@@ -86,7 +92,11 @@ def check_source(
             return FileReport(source, None, 0, 0, (), (template,), None)
     reading = ruleaudit.lower(source, language, sets)
     source = reading.document.source
-    judged = [_judged(source, ruleset, reading.findings, twin) for ruleset in reading.rulesets]
+    source, expectations = _expectations(source, reading.rulesets, reading.findings, settings)
+    missed = {ruleset: unmet(ruleset, some) for ruleset, some in expectations}
+    wrong = [u for some in missed.values() for u in some]
+    judged = [_judged(source, ruleset, reading.findings, twin, missed.pop(ruleset, ())) for ruleset in reading.rulesets]
+    judged += [_judged(source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}
     for finding in (f for _, some in judged for f in some):
@@ -111,33 +121,69 @@ def check_source(
         told,
         tracking,
         applied.covered,
+        expected=len({e for _, some in expectations for e in some}),
+        unmet=len({u.expectation for u in wrong}),
+        unchecked=0 if expectations else len(settings.expectations(source)),
     )
 
 
+def _expectations(
+    source: SourceFile, rulesets: tuple[Ruleset, ...], read: tuple[Finding, ...], settings: Settings
+) -> tuple[SourceFile, list[tuple[Ruleset, list[Expectation]]]]:
+    """What is expected of the rules of each family; the file with its configuration behind it, so that both can be
+    pointed at.
+
+    Nothing is expected of a file that holds errors: no loader would take it.
+    """
+    stated = settings.expectations(source)
+    wanted = settings.wants_code(unmet_expectation.CODE, unmet_expectation.NAME, source)
+    if settings.source is None or not stated or not wanted or any(f.severity is Severity.ERROR for f in read):
+        return source, []
+    base = sum(len(file.text) + 1 for file in (source, *source.included))
+    source = replace(source, included=(*source.included, settings.source))
+    stated = tuple(replace(e, span=Span(e.span.start + base, e.span.end + base)) if e.span.end else e for e in stated)
+    about = [(r, [e for e in stated if e.traffic.family in (None, r.family)]) for r in rulesets]
+    first, families = rulesets[0], {r.family for r in rulesets}
+    silent = {e.traffic.family for e in stated if e.traffic.family is not None} - families
+    if first.is_nft and not first.partial:
+        # an nft file that says nothing of a family refuses nothing in it
+        about += [
+            (replace(first, family=f, tables={}, tracks=False), [e for e in stated if e.traffic.family is f])
+            for f in silent
+        ]
+    return source, about
+
+
 def _judged(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
 ) -> tuple[Tracking, list[Finding]]:
-    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room))
-    return answer if answer is not None else _what_fits(source, ruleset, read, twin)
+    answer = with_room(lambda room: _findings(source, ruleset, read, twin, missed, room))
+    return answer if answer is not None else _what_fits(source, ruleset, read, twin, missed)
 
 
 def _findings(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, room: int
+    source: SourceFile,
+    ruleset: Ruleset,
+    read: tuple[Finding, ...],
+    twin: Ruleset | None,
+    missed: tuple[Unmet, ...],
+    room: int,
 ) -> tuple[Tracking, list[Finding]]:
     space = make_space((ruleset,), room)
-    audit = Audit(source, ruleset, judge_in(space, ruleset), space, read, twin)
+    audit = Audit(source, ruleset, judge_in(space, ruleset), space, read, twin, missed)
     return audit.tracking, [finding for rule in RULES for finding in rule.check(audit)]
 
 
 def _what_fits(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None
+    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
 ) -> tuple[Tracking, list[Finding]]:
     """The rules whose packets fit into memory, each tried alone, and a word about the others."""
     tracking = judge(ruleset)
     findings: list[Finding] = []
     for rule in RULES:
         try:
-            findings += rule.check(Audit(source, ruleset, tracking, make_space((ruleset,), FIRST_ROOM), read, twin))
+            space = make_space((ruleset,), FIRST_ROOM)
+            findings += rule.check(Audit(source, ruleset, tracking, space, read, twin, missed))
         except OutOfRoom:
             findings.append(_too_large(rule))
     return tracking, findings

@@ -10,13 +10,15 @@ from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
 from ruleaudit.diagnostics import Finding
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
-from ruleaudit.results import Tracking
+from ruleaudit.results import Tracking, Unmet
 from ruleaudit.source import SourceFile
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One file to be judged; `read` are the findings that reading it gave, `twin` the rules of the other family."""
+    """One file to be judged; `read` are the findings that reading it gave, `twin` the rules of the other family,
+    `unmet` the expectations of the configuration that do not hold.
+    """
 
     source: SourceFile
     ruleset: Ruleset
@@ -24,6 +26,7 @@ class Audit:
     space: Space
     read: tuple[Finding, ...] = ()
     twin: Ruleset | None = None
+    unmet: tuple[Unmet, ...] = ()
 
     @cached_property
     def called(self) -> frozenset[tuple[str, str]]:

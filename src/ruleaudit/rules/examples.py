@@ -11,13 +11,15 @@ OPEN, CLOSE = "«", "»"
 class Example:
     """One ruleset with the places that the rule marks between « and »; without a mark the rule leaves it alone.
 
-    `title` says what the ruleset shows; `language` is what it is read as, `twin` the ruleset of the other family.
+    `title` says what the ruleset shows; `language` is what it is read as, `twin` the ruleset of the other family,
+    `configuration` the text of the ruleaudit.toml beside it.
     """
 
     title: str
     marked: str
     language: str | None = None
     twin: str = ""
+    configuration: str = ""
 
     @property
     def text(self) -> str:

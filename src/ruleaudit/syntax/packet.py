@@ -2,7 +2,7 @@
 
     <path> <protocol> <source> > <destination> [key value]...
 
-An address or a port that is `*` or left out is open.
+An address or a port that is `*` or left out is open. What is wrong is said with the word, and what was expected.
 """
 
 import re
@@ -14,8 +14,19 @@ from ruleaudit.syntax.addresses import numeric
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 PATHS = ("in", "out", "forward")
-_KEYS = ("iif", "oif", "flags", "type", "mark", "fragment", "state")
+KEYS = ("iif", "oif", "flags", "type", "mark", "fragment", "state")
 _FLAGS = "FSRPAU"
+#: what people write who think of a chain, a hook or another tool
+_PATH_WORDS = {
+    "input": "in", "incoming": "in", "inbound": "in", "prerouting": "in", "ingress": "in",
+    "output": "out", "outgoing": "out", "outbound": "out", "egress": "out", "postrouting": "out",
+    "forwarded": "forward", "fwd": "forward", "routed": "forward",
+}  # fmt: skip
+_KEY_WORDS = {
+    "from": "source > destination", "to": "source > destination", "saddr": "source > destination",
+    "daddr": "source > destination", "sport": "address:port", "dport": "address:port",
+    "iifname": "iif", "oifname": "oif", "ct": "state", "ctstate": "state", "icmp-type": "type",
+}  # fmt: skip
 _TYPES = {
     ICMP: {
         "echo-reply": (0, None), "destination-unreachable": (3, None), "network-unreachable": (3, 0),
@@ -39,20 +50,22 @@ def asked_packet(text: str) -> AskedPacket:
     words = text.split()
     if not words:
         raise Refused("a packet looks like: in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S")
-    if words[0] not in PATHS:
-        raise Refused(f'"{words[0]}" is no path: in, out or forward', words[0], did_you_mean(words[0], PATHS))
-    if len(words) < 2:
+    path_word(words[0])
+    if len(words) < 2 or words[1] == ">":
         raise Refused("the protocol is missing: tcp, udp, icmp, icmpv6 or a number")
-    protocol = None if words[1] == "*" else services.protocol(words[1])
+    protocol = None if words[1] == "*" else protocol_word(words[1])
     ends = words[2:]
     if ">" not in ends:
-        raise Refused('" > " is missing between source and destination', words[-1])
+        glued = next((word for word in ends if ">" in word), None)
+        if glued is not None:
+            raise Refused(f'"{glued}": a blank stands before and behind the ">"', glued)
+        raise Refused('" > " is missing between source and destination', words[-1], f"{' '.join(words[:2])} * > *:443")
     at = ends.index(">")
     if at > 1:
         raise Refused(f'unexpected "{ends[1]}": one address stands before the ">"', ends[1])
     source = _end(ends[0] if at else "*", protocol)
     rest = ends[at + 1 :]
-    has_target = bool(rest) and rest[0] not in _KEYS
+    has_target = bool(rest) and rest[0] not in (*KEYS, *_KEY_WORDS)
     target = _end(rest[0] if has_target else "*", protocol)
     families = {f for f in (source[0], target[0], {ICMP: Family.IPV4, ICMPV6: Family.IPV6}.get(protocol or 0)) if f}
     if len(families) > 1:
@@ -70,6 +83,24 @@ def asked_packet(text: str) -> AskedPacket:
         target[2],
         **keys,  # type: ignore[arg-type]
     )
+
+
+def path_word(word: str) -> str:
+    """The path that a word names. Raises Refused."""
+    if word in PATHS:
+        return word
+    meant = _PATH_WORDS.get(word.lower())
+    hint = f"did you mean {meant}?" if meant else did_you_mean(word, PATHS)
+    raise Refused(f'"{word}" is no path: in, out or forward', word, hint)
+
+
+def protocol_word(word: str) -> int:
+    """The number of a protocol. Raises Refused."""
+    if "," in word:
+        raise Refused(f'"{word}": one protocol at a time, such as {word.split(",")[0] or "tcp"}', word)
+    if numeric(word, 128) is not None or word.count(".") == 3:
+        raise Refused(f'"{word}" stands where the protocol belongs: tcp, udp, icmp, icmpv6 or a number', word)
+    return services.protocol(word)
 
 
 def _end(word: str, protocol: int | None) -> tuple[Family | None, int | None, int | None]:
@@ -93,7 +124,8 @@ def _end(word: str, protocol: int | None) -> tuple[Family | None, int | None, in
     family = Family.IPV6 if found["six"] is not None else Family.IPV4
     value = numeric(address, family.address_bits)
     if value is None or (family is Family.IPV4 and address.count(".") != 3):
-        raise Refused(f'"{address}" is no {"IPv6" if family is Family.IPV6 else "IPv4"} address', address)
+        hint = "one packet has one address, not a network" if "/" in address or "-" in address else ""
+        raise Refused(f'"{address}" is no {"IPv6" if family is Family.IPV6 else "IPv4"} address', address, hint)
     return family, value, port
 
 
@@ -102,44 +134,64 @@ def _keys(words: list[str], protocol: int | None) -> dict[str, object]:
     at = 0
     while at < len(words):
         key = words[at]
-        if key not in _KEYS:
-            raise Refused(f'unknown key "{key}"', key, did_you_mean(key, _KEYS))
-        if at + 1 >= len(words):
-            raise Refused(f"{key} needs a value", key)
+        if key not in KEYS:
+            meant = _KEY_WORDS.get(key)
+            hint = f"here it is written {meant}" if meant else did_you_mean(key, KEYS)
+            raise Refused(f'unknown key "{key}"', key, hint or f"known: {', '.join(KEYS)}")
         name = {"type": "icmp", "state": "states"}.get(key, key)
         if name in out:
             raise Refused(f"{key} is given twice", key)
-        out[name] = _value(key, words[at + 1], protocol)
+        out[name] = key_value(key, words[at + 1] if at + 1 < len(words) else "", protocol)
         at += 2
     return out
 
 
-def _value(key: str, word: str, protocol: int | None) -> object:
+#: what a value looks like
+_VALUES = {
+    "iif": "the name of an interface, such as eth0", "oif": "the name of an interface, such as eth0",
+    "flags": f"letters of {_FLAGS}, or none", "type": "8, 3/4 or a name", "mark": "a number, such as 0x1",
+    "fragment": "first or later", "state": ", ".join((*(state.value for state in State), "any")),
+}  # fmt: skip
+
+
+def key_value(key: str, word: str, protocol: int | None) -> object:
+    """What a key of KEYS and its word say. Raises Refused."""
+    if not word:
+        raise Refused(f"{key} needs a value: {_VALUES[key]}", key)
     match key:
         case "flags" if protocol != TCP:
             raise Refused("flags are for tcp only", key)
         case "flags":
-            if word != "none" and (not word or set(word) - set(_FLAGS)):
-                raise Refused(f'bad flags "{word}": letters of {_FLAGS}, or none', word)
+            if word != "none" and set(word) - set(_FLAGS):
+                raise Refused(f'bad flags "{word}": {_VALUES[key]}', word, _flags_meant(word))
             return sum(1 << place for place, letter in enumerate(_FLAGS) if word != "none" and letter in word)
         case "type":
             return _type(word, protocol)
         case "mark":
             mark = services.number(word)
             if mark is None or mark > 0xFFFFFFFF:
-                raise Refused(f'bad mark "{word}"', word)
+                raise Refused(f'bad mark "{word}": a number, such as 0x1, below 0x100000000', word)
             return mark
         case "fragment":
             if word not in ("first", "later"):
-                raise Refused(f'bad fragment "{word}": first or later', word)
+                hint = did_you_mean(word, ("first", "later"))
+                raise Refused(f'bad fragment "{word}": first or later', word, hint)
             return Fragment.FIRST if word == "first" else Fragment.LATER
         case "state":
-            names = [state.value for state in State]
-            if word not in (*names, "any"):
-                raise Refused(f'unknown state "{word}"', word, did_you_mean(word, (*names, "any")))
+            names = (*(state.value for state in State), "any")
+            if word not in names:
+                raise Refused(f'unknown state "{word}": {_VALUES[key]}', word, did_you_mean(word, names))
             return () if word == "any" else (State(word),)
         case _:
             return word
+
+
+def _flags_meant(word: str) -> str:
+    """`syn,ack` and `sa` as they are written here."""
+    names = {"FIN": "F", "SYN": "S", "RST": "R", "PSH": "P", "ACK": "A", "URG": "U"}
+    words = [w for w in re.split("[,|+]", word.upper()) if w]
+    letters = "".join(names.get(w, w) for w in words)
+    return f"did you mean {letters}?" if letters and not set(letters) - set(_FLAGS) else ""
 
 
 def _type(word: str, protocol: int | None) -> tuple[int, int | None]:
