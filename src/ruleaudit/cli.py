@@ -356,7 +356,7 @@ def _kernel_on_suggestion(asked: Namespace, suggestion: Suggestion) -> Observati
     # what a rewritten text is must not be guessed again
     six = ruleset.language == "iptables-save" and ruleset.family is Family.IPV6
     language = "ip6tables-save" if six else ruleset.language
-    new = None if suggestion.text is None else replace(source, path=f"{source.path} (new)", text=suggestion.text)
+    new = None if suggestion.text is None else SourceFile(f"{source.path} (new)", suggestion.text)
     differences = suggestion.comparison.differences if suggestion.comparison else ()
     reasons = [k.witness for k in suggestion.kept] + [r.witness for r in suggestion.refused]
     packets = [w.packet for w in (*(d.witness for d in differences), *reasons) if w is not None]

@@ -73,14 +73,17 @@ def cover(rulesets: Sequence[Ruleset], named: Iterable[AskedPacket], most: int, 
     asked = [one for one in named if one.family in (None, rulesets[0].family)]
 
     def answer(room: int) -> Cover:
-        return _Covering(rulesets, asked, room).cover(most, time.monotonic() + seconds)
+        return _Covering(rulesets, asked, room, seconds).cover(most)
 
     return with_room(answer, sum(r.size for r in rulesets)) or Cover(unsendable=len(asked))
 
 
 class _Covering:
-    def __init__(self, rulesets: Sequence[Ruleset], asked: Sequence[AskedPacket], room: int) -> None:
+    def __init__(self, rulesets: Sequence[Ruleset], asked: Sequence[AskedPacket], room: int, seconds: float) -> None:
         self.rulesets, self.asked = rulesets, asked
+        began = time.monotonic()
+        #: when sets are no longer divided, and when no packet is taken any more
+        self.divided, self.over = began + seconds / 2, began + seconds
         conditions = [rule.condition for ruleset in rulesets for rule in ruleset.rules()]
         names = interface_names(conditions) | {n for one in asked for n in (one.iif, one.oif) if n}
         self.space = Space(rulesets[0].family, names, tested_mark_bits(conditions), Diagrams(room))
@@ -89,7 +92,7 @@ class _Covering:
         of = [self.space.is_(Field.PROTOCOL, number) for number in (TCP, UDP, rulesets[0].family.icmp)]
         self.protocols = (*of, ~(of[0] | of[1] | of[2]))
 
-    def cover(self, most: int, deadline: float) -> Cover:
+    def cover(self, most: int) -> Cover:
         found: dict[object, CoveringPacket] = {}
         unsendable = left = 0
         for one in self.asked:
@@ -101,7 +104,7 @@ class _Covering:
                 self._take(region, path, found)
         named = len(found)
         for path, region in self._in_turns():
-            if len(found) < most and time.monotonic() < deadline:
+            if len(found) < most and time.monotonic() < self.over:
                 self._take(region, path, found)
             else:
                 left += 1
@@ -136,7 +139,7 @@ class _Covering:
         parts = [part for one in self.protocols if not is_empty(part := here & one)]
         rest: list[PacketSet] = []
         for found in (one for ruleset in self.rulesets for one in self._decided(ruleset, path, state, here)):
-            if len(parts) > _PARTS:
+            if len(parts) > _PARTS or time.monotonic() > self.divided:
                 rest.append(found)
                 continue
             halves = [half for part in parts for half in (part & found, part & ~found)]

@@ -166,14 +166,19 @@ class Host:
     # -- packets -----------------------------------------------------------------------------------
 
     def watch(self, marks: Mapping[int, int], ingress: bool) -> None:
-        """Trace what comes in and what is sent; a packet of a number carries a mark from the beginning."""
+        """Trace what comes in and what is sent; a packet of a number carries a mark from the beginning.
+
+        Nothing else leaves the host.
+        """
         named = {number: mark for number, mark in marks.items() if mark}
         four = [f"ip id {number} meta mark set {mark:#x}" for number, mark in named.items()]
         six = [f"ip6 flowlabel {number} meta mark set {mark:#x}" for number, mark in named.items()]
+        # what the kernel answers belongs to nobody's socket; it would meet the rules, and be counted
+        ours = ["meta skuid 0-65534 accept"]
         ends = [f"ip id {_LAST} drop", f"ip6 flowlabel {_LAST} drop"]
         chains = {
             "first": ("prerouting", -(1 << 31), ["meta nftrace set 1", *ends, *four, *six]),
-            "sent": ("output", -(1 << 31), ["meta nftrace set 1", *four, *six]),
+            "sent": ("output", -(1 << 31), ["meta nftrace set 1", *four, *six, *ours, "drop"]),
             "arrived": ("input", (1 << 31) - 1, []),
             "left": ("postrouting", (1 << 31) - 1, []),
         }
@@ -198,7 +203,10 @@ class Host:
     def forget(self) -> None:
         """Empty the connection table. Raises OSError."""
         with self.space.inside():
-            netlink.forget_connections()
+            try:
+                netlink.forget_connections()
+            except OSError as error:
+                raise OSError(error.errno, f"the connection table cannot be emptied: {error.strerror}") from error
 
     def send(self, probe: Probe) -> Seen:
         """Send a packet, and wait for the end of its way."""

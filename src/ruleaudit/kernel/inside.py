@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from ruleaudit.kernel import netlink
+from ruleaudit.kernel.counters import Counted, counted, counters
 from ruleaudit.kernel.host import TABLE, Host, Probe, Seen, pin
 from ruleaudit.kernel.namespace import leave
 from ruleaudit.kernel.trace import FAMILIES
@@ -49,7 +50,7 @@ def _answer(job: Json) -> Json:
             return _in(host, job)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return {"impossible": said}
+        return {"impossible": said.split("\n")[0]}
 
 
 def _in(host: Host, job: Json) -> Json:
@@ -67,6 +68,8 @@ def _in(host: Host, job: Json) -> Json:
         host.space.sysctl("net.netfilter.nf_conntrack_checksum", 0)
     with host.space.inside():
         rules = [(FAMILIES.get(f, "?"), t, c, h) for f, t, c, h in netlink.rules() if t != TABLE]
+    before = _counters(host, job)
+    rules += [(job["family"], *place) for place in before if place[2] > 0]
     seen: dict[int, Json] = {}
     deadline = time.monotonic() + job["seconds"]
     for batch in job["batches"]:
@@ -76,8 +79,17 @@ def _in(host: Host, job: Json) -> Json:
                 seen[one["number"]] = _as_json(Seen((), False, "there was no time to send it"))
                 continue
             host.forget()
-            seen[one["number"]] = _as_json(host.send(Probe(**{**one, "raw": bytes.fromhex(one["raw"])})))
+            told = _as_json(host.send(Probe(**{**one, "raw": bytes.fromhex(one["raw"])})))
+            if job["saver"]:
+                after = _counters(host, job)
+                told["counted"], before = counted(before, after), after
+            seen[one["number"]] = told
     return {"rules": rules, "seen": seen}
+
+
+def _counters(host: Host, job: Json) -> dict[Counted, int]:
+    """What the rules have counted, where they cannot be traced. (Without -t only root would be told.)"""
+    return counters(host.run(job["saver"], "-c", "-t", table) for table in job["tables"]) if job["saver"] else {}
 
 
 def _refusal(host: Host, loader: list[str], text: str) -> str:

@@ -10,8 +10,9 @@ from ruleaudit.analysis.cover import CoveringPacket
 from ruleaudit.analysis.follow import RUNS, ways
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.walk import is_tracking
+from ruleaudit.kernel.counters import DROPS
 from ruleaudit.kernel.trace import Passage
-from ruleaudit.model.fields import State
+from ruleaudit.model.fields import Family, State
 from ruleaudit.model.ruleset import Accept, Chain, Drop, EffectKind, Reject, Rule, Ruleset
 from ruleaudit.results import Disagreement, Outcome
 
@@ -33,10 +34,14 @@ class Way:
     passages: tuple[Passage, ...]
     arrived: bool
     lost: str
+    counted: tuple[tuple[Place, int], ...] | None  #: who counted it; None: it was traced
 
     @staticmethod
-    def of(told: dict[str, Any]) -> "Way":
-        return Way(tuple(Passage(*one) for one in told["passages"]), told["arrived"], told["lost"])
+    def of(told: dict[str, Any], family: Family) -> "Way":
+        passages = tuple(Passage(*one) for one in told["passages"])
+        places = told.get("counted")
+        counted = None if places is None else tuple(((family.value, t, c), number) for t, c, number in places)
+        return Way(passages, told["arrived"], told["lost"], counted)
 
 
 class Judge:
@@ -129,6 +134,9 @@ class Judge:
 
     def _agree(self, run: Trace, way: Way) -> bool:
         reasoned, whole = self._reasoned(run)
+        if way.counted is not None:
+            same = self._matched(run) == self._hit(way) if whole else self._matched(run) <= self._hit(way)
+            return same and (not whole or (run.verdict[0] == "accept") is way.arrived)
         passed = self._passed(way)
         if not whole:
             passed = passed[: len(reasoned)]
@@ -145,11 +153,34 @@ class Judge:
         handles = self.handles.get(by)
         return bool(passed.handle) if handles is None else passed.handle in handles
 
+    def _matched(self, run: Trace) -> set[Rule | Chain]:
+        """The rules that count the packet, to the one that translates it or gives it away; and the policies."""
+        reasoned, whole = self._reasoned(run)
+        found: set[Rule | Chain] = {by for _, by in reasoned if isinstance(by, Chain)}
+        for step in run.steps:
+            if step.matched and step.rule in self.handles:
+                found.add(step.rule)
+            if not whole and step.rule is reasoned[-1][1] and step.matched:
+                break
+        return found
+
+    def _hit(self, way: Way) -> set[Rule | Chain]:
+        """The rules and policies that counted the packet."""
+        found: set[Rule | Chain] = set()
+        for place, number in way.counted or ():
+            by = self.rules.get((place, number)) if number > 0 else self.chains.get(place)
+            if by is not None and (number == DROPS or not self._says_nothing(place, by)):
+                found.add(by)
+        return found
+
     def _vanished(self, runs: list[Trace], way: Way) -> bool:
         """No rule refused it, and yet it did not arrive."""
         passed = self._passed(way)
         if way.arrived or any(p.verdict != "accept" for p in passed):
             return False
+        if way.counted is not None:
+            hit = self._hit(way)
+            return all(_verdict(by) != "drop" for by in hit) and any(hit <= self._matched(run) for run in runs)
         return any(
             all(map(self._same, self._reasoned(run)[0], passed)) and len(self._reasoned(run)[0]) >= len(passed)
             for run in runs
@@ -159,10 +190,19 @@ class Judge:
 
     def _parting(self, run: Trace, way: Way) -> tuple[Outcome, Outcome]:
         reasoned, _ = self._reasoned(run)
+        if way.counted is not None:
+            return self._of_decision(reasoned[-1] if reasoned else None), self._last_hit(way)
         for decision, passed in zip_longest(reasoned, self._passed(way)):
             if decision is None or passed is None or not self._same(decision, passed):
                 return self._of_decision(decision), self._of_passage(passed)
         return Outcome(run.verdict[0]), Outcome("accept" if way.arrived else "drop")
+
+    def _last_hit(self, way: Way) -> Outcome:
+        """What the counters tell of the end of a packet's way: the rule that refused it, or the last one that ends."""
+        hit = [by for by in self._hit(way) if _verdict(by) == ("accept" if way.arrived else "drop")]
+        by = next(iter(sorted(hit, key=lambda by: isinstance(by, Chain))), None)
+        verdict = "accept" if way.arrived else "drop"
+        return Outcome(verdict, by, None) if isinstance(by, Rule) else Outcome(verdict, None, by)
 
     def _of_decision(self, decision: Decision | None) -> Outcome:
         if decision is None:

@@ -19,7 +19,7 @@ from typing import Any
 from ruleaudit.analysis.cover import Cover, CoveringPacket, cover
 from ruleaudit.kernel import packets, placeholders
 from ruleaudit.kernel.judging import Judge, Way
-from ruleaudit.kernel.loading import loader, program, refused_line
+from ruleaudit.kernel.loading import FOLDERS, Loader, loader, program, refused_line
 from ruleaudit.model.fields import Family, Field, PacketType
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import Ruleset
@@ -75,13 +75,13 @@ def observe(sides: Sequence[Side], named: Iterable[AskedPacket], known_sets: str
     figures = _Figures(left=left_out)
     loaded: list[Loaded] = []
     for side in sides:
-        command = loader(side.rulesets[0]).command
-        told = _ask(_job(side, command, chosen, known_sets))
+        by = loader(side.rulesets[0])
+        told = _ask(_job(side, by, chosen, known_sets))
         if told.get("impossible"):
             return replace(found, impossible=told["impossible"])
         said = told.get("refused", "")
         line = refused_line(said) if said else None
-        loaded.append(Loaded(side.source.path, os.path.basename(command[0]), said, line))
+        loaded.append(Loaded(side.source.path, os.path.basename(by.command[0]), said, line))
         if not said:
             _judge(side, chosen, told, figures)
     return replace(
@@ -97,7 +97,7 @@ def observe(sides: Sequence[Side], named: Iterable[AskedPacket], known_sets: str
 def _judge(side: Side, chosen: Sequence[_Numbered], told: Json, figures: _Figures) -> None:
     judges = {ruleset.family: Judge(ruleset, told["rules"]) for ruleset in side.rulesets}
     for one in chosen:
-        verdict = judges[one.family].judge(one.made, Way.of(told["seen"][str(one.number)]))
+        verdict = judges[one.family].judge(one.made, Way.of(told["seen"][str(one.number)], one.family))
         if isinstance(verdict, str):
             figures.left[verdict] += 1
             continue
@@ -211,11 +211,14 @@ def _probe(one: _Numbered) -> Json:
 # -- the process that asks ------------------------------------------------------------------------------
 
 
-def _job(side: Side, command: Sequence[str], chosen: Sequence[_Numbered], known_sets: str) -> Json:
+def _job(side: Side, by: Loader, chosen: Sequence[_Numbered], known_sets: str) -> Json:
     used = [name for one in chosen for name in (one.made.packet.iif, one.made.packet.oif)]
     chains = [name for ruleset in side.rulesets for table in ruleset.tables.values() for name in table.chains]
     return {
-        "loader": list(command),
+        "loader": list(by.command),
+        "saver": by.saver,
+        "family": side.rulesets[0].family.value,
+        "tables": list(side.rulesets[0].tables),
         "text": side.source.text,
         "sets": placeholders.sets(side.rulesets[0], known_sets),
         "interfaces": placeholders.interfaces(side.rulesets, used),
@@ -234,7 +237,7 @@ def _ask(job: Mapping[str, Any]) -> Json:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "PATH": FOLDERS},
         start_new_session=True,
     )
     try:

@@ -7,8 +7,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 from ruleaudit.model.fields import DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE, Family, Field
 
-#: the largest number that a packet can be given
-LAST_NUMBER = 0xFFFE
 #: ICMP messages with an identifier behind their header
 _WITH_IDENTIFIER = {ICMP: (0, 8, 13, 14, 15, 16, 17, 18), ICMPV6: (128, 129)}
 
