@@ -297,11 +297,12 @@ def _suggest(asked: Namespace) -> Answer:
         try:
             answer = _suggested(asked, _suggestion(asked, path))
         except SourceError as error:
-            answer = Answer(FAILED, _failure(str(error)) if asked.format == "json" else "")
-            errors += f"ruleaudit: {error}\n"
+            failed = _failure(str(error)) if asked.format == "json" else ""
+            answer = Answer(FAILED, failed, errors=f"ruleaudit: {error}\n")
         code = max(code, answer.code)
         results.append(answer.result)
         remarks += answer.remarks
+        errors += answer.errors
     if asked.format == "json":
         from ruleaudit.report.schema import together
 

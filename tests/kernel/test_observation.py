@@ -332,6 +332,8 @@ def test_a_missing_program_is_named(
     assert err.endswith("ruleaudit: --kernel: nothing was observed in the kernel: not installed: nft\n")
     assert not (tmp_path / "new").exists()
     assert run(capsys, "verify", "--kernel", EXAMPLE, EXAMPLE)[0] == 2
+    code, out, err = run(capsys, "suggest", "--kernel", EXAMPLE, FIXTURES / "hosts" / "web.v6")
+    assert (code, out.count("observed nothing"), err.count("ruleaudit: --kernel: nothing")) == (2, 2, 2)
 
 
 def test_the_command_line_listing_is_not_loaded(tmp_path: Path) -> None:

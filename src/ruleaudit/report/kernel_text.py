@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from ruleaudit.report.style import Style
 from ruleaudit.report.wording import count, verdict, wrapped
 from ruleaudit.results import Disagreement, Loaded, Observation
 
@@ -45,6 +46,18 @@ def problem(found: Observation) -> str:
     if found.refused:
         return refusal(found.refused[0])
     return f"nothing was observed in the kernel: {found.impossible or 'no packet could be compared'}"
+
+
+def contradiction(found: Observation, style: Style) -> Iterator[str]:
+    """Instead of a rewrite: what the kernel refuses, or does otherwise."""
+    if found.refused:
+        yield style.bad("NOT GIVEN OUT:") + " the kernel refuses the rules."
+        for loaded in found.refused:
+            yield wrapped(refusal(loaded), "  ")
+        return
+    yield style.bad("NOT GIVEN OUT:") + " the kernel does not do what was reasoned."
+    yield wrapped(sentence(found), "  observed ")
+    yield from differing(found)
 
 
 def differing(found: Observation) -> Iterator[str]:

@@ -46,7 +46,7 @@ def render(
     """
     match suggestion.outcome:
         case _ if observation is not None and observation.contradicts:
-            sections = iter([_contradicted(observation, style)])
+            sections = iter([kernel_text.contradiction(observation, style)])
         case "rewrite":
             sections = _rewrite(suggestion, options, observation, style)
         case "nothing-needs-tracking":
@@ -104,17 +104,6 @@ def _nothing_needs_tracking(
 def _observed(observation: Observation | None) -> Iterator[str]:
     if observation is not None:
         yield wrapped(kernel_text.sentence(observation), "  observed ")
-
-
-def _contradicted(observation: Observation, style: Style) -> Iterator[str]:
-    if observation.refused:
-        yield style.bad("NOT GIVEN OUT:") + " the kernel refuses the rules."
-        for loaded in observation.refused:
-            yield wrapped(kernel_text.refusal(loaded), "  ")
-        return
-    yield style.bad("NOT GIVEN OUT:") + " the kernel does not do what was reasoned."
-    yield wrapped(kernel_text.sentence(observation), "  observed ")
-    yield from kernel_text.differing(observation)
 
 
 # -- sections -----------------------------------------------------------------------------------------
