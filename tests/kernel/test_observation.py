@@ -388,7 +388,9 @@ def test_forbidden_namespaces_are_said(what: str) -> None:
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     slow = written(tmp_path, f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n", "iptables-nft-restore")
     slow.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(folder)}
     line = (sys.executable, "-m", "ruleaudit", "suggest", "--kernel", str(EXAMPLE))
     running = subprocess.Popen(
         line,
@@ -405,6 +407,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     assert loader.exists()
     running.send_signal(signal.SIGINT)
     assert running.wait(10) == 130
+    assert list(folder.iterdir()) == []
     while loader.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -9,11 +9,9 @@ import fcntl
 import os
 import socket
 import struct
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from ruleaudit.kernel import netlink, packets
@@ -66,18 +64,18 @@ class Seen:
 class Host:
     """Use it as a context manager; all of it is gone when it is left, or when the process dies."""
 
-    def __init__(self, interfaces: Sequence[str]) -> None:
+    def __init__(self, interfaces: Sequence[str], lock: str) -> None:
+        """`lock`: the path of a lock file for iptables, which otherwise takes one for all namespaces."""
         self.space, self.wires = Namespace(), Namespace()
         self._open = contextlib.ExitStack()
         for space in (self.space, self.wires):
             self._open.callback(space.close)
         self.interfaces = interfaces
+        self.environment = {"XTABLES_LOCKFILE": lock, "LC_ALL": "C"}
         self._addresses: dict[str, bytes] = {}
 
     def __enter__(self) -> Self:
         try:
-            folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="ruleaudit-"))
-            self.environment = {"XTABLES_LOCKFILE": str(Path(folder, "xtables.lock")), "LC_ALL": "C"}
             self._settings()
             self._plug()
         except BaseException:

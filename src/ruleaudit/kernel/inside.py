@@ -42,7 +42,7 @@ def _answer(job: Json) -> Json:
     """
     try:
         leave()
-        made = Host(job["interfaces"])
+        made = Host(job["interfaces"], job["lock"])
     except OSError as error:
         return {"impossible": f"no network namespace can be made here: {error.strerror}"}
     try:

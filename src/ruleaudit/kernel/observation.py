@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -229,7 +230,12 @@ def _job(side: Side, by: Loader, chosen: Sequence[_Numbered], known_sets: str) -
 
 
 def _ask(job: Mapping[str, Any]) -> Json:
-    """The answer to a job. Whatever happens, the process is gone afterwards."""
+    """The answer to a job. Whatever happens, the process and its files are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ruleaudit-") as folder:
+        return _answer({**job, "lock": os.path.join(folder, "xtables.lock")})
+
+
+def _answer(job: Mapping[str, Any]) -> Json:
     command = (sys.executable, "-P", "-m", "ruleaudit.kernel.inside")
     paths = os.pathsep.join(path for path in sys.path if path)
     process = subprocess.Popen(
