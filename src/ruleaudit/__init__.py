@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.reading import Reading
-    from ruleaudit.results import Comparison, Exchange, FileReport, Followed, Reach, Suggestion, Tracking
+    from ruleaudit.results import (
+        Comparison,
+        Exchange,
+        FileReport,
+        Followed,
+        Observation,
+        Reach,
+        Suggestion,
+        Tracking,
+    )
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
     from ruleaudit.syntax.nft_definitions import Load
@@ -45,6 +54,7 @@ __all__ = [
     "follow",
     "load",
     "lower",
+    "observe",
     "reach",
     "read",
     "read_sets",
@@ -364,6 +374,42 @@ def verify(
     found = in_all([compare(before[family], after[family]) for family in both])
     alone = [f for f in (*before, *after) if f not in both]
     return replace(found, not_compared=tuple("IPv4" if f.value == "ip" else "IPv6" for f in alone))
+
+
+def observe(
+    old: str | SourceFile,
+    new: str | SourceFile | None = None,
+    *,
+    packets: Iterable[str] = (),
+    language: str | None = None,
+    ipset: Sequence[str] = (),
+) -> Observation:
+    """What the kernel does with a ruleset, or with two: they are loaded in network namespaces, and packets are sent.
+
+    `packets` are texts of the packet language that are sent besides those that cover the rules, in the state that they
+    have when they come alone. `ipset` are files with the text of `ipset save`. Nothing outside of the namespaces is
+    touched. Raises SourceError for a file that cannot be read or holds errors.
+    """
+    from ruleaudit.kernel.observation import Side
+    from ruleaudit.kernel.observation import observe as ask
+    from ruleaudit.results import Observation as Observed
+    from ruleaudit.syntax.iptables import Document
+    from ruleaudit.syntax.packet import asked_packet
+
+    sets, sides = read_sets(ipset), []
+    for one in (old, new):
+        if one is None:
+            continue
+        source = load(one) if isinstance(one, str) else one
+        reading = lower(source, language, sets)
+        _no_errors(source, reading)
+        if isinstance(reading.document, Document) and reading.document.listing:
+            return Observed(impossible=f"{source.path} is iptables -S output, which nothing loads")
+        if reading.document.source.included:
+            return Observed(impossible=f"{source.path} includes other files; give the output of nft list ruleset")
+        sides.append(Side(source, reading.rulesets))
+    known = "".join(f"{load(path).text.rstrip()}\n" for path in ipset)
+    return ask(sides, [asked_packet(text) for text in packets], known)
 
 
 def _in_families(side: dict[Family, Ruleset], other: dict[Family, Ruleset]) -> dict[Family, Ruleset]:

@@ -16,6 +16,7 @@ _DESCRIPTION = (
 _EXITS = "exit status: 0 done, 1 findings or differences (see each command), 2 could not do it"
 BASELINE = ".ruleaudit-baseline.json"
 _LOOSE = ("reversed", "relaxing")
+_KERNEL = "also load the rules in a network namespace, and send packets through them: 2 if that cannot be done"
 #: what `verify --allow` takes: kinds of differences (strays is a synonym of stray), and classes of rewrites
 ALLOWED = (
     "strays",
@@ -145,6 +146,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="LIST",
         help="classes of rewrites beyond the default: reversed, relaxing",
     )
+    suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 
     explain = command("explain", "show who needs connection tracking, and why", "0 done, 2 could not do it")
@@ -176,6 +178,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="LIST",
         help=f"kinds or classes of differences: {', '.join(ALLOWED)}",
     )
+
+    verify.add_argument("--kernel", action="store_true", help=_KERNEL)
 
     show = command("show", "show what was understood of a ruleset", "0 done, 2 could not do it")
     show.add_argument("file", metavar="FILE")

@@ -16,8 +16,9 @@ from typing import TextIO
 import ruleaudit
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, FixClass, RuleauditError, Severity, SourceError, UsageError
+from ruleaudit.model.fields import Family
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Comparison, Difference, FileReport, Reach, RuleClass, Suggestion
+from ruleaudit.results import Comparison, Difference, FileReport, Observation, Reach, RuleClass, Suggestion
 from ruleaudit.source import SourceFile, write
 
 DONE, FOUND, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
@@ -317,11 +318,12 @@ def _suggest(asked: Namespace) -> Answer:
         try:
             answer = _suggested(asked, _suggestion(asked, path))
         except SourceError as error:
-            answer = Answer(FAILED, _failure(str(error)) if asked.format == "json" else "")
-            errors += f"ruleaudit: {error}\n"
+            failed = _failure(str(error)) if asked.format == "json" else ""
+            answer = Answer(FAILED, failed, errors=f"ruleaudit: {error}\n")
         code = max(code, answer.code)
         results.append(answer.result)
         remarks += answer.remarks
+        errors += answer.errors
     if asked.format == "json":
         from ruleaudit.report.schema import together
 
@@ -346,25 +348,53 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
 def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
     from ruleaudit.report import suggest_text
 
-    code = FOUND if asked.exit_code and suggestion.text is not None else DONE
+    observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
+    errors = _not_observed(observation)
+    # what the kernel was to confirm, and did not, is not given out as a file or a patch
+    text = None if errors else suggestion.text
+    code = FAILED if errors else FOUND if asked.exit_code and text is not None else DONE
     remarks = suggest_text.summary(suggestion)
-    if asked.output and suggestion.text is not None:
-        text = ruleaudit.elsewhere(suggestion, asked.output)
-        write(asked.output, text)
+    if asked.output and text is not None:
+        placed = ruleaudit.elsewhere(suggestion, asked.output)
+        write(asked.output, placed)
         remarks += f"{asked.output}: written\n"
-        if text != suggestion.text:
+        if placed != text:
             remarks += "it stands in another folder: its includes are absolute now, or written out\n"
     elif asked.output:
-        remarks += f"{asked.output}: not written, there is no rewrite\n"
+        why = "the kernel did not confirm it" if suggestion.text is not None else "there is no rewrite"
+        remarks += f"{asked.output}: not written, {why}\n"
     if asked.format == "json":
         from ruleaudit.report import suggest_json
 
-        return Answer(code, suggest_json.render(suggestion), remarks)
+        return Answer(code, suggest_json.render(suggestion, observation), remarks, errors)
     if asked.diff:
         from ruleaudit.report.diff import unified
 
-        return Answer(code, "" if suggestion.text is None else unified(suggestion.source, suggestion.text), remarks)
-    return Answer(code, suggest_text.render(suggestion, _repeated(asked), style=_style(asked)), remarks)
+        return Answer(code, "" if text is None else unified(suggestion.source, text), remarks, errors)
+    result = suggest_text.render(suggestion, _repeated(asked), observation, style=_style(asked))
+    return Answer(code, result, remarks, errors)
+
+
+def _kernel_on_suggestion(asked: Namespace, suggestion: Suggestion) -> Observation:
+    """The rules as they are, and as they would be, in the kernel."""
+    source, ruleset = suggestion.source, suggestion.ruleset
+    # what a rewritten text is must not be guessed again
+    six = ruleset.language == "iptables-save" and ruleset.family is Family.IPV6
+    language = "ip6tables-save" if six else ruleset.language
+    new = None if suggestion.text is None else SourceFile(f"{source.path} (new)", suggestion.text)
+    differences = suggestion.comparison.differences if suggestion.comparison else ()
+    reasons = [k.witness for k in suggestion.kept] + [r.witness for r in suggestion.refused]
+    packets = [w.packet for w in (*(d.witness for d in differences), *reasons) if w is not None]
+    return ruleaudit.observe(source, new, packets=packets, language=language, ipset=asked.ipset)
+
+
+def _not_observed(observation: Observation | None) -> str:
+    """What standard error says when the kernel was asked and did not confirm."""
+    from ruleaudit.report import kernel_text
+
+    if observation is None or observation.agrees:
+        return ""
+    return f"ruleaudit: --kernel: {kernel_text.problem(observation)}\n"
 
 
 def _repeated(asked: Namespace) -> list[str]:
@@ -455,13 +485,19 @@ def _verify(asked: Namespace) -> Answer:
     old, new = (_load(path, asked) for path in (asked.old, asked.new))
     comparison = ruleaudit.verify(old, new, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
     allowed = [d for d in comparison.differences if _is_allowed(d, asked.allow)]
+    observation = None
+    if asked.kernel:
+        packets = [d.witness.packet for d in comparison.differences]
+        observation = ruleaudit.observe(old, new, packets=packets, language=asked.language, ipset=asked.ipset)
+    errors = _not_observed(observation)
     if asked.format == "json":
         from ruleaudit.report import verify_json
 
-        result = verify_json.render(comparison, allowed)
+        result = verify_json.render(comparison, allowed, observation)
     else:
-        result = verify_text.render(comparison, allowed, style=_style(asked))
-    return Answer(_verify_code(comparison, allowed), result, verify_text.summary(comparison))
+        result = verify_text.render(comparison, allowed, observation, style=_style(asked))
+    code = FAILED if errors else _verify_code(comparison, allowed)
+    return Answer(code, result, verify_text.summary(comparison), errors)
 
 
 def _is_allowed(difference: Difference, names: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.kernel.namespace import Namespace
+from ruleaudit.kernel.namespace import Namespace
 
 CLIENT, SERVER, BEHIND = "10.9.0.1", "10.9.0.2", "10.9.1.2"
 CLIENT6, SERVER6, BEHIND6 = "fd09::1", "fd09::2", "fd09:1::2"

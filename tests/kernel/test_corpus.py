@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import ruleaudit
+from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.model.fields import Family
 from tests.kernel.lab import VARIANTS
-from tests.kernel.namespace import Namespace
 from tests.syntax.corpus import MISSING, REASON, ROOT, Entry, entries
 
 FILES = [entry for entry in entries("iptables", "ip6tables") if entry.verdict == "accepted"]

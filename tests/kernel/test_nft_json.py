@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax import nft_json, nft_json_document, nftables
 from ruleaudit.syntax.nft_json_statements import statements
 from ruleaudit.syntax.nft_json_values import Unwritable
 from ruleaudit.syntax.nft_json_write import expr
-from tests.kernel.namespace import Namespace
 from tests.syntax.corpus import MISSING, REASON, ROOT, Entry, entries
 from tests.syntax.test_nft_json import SAME
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 import ruleaudit
+from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.source import SourceFile
-from tests.kernel.namespace import Namespace
 from tests.syntax.corpus import MISSING, REASON, Entry, entries
 
 FILES = [entry for entry in entries("iptables", "ip6tables") if entry.verdict == "accepted"]

@@ -9,10 +9,13 @@ from ruleaudit.results import (
     CouldLeave,
     Difference,
     DifferenceKind,
+    Disagreement,
     FileReport,
     Flow,
     Judgement,
     Kept,
+    Loaded,
+    Observation,
     Offer,
     Outcome,
     Ports,
@@ -175,3 +178,28 @@ NEEDLESS = Suggestion(
     None,
     Tracking(RULESET, TRACKING.judgements[2:]),
 )
+
+LOADED = (Loaded("rules.v4", "iptables-nft-restore"), Loaded("rules.v4 (new)", "iptables-nft-restore"))
+OBSERVED = Observation("6.1.0", "1.0.6", LOADED, 62, 4, (("there was no time to send it", 2),))
+CONTRADICTED = Observation(
+    "6.1.0",
+    "1.0.6",
+    LOADED,
+    62,
+    0,
+    (),
+    tuple(
+        Disagreement(
+            f"in tcp 198.51.100.7:4242 > 10.9.0.2:{port} flags S iif eth0 state new",
+            "rules.v4",
+            RULESET,
+            Outcome("accept", rule=rule(10)),
+            Outcome("drop", chain=RULESET.tables["filter"].chains["INPUT"]),
+        )
+        for port in (80, 443)
+    ),
+)
+REFUSED_BY_KERNEL = Observation(
+    "6.1.0", "1.0.6", (Loaded("rules.v4", "nft", "/dev/stdin:9:4-9: Error: syntax error, unexpected comma\nx, y\n", 9),)
+)
+NOT_OBSERVED = Observation("6.1.0", impossible="not installed: nft")

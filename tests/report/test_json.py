@@ -21,6 +21,12 @@ DOCUMENTS = {
     "explain": explain_json.render(made.TRACKING),
     "verify: allowed": verify_json.render(made.COMPARISON, [made.STRAYS]),
     "verify: broken": verify_json.render(made.BROKEN),
+    "suggest: observed": suggest_json.render(made.REWRITE, made.OBSERVED),
+    "suggest: not observed": suggest_json.render(made.REWRITE, made.NOT_OBSERVED),
+    "error: contradicted": suggest_json.render(made.REWRITE, made.CONTRADICTED),
+    "error: refused by the kernel": suggest_json.render(made.REWRITE, made.REFUSED_BY_KERNEL),
+    "verify: observed": verify_json.render(made.COMPARISON, (), made.OBSERVED),
+    "verify: contradicted": verify_json.render(made.COMPARISON, (), made.CONTRADICTED),
     "show": show_json.render([made.RULESET]),
 }
 
@@ -74,6 +80,20 @@ def test_suggest_carries_the_diff_and_the_assumptions_with_their_ids() -> None:
     assert document["assumptions"] == ["no-other-owner: no other owner of rules in this namespace"]
     assert document["diff"].startswith("--- a/rules.v4\n+++ b/rules.v4\n@@ -1,12 +1,20 @@\n+*raw\n")
     assert [flow["ports"] for flow in document["flows"]] == [["80", "443"]]
+
+
+def test_what_the_kernel_contradicts_is_no_rewrite_and_undecided() -> None:
+    document = json.loads(DOCUMENTS["error: contradicted"])
+    assert "diff" not in document
+    first = document["kernel"]["disagreements"][0]
+    assert first["packet"] == "in tcp 198.51.100.7:4242 > 10.9.0.2:80 flags S iif eth0 state new"
+    assert (first["kernel"]["verdict"], first["kernel"]["place"]["chain"]) == ("drop", "INPUT")
+    assert (first["reasoned"]["verdict"], first["reasoned"]["place"]["line"]) == ("accept", 10)
+    assert json.loads(DOCUMENTS["verify: contradicted"])["result"] == "undecided"
+    assert json.loads(DOCUMENTS["verify: observed"])["result"] == "different"
+    refused = json.loads(DOCUMENTS["error: refused by the kernel"])
+    assert refused["error"] == "rules.v4:9: nft refuses it: syntax error, unexpected comma"
+    assert json.loads(DOCUMENTS["suggest: not observed"])["kernel"]["impossible"] == "not installed: nft"
 
 
 def test_verify_says_who_decided_and_what_is_allowed() -> None:

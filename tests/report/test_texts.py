@@ -8,6 +8,7 @@ import pytest
 
 from ruleaudit.report import check_concise, check_full, check_summary, explain_text, suggest_text, verify_text
 from ruleaudit.report.style import Style
+from ruleaudit.results import Suggestion
 from tests.report import made
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -21,6 +22,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     "explain": lambda: explain_text.render(made.TRACKING, notes=True),
     "verify-allowed": lambda: verify_text.render(made.COMPARISON, [made.STRAYS, made.UNTRACKED]),
     "verify-broken": lambda: verify_text.render(made.BROKEN),
+    "suggest-contradicted": lambda: suggest_text.render(made.REWRITE, observation=made.CONTRADICTED),
+    "suggest-refused": lambda: suggest_text.render(made.REWRITE, observation=made.REFUSED_BY_KERNEL),
+    "verify-observed": lambda: verify_text.render(made.COMPARISON, observation=made.OBSERVED),
+    "verify-contradicted": lambda: verify_text.render(made.COMPARISON, observation=made.CONTRADICTED),
 }
 
 
@@ -49,6 +54,22 @@ def test_colour_adds_escape_sequences_and_nothing_else() -> None:
     assert "\x1b" not in plain
     assert "\x1b[32m" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_what_was_observed_stands_below_what_was_proved() -> None:
+    lines = suggest_text.render(made.REWRITE, observation=made.OBSERVED).split("\n")
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("  proved "))
+    assert "\n".join(lines[at + 2 :]).startswith(
+        "  observed 62 packets in the kernel (6.1.0, nft 1.0.6), 4 of them from this report: the same rules decided,\n"
+        "           with the same verdicts, as reasoned; not compared: 2 (there was no time to send it)\n\nRIGHT NOW"
+    )
+    assert "\n".join(lines).replace("\n".join(lines[at + 2 : at + 4]) + "\n", "") == suggest_text.render(made.REWRITE)
+
+
+@pytest.mark.parametrize("answer", [made.REWRITE, made.REFUSAL, made.NEEDLESS], ids=lambda a: a.outcome)
+def test_that_nothing_was_observed_is_said_in_every_answer(answer: Suggestion) -> None:
+    said = suggest_text.render(answer, observation=made.NOT_OBSERVED)
+    assert said.count("  observed nothing: not installed: nft\n") == 1
 
 
 def test_an_equivalent_change_is_said_in_the_first_line() -> None:

@@ -153,6 +153,14 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     return pairs
 
 
+def of_no_entry(space: Space) -> Mapping[State, PacketSet]:
+    """How conntrack classifies a packet that comes alone, when its table is empty and tcp_loose is 1: a partition."""
+    tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
+    opens = tcp_flags(space, (*OPENING_FLAGS, _S | _U, *LOOSE_FLAGS))
+    new = (~tcp | opens) & (~icmp | _requests(space))
+    return {State.NEW: new, State.INVALID: ~new}
+
+
 def strays(space: Space) -> tuple[tuple[State, PacketSet], ...]:
     """The packets of no connection, by the state that conntrack would give them: INVALID, or NEW without opening
     anything.

@@ -200,9 +200,7 @@ class _Connection:
 
         if translated is not None:
             word = translates(translated)
-            return answer(
-                None, f"{translated.where} ({word}) sends it elsewhere, where it is not followed", translated
-            )
+            return answer(None, f"{translated.where} ({word}) sends it elsewhere, where it is not followed", translated)
         for found in packets:
             if found.role == "icmp-error":
                 continue
@@ -223,9 +221,7 @@ class _Connection:
         leaving = (s.rule for run in self.runs[0] for s in run.steps if s.matched and translates(s.rule))
         source, hidden = next(leaving, None), where_replies_look_otherwise(self.ruleset)
         if source is not None and hidden is not None:
-            seen = (
-                f"{source.where} ({translates(source)}) translates it, and {hidden.where} sees its replies so"
-            )
+            seen = f"{source.where} ({translates(source)}) translates it, and {hidden.where} sees its replies so"
             return answer(None, f"{seen}; that is not followed", source)
         return answer(True, f"every packet of it passes; {self._tracking(packets)}")
 

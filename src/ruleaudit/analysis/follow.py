@@ -97,31 +97,10 @@ class Asked:
 
     def region(self) -> PacketSet:
         """Every packet that the question may mean."""
-        space, asked = self.space, self.asked
-        region = space.domain
-        for name, value in (
-            (Field.SADDR, asked.source),
-            (Field.DADDR, asked.target),
-            (Field.SPORT, asked.sport),
-            (Field.DPORT, asked.dport),
-            (Field.PROTOCOL, asked.protocol),
-            (Field.FRAGMENT, asked.fragment or Fragment.WHOLE),
-            (Field.MARK, asked.mark),
-        ):
-            if value is not None:
-                region = region & space.is_(name, value)
-        for side, interface in ((Field.IIF, asked.iif), (Field.OIF, asked.oif)):
-            if interface is not None:
-                region = region & space.interface(side, interface)
-        if asked.flags is not None:
-            region = region & space.flags(0xFF, asked.flags)
-        if asked.icmp is not None:
-            region = region & space.is_(Field.ICMP_TYPE, asked.icmp[0])
-            if asked.icmp[1] is not None:
-                region = region & space.is_(Field.ICMP_CODE, asked.icmp[1])
+        region = meant(self.space, self.asked)
         if is_empty(region):
-            raise UsageError(f"{asked.text}: there is no such packet")
-        usual = region & path_domain(space, self.path, False, self.pair.transparent)
+            raise UsageError(f"{self.asked.text}: there is no such packet")
+        usual = region & path_domain(self.space, self.path, False, self.pair.transparent)
         return region if is_empty(usual) else usual
 
     def _states(self, packet: Packet, region: PacketSet) -> tuple[State, ...]:
@@ -208,6 +187,32 @@ def decider(ruleset: Ruleset, run: Trace) -> Rule | Chain | None:
     return None
 
 
+def meant(space: Space, asked: AskedPacket) -> PacketSet:
+    """Every packet that a text may mean, wherever it is."""
+    region = space.domain
+    for name, value in (
+        (Field.SADDR, asked.source),
+        (Field.DADDR, asked.target),
+        (Field.SPORT, asked.sport),
+        (Field.DPORT, asked.dport),
+        (Field.PROTOCOL, asked.protocol),
+        (Field.FRAGMENT, asked.fragment or Fragment.WHOLE),
+        (Field.MARK, asked.mark),
+    ):
+        if value is not None:
+            region = region & space.is_(name, value)
+    for side, interface in ((Field.IIF, asked.iif), (Field.OIF, asked.oif)):
+        if interface is not None:
+            region = region & space.interface(side, interface)
+    if asked.flags is not None:
+        region = region & space.flags(0xFF, asked.flags)
+    if asked.icmp is not None:
+        region = region & space.is_(Field.ICMP_TYPE, asked.icmp[0])
+        if asked.icmp[1] is not None:
+            region = region & space.is_(Field.ICMP_CODE, asked.icmp[1])
+    return region
+
+
 @dataclass
 class _Answers:
     """Answers to opaque tests: those given, and False for the others, which are noted."""
@@ -226,7 +231,7 @@ class _Answers:
 
 
 def ways(ruleset: Ruleset, path: str, packet: Packet, state: State, active: bool) -> list[Trace]:
-    """The ways of a packet for every combination of answers to the opaque tests that it meets."""
+    """The ways of a packet for every combination of answers to the opaque tests that it meets, and RUNS at most."""
     todo: list[dict[tuple[object, ...], bool]] = [{}]
     runs: list[Trace] = []
     while todo and len(runs) < RUNS:

@@ -101,7 +101,7 @@ class _Run:
     ) -> None:
         self.ruleset, self.packet, self.state, self.answers = ruleset, packet, state, answers
         self.active, self.immune = active, immune
-        self.untracked = self.template = self.looked_up = False
+        self.untracked = self.template = self.looked_up = self.sent = False
         self.mark = packet.values.get(Field.MARK, 0)
         self.steps: list[Step] = []
         self.decisions: list[tuple[tuple[str, str], Rule | Chain | None]] = []
@@ -109,13 +109,12 @@ class _Run:
         self.stack: list[str] = []
 
     def run(self, hooks: tuple[Hook, ...]) -> Trace:
-        sent = False
         for hook in hooks:
             looks_up = hook in (Hook.PREROUTING, Hook.OUTPUT) and not self.looked_up
             chains = self.ruleset.base_chains(hook)
-            sent = sent or hook is Hook.OUTPUT
+            self.sent = self.sent or hook is Hook.OUTPUT
             for chain in chains:
-                if chain.nat and sent and hook in (Hook.PREROUTING, Hook.INPUT):
+                if chain.nat and self.sent and hook in (Hook.PREROUTING, Hook.INPUT):
                     continue  # NAT of a packet of this host was settled when it left
                 if looks_up and chain.priority >= CONNTRACK_PRIORITY and not self.looked_up:
                     self._look_up()
@@ -236,7 +235,9 @@ class _Run:
 
     def _interface(self, name: Field, hook: Hook) -> str | None:
         if name is Field.IIF:
-            return self.packet.iif if hook in (Hook.PREROUTING, Hook.INPUT, Hook.FORWARD) else None
+            here = hook in (Hook.PREROUTING, Hook.INPUT, Hook.FORWARD)
+            # what is forwarded still has it at the end (since Linux 5.7)
+            return self.packet.iif if here or (hook is Hook.POSTROUTING and not self.sent) else None
         return self.packet.oif if hook in (Hook.FORWARD, Hook.OUTPUT, Hook.POSTROUTING) else None
 
 

@@ -50,6 +50,15 @@ ABSENT = {
     Hook.POSTROUTING: frozenset({Field.IIF}),
 }
 
+
+def absent_at(hook: Hook, sent: bool) -> frozenset[Field]:
+    """The interfaces that a packet does not have at a hook, `sent`: one that this host sends.
+
+    In postrouting a forwarded packet still has its input interface (since Linux 5.7).
+    """
+    return frozenset() if hook is Hook.POSTROUTING and not sent else ABSENT[hook]
+
+
 Key = TypeVar("Key")
 
 #: what happened to a packet: accept, drop, reject and its kind, queue and its number, unknown and the target's text
@@ -305,7 +314,7 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        self._frame = replace(self.frame, absent=self.frame.absent | ABSENT[hook])
+        self._frame = replace(self.frame, absent=self.frame.absent | absent_at(hook, self._sent))
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]
         rest = self._chain(table, chain, packets)

@@ -298,7 +298,13 @@ class RuleReader:
         ports = _intervals(statement.port, words.port)
         other = words.address(160 - bits)
         if statement.address is not None and not addresses and _intervals(statement.address, other):
-            self._condition("", statement.span, Not(all_of(())))  # an address of the other family
+            # an address of the other family: nothing matches, and nothing makes this family tracked
+            self._condition("", statement.span, Not(all_of(())))
+            self._end(_ACCEPT)
+            return
+        if isinstance(statement.address, tree.Lookup) or isinstance(statement.port, tree.Lookup):
+            # the rule ends here for packets that the map has no element for
+            self._condition("", statement.span, Opaque(text, Scope.MEMORY))
         self._effect(
             Effect(EffectKind.NAT, _translation(statement, text), ports=ports or (), addresses=addresses or ()),
             Consumer(Use.CREATES, statement.name),

@@ -239,8 +239,12 @@ class Ruleset:
                 yield from chain.rules
 
     def base_chains(self, hook: Hook) -> list[Chain]:
-        """The base chains at a hook, in the order in which a packet meets them."""
+        """The base chains at a hook, in the order in which a packet meets them.
+
+        Of those with one priority the kernel calls the one first that was made last (nf_hook_entries_grow()).
+        """
         found = [c for t in self.tables.values() for c in t.chains.values() if c.hook is hook]
+        found.reverse()
         return sorted(found, key=lambda c: c.priority)
 
 

@@ -4,6 +4,7 @@ check     full, concise, json, jsonl, github, gitlab, sarif, junit, markdown (ch
 suggest   full (suggest_text with applying), diff (diff), json (suggest_json)
 explain   full (explain_text), json (explain_json)
 verify    full (verify_text), json (verify_json)
+          what the kernel did (kernel_text, kernel_json), in both
 show      source (the tree itself), json (show_json)
 """
 

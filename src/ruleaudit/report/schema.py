@@ -4,6 +4,7 @@ JSON has no way to carry bytes that are not UTF-8; they become U+FFFD here, in t
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.ruleset import Rule, Ruleset
@@ -25,9 +26,9 @@ def document(values: Mapping[str, Json]) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + "\n"
 
 
-def failure(message: str) -> str:
-    """The object for what could not be done at all."""
-    return document({"outcome": "error", "error": message})
+def failure(message: str, values: Mapping[str, Json] = MappingProxyType({})) -> str:
+    """The object for what could not be done at all; `values` are what is known all the same."""
+    return document({"outcome": "error", "error": message, **values})
 
 
 def together(documents: Sequence[str]) -> str:

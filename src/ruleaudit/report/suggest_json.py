@@ -1,12 +1,15 @@
 """`suggest` as JSON."""
 
+from ruleaudit.report import kernel_json, kernel_text
 from ruleaudit.report.diff import unified
-from ruleaudit.report.schema import Json, document, flow, rule_place, witness
-from ruleaudit.results import Suggestion
+from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
+from ruleaudit.results import Observation, Suggestion
 
 
-def render(suggestion: Suggestion) -> str:
-    """One object."""
+def render(suggestion: Suggestion, observation: Observation | None = None) -> str:
+    """One object; an error, if the kernel refuses the rulesets or decides otherwise than was reasoned."""
+    if observation is not None and observation.contradicts:
+        return failure(kernel_text.problem(observation), {"kernel": kernel_json.observation(observation)})
     source = suggestion.source
     values: dict[str, Json] = {
         "outcome": suggestion.outcome,
@@ -48,4 +51,6 @@ def render(suggestion: Suggestion) -> str:
         "notes": list(suggestion.notes),
         "diff": unified(source, suggestion.text) if suggestion.text is not None else None,
     }
+    if observation is not None:
+        values["kernel"] = kernel_json.observation(observation)
     return document(values)

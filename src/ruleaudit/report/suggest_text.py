@@ -6,7 +6,7 @@ from shlex import quote
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Family
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import applying
+from ruleaudit.report import applying, kernel_text
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
@@ -25,6 +25,7 @@ from ruleaudit.results import (
     DifferenceKind,
     Judgement,
     Kept,
+    Observation,
     Refused,
     Suggestion,
 )
@@ -43,15 +44,26 @@ _FRAGMENTS = (
 _OPENING = (FixClass.REVERSED, FixClass.RELAXING)
 
 
-def render(suggestion: Suggestion, options: Sequence[str] = (), *, style: Style = PLAIN) -> str:
-    """The whole answer; `options` are those that it was asked for with, to be repeated in the commands to type."""
+def render(
+    suggestion: Suggestion,
+    options: Sequence[str] = (),
+    observation: Observation | None = None,
+    *,
+    style: Style = PLAIN,
+) -> str:
+    """The whole answer; `options` are those that it was asked for with, to be repeated in the commands to type.
+
+    `observation` is what the kernel did; where it contradicts, no rewrite is printed.
+    """
     match suggestion.outcome:
+        case _ if observation is not None and observation.contradicts:
+            sections = iter([kernel_text.contradiction(observation, style)])
         case "rewrite":
-            sections = _rewrite(suggestion, options, style)
+            sections = _rewrite(suggestion, options, observation, style)
         case "nothing-needs-tracking":
-            sections = _nothing_needs_tracking(suggestion, style)
+            sections = _nothing_needs_tracking(suggestion, observation, style)
         case _:
-            sections = _nothing_to_free(suggestion, style)
+            sections = _nothing_to_free(suggestion, observation, style)
     return "\n".join("".join(line + "\n" for line in section) for section in map(list, sections) if section)
 
 
@@ -75,8 +87,10 @@ def _with(suggestion: Suggestion) -> str:
 # -- the three answers --------------------------------------------------------------------------------
 
 
-def _rewrite(suggestion: Suggestion, options: Sequence[str], style: Style) -> Iterator[Iterator[str]]:
-    yield _yes(suggestion, style)
+def _rewrite(
+    suggestion: Suggestion, options: Sequence[str], observation: Observation | None, style: Style
+) -> Iterator[Iterator[str]]:
+    yield _yes(suggestion, observation, style)
     yield _right_now(style)
     yield _change(suggestion, style)
     yield _why(suggestion, style)
@@ -89,21 +103,30 @@ def _rewrite(suggestion: Suggestion, options: Sequence[str], style: Style) -> It
     yield applying.afterwards(suggestion, style)
 
 
-def _nothing_to_free(suggestion: Suggestion, style: Style) -> Iterator[Iterator[str]]:
+def _nothing_to_free(suggestion: Suggestion, observation: Observation | None, style: Style) -> Iterator[Iterator[str]]:
     yield _no(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
     yield _elsewhere(suggestion, style)
+    yield _observed(observation)
 
 
-def _nothing_needs_tracking(suggestion: Suggestion, style: Style) -> Iterator[Iterator[str]]:
+def _nothing_needs_tracking(
+    suggestion: Suggestion, observation: Observation | None, style: Style
+) -> Iterator[Iterator[str]]:
     yield _better(suggestion, style)
+    yield _observed(observation)
+
+
+def _observed(observation: Observation | None) -> Iterator[str]:
+    if observation is not None:
+        yield wrapped(kernel_text.sentence(observation), "  observed ")
 
 
 # -- sections -----------------------------------------------------------------------------------------
 
 
-def _yes(suggestion: Suggestion, style: Style) -> Iterator[str]:
+def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) -> Iterator[str]:
     freed = in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
     yield style.good("YES:") + f" {style.bold(freed)} can leave connection tracking; the rest stays tracked."
     yield ""
@@ -114,6 +137,7 @@ def _yes(suggestion: Suggestion, style: Style) -> Iterator[str]:
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
     yield wrapped(_proved(suggestion), "  proved   ")
+    yield from _observed(observation)
 
 
 def _proved(suggestion: Suggestion) -> str:

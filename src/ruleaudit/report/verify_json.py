@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 
+from ruleaudit.report import kernel_json
 from ruleaudit.report.schema import Json, document, outcome, rule_place, witness
-from ruleaudit.results import Comparison, Difference, Undecided
+from ruleaudit.results import Comparison, Difference, Observation, Undecided
 
 
-def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
-    """One object; `allowed` are the differences that the user named."""
+def render(comparison: Comparison, allowed: Collection[Difference] = (), observation: Observation | None = None) -> str:
+    """One object; `allowed` are the differences that the user named. What the kernel contradicts is undecided."""
     old, new = comparison.old, comparison.new
 
     def difference(found: Difference) -> dict[str, Json]:
@@ -32,12 +33,14 @@ def render(comparison: Comparison, allowed: Collection[Difference] = ()) -> str:
             where = rule_place((old if mine else new).source, found.rule)
         return {**(where if isinstance(where, dict) else {"path": None, "line": None}), "reason": found.reason}
 
+    contradicted = observation is not None and observation.contradicts
     return document(
         {
-            "result": comparison.result,
+            "result": "undecided" if contradicted else comparison.result,
             "differences": [difference(d) for d in comparison.differences],
             "assumptions": [f"{key}: {text}" for key, text in comparison.assumptions],
             "undecided": [undecided(u) for u in comparison.undecided],
             "not_compared": list(comparison.not_compared),
+            **({"kernel": kernel_json.observation(observation)} if observation else {}),
         }
     )

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from ruleaudit.diagnostics import FixClass
+from ruleaudit.report import kernel_text
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, in_words, verdict, wrapped
-from ruleaudit.results import Comparison, Difference, DifferenceKind
+from ruleaudit.results import Comparison, Difference, DifferenceKind, Observation
 
 #: what each kind is called, in the order of the report
 KINDS: dict[DifferenceKind, str] = {
@@ -23,9 +24,24 @@ KINDS: dict[DifferenceKind, str] = {
 _COLUMN = 33
 
 
-def render(comparison: Comparison, allowed: Collection[Difference] = (), *, style: Style = PLAIN) -> str:
-    """The answer, one row for each way to differ, the assumptions and what could not be decided."""
-    return "".join(line + "\n" for line in _lines(comparison, allowed, style))
+def render(
+    comparison: Comparison,
+    allowed: Collection[Difference] = (),
+    observation: Observation | None = None,
+    *,
+    style: Style = PLAIN,
+) -> str:
+    """The answer, one row for each way to differ, the assumptions, what could not be decided, and what was observed."""
+    first = answer(comparison, allowed, style)
+    if observation is not None and observation.contradicts:
+        what = "refuses a ruleset" if observation.refused else "does not do what was reasoned"
+        first = style.warning(f"UNDECIDED: the kernel {what} (at the end).")
+    rows = [first, "", *_lines(comparison, allowed)]
+    if observation is not None:
+        head = f"  {'observed':<{_COLUMN - 2}}"
+        rows.append(wrapped(kernel_text.sentence(observation), head, " " * _COLUMN))
+        rows += kernel_text.differing(observation)
+    return "".join(row + "\n" for row in rows)
 
 
 def answer(comparison: Comparison, allowed: Collection[Difference], style: Style = PLAIN) -> str:
@@ -45,9 +61,7 @@ def answer(comparison: Comparison, allowed: Collection[Difference], style: Style
     return style.bad(f"DIFFERENT: {names}.") + rest
 
 
-def _lines(comparison: Comparison, allowed: Collection[Difference], style: Style) -> Iterator[str]:
-    yield answer(comparison, allowed, style)
-    yield ""
+def _lines(comparison: Comparison, allowed: Collection[Difference]) -> Iterator[str]:
     shown = folded(comparison.differences)
     for kind, name in KINDS.items():
         found = [(d, also) for d, also in shown if d.kind is kind]
