@@ -136,6 +136,7 @@ TYPES = {
             shown="type of address",
         ),
         Type("boolean", 1, _words("exists missing"), shown="exists or missing"),
+        Type("presence", _U8, _words("exists missing true false"), shown="exists or missing"),
         Type(
             "day",
             6,
@@ -166,6 +167,9 @@ OTHER_TYPES = _words(
     "verdict integer bitmask lladdr ct_id date tc_handle iface_kind ifkind kernel_ifname os osf xinteger nfacct "
     "counter quota limit secmark synproxy tunnel priority"
 )
+
+#: types of any length: a set needs to know more
+UNQUALIFIED = ("integer", "string", "bitmask", "verdict", "ll_addr")
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
@@ -214,8 +218,10 @@ def _plain(type_: Type, text: str, quoted: bool) -> Wrong | None:
     if type_.name in ("ifname", "string", "short name"):
         if not text:
             return Wrong("an empty name")
-        longest = {"string": 255, "ifname": 15}.get(type_.name, 16)
+        longest = 255 if type_.name == "string" else 15
         return Wrong(f'"{text}" is too long: it has at most {longest} characters') if len(text) > longest else None
+    if type_.name == "mark" and text in TYPES["ct_dir"].words:
+        return Wrong(f'"{text}" is no mark: a mark has no direction')
     if type_.open or text in type_.words or (type_.pattern and re.fullmatch(type_.pattern, text)):
         return None
     if type_.name == "day" and any(word.lower().startswith(text.lower()) and len(text) > 2 for word in type_.words):

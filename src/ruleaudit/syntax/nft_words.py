@@ -47,6 +47,7 @@ class WordReader:
         self.kinds = "".join([word.kind for word in self.words])
         self.at = 0
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
+        self.defined: set[str] = set()  #: every variable of the file
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
         self._look_at_lines()
