@@ -20,7 +20,9 @@ _PREFIX = re.compile('prefix "([^"]*)"')
 #: the longest prefix of a log line, in bytes
 _LONGEST_PREFIX = 127
 _LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit")
-_QUEUE = re.compile("queue(?: flags (?P<flags>[a-z, ]+))? (?P<how>num|to) (?P<to>.+?)(?P<behind>(?: (?:bypass|fanout),?)*)")
+_QUEUE = re.compile(
+    "queue(?: flags (?P<flags>[a-z, ]+))? (?P<how>num|to) (?P<to>.+?)(?P<behind>(?: (?:bypass|fanout),?)*)"
+)
 _QUEUES = re.compile("(?P<first>[0-9]+)(?:-(?P<last>[0-9]+))?")
 _SPREAD = re.compile("(?:numgen|symhash|jhash) .*mod (?P<mod>[0-9]+)(?: seed \\w+)?(?: offset (?P<offset>[0-9]+))?")
 _LAST_QUEUE = 0xFFFF

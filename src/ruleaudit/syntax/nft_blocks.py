@@ -56,7 +56,6 @@ class BlockReader(SetBlocks):
 
     def chain(self, table: Table) -> None:
         """`chain name { ... }`, behind the word chain."""
-        words = self.words
         name = self.new_name("chain")
         chain = self.declared(table, name)
         chain.body = self.chain_body(table, chain, name)

@@ -150,9 +150,9 @@ def _too_deep(base: Chain, calls: Mapping[str, Sequence[tuple[str, Span]]]) -> P
         if depth == _DEEPEST and following:
             for target, (name, span) in following.items():
                 if name in _reached(target, calls):
-                    return Problem(span, f"chain {name} comes back to itself: chains cannot call each other in a circle")
+                    return Problem(span, f"chain {name} comes back to itself: a circle of calls")
             _, span = next(iter(following.values()))
-            return Problem(span, f"from chain {base.name}, this is the call {_DEEPEST + 1} deep: at most {_DEEPEST} are")
+            return Problem(span, f"from chain {base.name}, this call is {_DEEPEST + 1} deep: at most {_DEEPEST} are")
         level = set(following)
     return None
 

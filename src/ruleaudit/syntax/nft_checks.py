@@ -7,6 +7,7 @@ from ruleaudit.syntax.nft_action_checks import ActionCheck
 from ruleaudit.syntax.nft_tree import (
     Action,
     Assignment,
+    Concat,
     Match,
     Nat,
     Reject,
@@ -15,6 +16,7 @@ from ruleaudit.syntax.nft_tree import (
     Statement,
     Verdict,
     VerdictMap,
+    Word,
 )
 from ruleaudit.syntax.nft_value_checks import BITMASKS, Types
 
@@ -65,6 +67,10 @@ class RuleCheck(ActionCheck):
         self.selectors(match.left)
         if match.operator == "!" and all(types) and not _of_bits(types):
             self.say(match.left.span, '"!" asks for bits that are not set, and this has none', "write !=")
+        if isinstance(match.left, Concat):
+            for part in match.left.parts:
+                if isinstance(part, Word) and part.text.endswith("*"):
+                    self.say(part.span, f'"{part.text}" is nothing that can be looked at')
         self.value(match.right, types)
         self.depend(match.left, match.operator, match.right)
 

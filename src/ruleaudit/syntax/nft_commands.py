@@ -141,6 +141,9 @@ class CommandReader(Definitions):
         key = (family, name.text)
         if key in self.tables and verb.text == "create":
             words.fail(name, f"table {family} {name.text} is there already")
+        behind = words.peek()
+        if behind is not None and behind.kind not in (END, "{", "}"):
+            words.fail(behind, shown(behind), did_you_mean(name.text, FAMILIES) or "a table has a family and a name")
         self.implied.discard(key)
         table = self.tables.setdefault(key, Table(family, name.text, Span(name.start, name.end)))
         if words.text() == "{" or (words.text() == "\n" and words.text(1) == "{"):
@@ -153,8 +156,9 @@ class CommandReader(Definitions):
             words.fail(name, f"chain {name.text} is there already")
         chain = self.blocks.declared(table, name)
         if words.text() == "{":
-            opening = words.take()
-            self.blocks.block(opening, f"chain {name.text}", lambda: self.blocks.in_chain(table, chain))
+            self.blocks.chain_body(table, chain, name)
+        elif not chain.hook:
+            self.blocks.headers[id(chain)] = (chain, None)
 
     def _chain(self, table: Table, name: Token) -> Chain:
         if name.text not in table.chains:

@@ -75,9 +75,7 @@ def priority(family: str, hook: str, kind: str, words: Sequence[Token], before: 
         strange = words[min(3 if len(texts) > 3 and texts[1] in signs else 1, len(words) - 1)]
         if strange.text not in ("policy", "device", "devices", *signs):
             hint = ""
-        problems.append(
-            Problem(Span(strange.start, words[-1].end), f'"{" ".join(texts)}" is no priority', hint)
-        )
+        problems.append(Problem(Span(strange.start, words[-1].end), f'"{" ".join(texts)}" is no priority', hint))
         return 0
     names = names_of(family)
     if _number(texts[0]) is not None:

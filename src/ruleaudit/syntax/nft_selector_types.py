@@ -112,7 +112,7 @@ def type_of(selector: str) -> Type | None:
             return type_of(f"osf {selector.split(' ')[-1]}")
         elif raw := _RAW.fullmatch(selector):
             bits = int(raw["bits"])
-            return Type(raw["bits"], 2**bits - 1, open=True) if 0 < bits <= _LONGEST_NUMBER else None
+            return Type(raw["bits"], 2**bits - 1, open=True, shown="number") if 0 < bits <= _LONGEST_NUMBER else None
         elif selector.startswith(_TUNNELS):
             return type_of(selector.partition(" ")[2])
     return TYPES.get(name) if name else None

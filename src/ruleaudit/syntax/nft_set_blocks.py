@@ -10,6 +10,7 @@ from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_block import Block
 from ruleaudit.syntax.nft_tokens import BRACES, END, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
 from ruleaudit.syntax.nft_tree import Object, Set, Table
+from ruleaudit.syntax.nft_types import TYPES
 from ruleaudit.syntax.nft_words import quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
@@ -31,6 +32,10 @@ _IN_SET = (
 )  # fmt: skip
 
 
+#: what a missing line end brings behind the types
+_BEHIND_TYPES = ("flags", "timeout", "gc-interval", "size", "policy", "auto-merge", "elements", "comment")
+
+
 class SetBlocks(Block):
     """Reads sets and objects into a table."""
 
@@ -46,7 +51,7 @@ class SetBlocks(Block):
         self.typed = False
         body = self.block(opening, f"{kind} {name.text}", lambda: self._in_set(made, kind))
         made.body = body
-        if before is not None and before != _declared(made) and not made.typeof and not before.typeof:
+        if before is not None and before.differs(_declared(made)):
             at = Span(name.start, name.end)
             words.problems.append(Problem(at, f"{kind} {name.text} is there already, with another type or other flags"))
         if not made.key and not self.typed:
@@ -127,7 +132,7 @@ class SetBlocks(Block):
         """Types stand with dots between them, and nothing behind them; typeof takes what a rule can look at."""
         words = self.words
         for strange in inside[1:]:
-            if strange.text in _IN_SET[2:] and strange.kind != STRING and strange.kind != SELECTOR:
+            if strange.text in _BEHIND_TYPES and strange.kind not in (STRING, SELECTOR):
                 words.fail(strange, shown(strange), 'a line end or ";" is missing before it')
         colon = next((i for i, part in enumerate(inside) if part.kind == ":"), len(inside))
         for part in _split(inside[:colon], "."):
@@ -138,11 +143,11 @@ class SetBlocks(Block):
             if word.text == "typeof" and _FAMILYLESS.fullmatch(part[0].text):
                 hint = f"write ct original ip {part[0].text.split(' ')[-1]}"
                 words.fail(part[0], f"{part[0].text} does not say of which family", hint)
-            if word.text == "type" and part[0].kind == SELECTOR and part[0].end - part[0].start > len(_bare(part[0])):
+            if word.text == "type" and part[0].kind == SELECTOR and part[0].text.removeprefix("meta ") not in TYPES:
                 words.fail(part[0], f"{quoted(part[0].text)} is no type", f"write typeof {part[0].text}")
         if word.text == "typeof":
             for part in _split(inside[colon + 1 :], "."):
-                if part[0].kind == WORD and part[0].text != "verdict" and len(part) == 1:
+                if part[0].kind == WORD and part[0].text not in (*TYPES, "verdict") and len(part) == 1:
                     words.fail(part[0], f"{quoted(part[0].text)} is nothing that can be looked at", "as in meta mark")
 
     # -- objects
@@ -197,17 +202,18 @@ class _Declared(NamedTuple):
     flags: frozenset[str]
     typeof: bool
 
+    def differs(self, other: "_Declared | None") -> bool:
+        """Whether the other declaration is surely another one: a typeof may be the same type."""
+        if other is None or self.flags != other.flags:
+            return other is not None
+        return not (self.typeof or other.typeof) and self != other
+
 
 def _declared(made: Set) -> _Declared | None:
     if not made.key:
         return None
     flags = {*made.flags, *(("timeout",) if made.timeout else ())} - {"dynamic"}
     return _Declared(made.key, made.data, frozenset(flags), made.typeof)
-
-
-def _bare(word: Token) -> str:
-    """A selector such as `meta mark` where a type is: `mark`."""
-    return word.text.split(" ")[-1]
 
 
 def _split(words: Sequence[Token], separator: str) -> list[list[Token]]:

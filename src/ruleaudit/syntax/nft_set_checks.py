@@ -1,9 +1,8 @@
 """What nft refuses of named sets and maps: unknown types, elements of other types, intervals where there are none."""
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_interval_checks import check_doubles, check_overlaps, is_interval
-from ruleaudit.syntax.nft_tree import Concat, Element, Set, Table, Value, Verdict
+from ruleaudit.syntax.nft_tree import Concat, Element, Set, Value, Verdict
 from ruleaudit.syntax.nft_types import OTHER_TYPES, TYPES, UNQUALIFIED, Type
 from ruleaudit.syntax.nft_value_checks import Types, ValueCheck, key_types
 from ruleaudit.syntax.refusal import did_you_mean
@@ -13,9 +12,6 @@ _TIMED = ("timeout ", "expires ")
 
 class SetCheck(ValueCheck):
     """The checks of the sets and maps of one table."""
-
-    def __init__(self, table: Table, problems: list[Problem], complete: bool, defined: frozenset[str]) -> None:
-        super().__init__(table, problems, complete, defined)
 
     def set(self, made: Set, place: Span) -> None:
         """Everything about one set; `place` is where its type stands."""
@@ -54,10 +50,10 @@ class SetCheck(ValueCheck):
 
     def _element(self, made: Set, element: Element) -> bool:
         """Check what an element says besides its key; False if that is enough."""
-        if any(option.startswith(_TIMED) for option in element.options):
-            if not made.timeout and "timeout" not in made.flags:
-                self.say(element.span, f"{made.name} has not the flag timeout", "add: flags timeout")
-                return False
+        timed = any(option.startswith(_TIMED) for option in element.options)
+        if timed and not made.timeout and "timeout" not in made.flags:
+            self.say(element.span, f"{made.name} has not the flag timeout", "add: flags timeout")
+            return False
         if element.data is None:
             if made.data:
                 self.say(element.span, f"{made.name} is a map, and this element gives nothing")

@@ -25,6 +25,12 @@ from ruleaudit.syntax.nft_types import TYPES, wrong
 from ruleaudit.syntax.nft_value_checks import alike, key_types, names
 from ruleaudit.syntax.refusal import did_you_mean
 
+#: what a rule can give another value to; of the other headers, fields of the packet
+_SETTABLE = {
+    "meta": ("mark", "priority", "pkttype", "nftrace", "secmark", "broute"),
+    "ct": ("mark", "label", "event", "zone", "helper", "timeout", "expectation", "secmark"),
+    "rt": (), "socket": (), "fib": (), "osf": (), "exthdr": (), "numgen": (), "symhash": (), "ipsec": (),
+}  # fmt: skip
 _TUNNELS = ("gre ", "gretap ", "vxlan ", "geneve ")
 _TIMEOUT = re.compile(r"\btimeout [0-9]")
 
@@ -36,6 +42,12 @@ class StatementCheck(ProtocolCheck):
         """`meta mark set 1`."""
         selector, value = statement.selector, statement.value
         self.selectors(selector)
+        header, _, rest = selector.text.partition(" ")
+        changed = rest.split(" ")[-1]
+        if changed not in _SETTABLE.get(header, (changed,)):
+            known = ", ".join(f"{header} {each}" for each in _SETTABLE[header])
+            self.say(selector.span, f"{selector.text} cannot be changed", f"of {header}: {known}" if known else "")
+            return
         types = (type_of(selector.text),)
         if selector.text == "ct helper":
             types = (TYPES["string"],)  # the name of an object

@@ -231,4 +231,4 @@ def key_types(made: Set) -> Types:
     """The types of the keys of a set."""
     if made.typeof:
         return tuple(type_of(part) for part in made.key)
-    return tuple(TYPES.get(part) for part in made.key)
+    return tuple(TYPES.get(part.removeprefix("meta ")) for part in made.key)  # "type mark" is the word of a rule, too

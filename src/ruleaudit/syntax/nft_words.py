@@ -222,6 +222,8 @@ class WordReader:
 
     def undefined(self, word: Token) -> Problem:
         """The problem of a variable that nothing defines; the place is its name."""
+        if word.text == "$":
+            return Problem(Span(word.start, word.end), 'unexpected "$"', "write $name, without braces around the name")
         hint = did_you_mean(word.text, self.known_variables())
         return Problem(
             Span(word.end - len(word.text), word.end), f'"${word.text}" is defined nowhere before this line', hint
