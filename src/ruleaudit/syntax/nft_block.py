@@ -15,8 +15,9 @@ RESERVED = frozenset(
     (
         "accept", "drop", "continue", "return", "jump", "goto", "table", "chain", "rule", "set", "map", "element",
         "add", "delete", "insert", "flush", "list", "create", "replace", "rename", "reset", "include", "define", "ip",
-        "ip6", "inet", "arp", "bridge", "netdev", "tcp", "udp", "icmp", "icmpv6", "meta", "ct", "log", "counter", "limit",
-        "quota", "reject", "queue", "snat", "dnat", "masquerade", "redirect", "type", "hook", "policy", "flags",
+        "ip6", "inet", "arp", "bridge", "netdev", "tcp", "udp", "icmp", "icmpv6", "meta", "ct", "log", "counter",
+        "limit", "quota", "reject", "queue", "snat", "dnat", "masquerade", "redirect", "type", "hook", "policy",
+        "flags",
     )
 )  # fmt: skip
 

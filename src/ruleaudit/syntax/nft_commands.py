@@ -4,6 +4,7 @@ from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import FAMILIES
 from ruleaudit.syntax.nft_definitions import Definitions, Load
+from ruleaudit.syntax.nft_habits import FIRST_WORDS
 from ruleaudit.syntax.nft_set_blocks import OBJECTS
 from ruleaudit.syntax.nft_tokens import END, STRING, Token
 from ruleaudit.syntax.nft_tree import Chain, Concat, Range, Set, Table, Value
@@ -60,7 +61,7 @@ class CommandReader(Definitions):
         elif text in ("table", "chain", "rule", "set", "map", "element", *OBJECTS):
             self._add(here, here)
         else:
-            words.fail(here, shown(here), did_you_mean(text, _BEGINNINGS))
+            words.fail(here, shown(here), FIRST_WORDS.get(text) or did_you_mean(text, _BEGINNINGS))
 
     def _verb(self, verb: Token) -> None:
         words = self.words

@@ -26,7 +26,7 @@ _OTHER_FIELDS = {
     "src": "saddr", "source": "saddr", "dst": "daddr", "dest": "daddr", "destination": "daddr", "port": "dport",
     "ports": "dport", "dports": "dport", "sports": "sport", "proto": "protocol",
 }  # fmt: skip
-_FIRST_WORDS = {
+FIRST_WORDS = {
     "nft": "in a file, commands stand without nft",
     "rule": "inside of a chain, a rule stands without this word",
     "iptables": _IPTABLES,
@@ -55,7 +55,7 @@ def instead(words: Sequence[Token], at: int, within: str) -> str:
     if before is not None and before.text == "prefix":
         return "the prefix needs quotes"
     if at == 0 or (at == 1 and word.text == "rule"):
-        found = _FIRST_WORDS.get(word.text)
+        found = FIRST_WORDS.get(word.text)
         if found:
             return found
     if within == "set" and before is not None and before.kind in (WORD, STRING) and word.kind in (WORD, STRING):
