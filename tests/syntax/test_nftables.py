@@ -324,10 +324,10 @@ def test_mistakes_of_the_structure(text: str, said: str) -> None:
         ("redirect to :80", "5:14 '80': a port needs a test of the protocol before it (such as meta l4proto tcp)"),
         ("tcp dport vmap { 22 : 1 }", "5:23 '1': no verdict (vmap gives accept, drop, jump...)"),
         ("meta mark set { 1, 2 }", "5:15 '{ 1, 2 }': a set cannot be given to meta mark"),
-        ("limit rate 5/secnd", "5:1 'limit rate 5/secnd': \"secnd\" is no unit of time (did you mean second?)"),
+        ("limit rate 5/secnd", "5:14 'secnd': \"secnd\" is no unit of time (did you mean second?)"),
         ("reject with icmp foo", "5:18 'foo': \"foo\" is no ICMP code"),
         ("counter name nosuch", "5:14 'nosuch': there is no counter nosuch in table inet t"),
-        ("log level warning", "5:1 'log level warning': \"warning\" is no level (did you mean warn?)"),
+        ("log level warning", "5:11 'warning': \"warning\" is no level (did you mean warn?)"),
     ],
 )
 def test_mistakes_in_rules(rule: str, said: str) -> None:

@@ -5,9 +5,21 @@ from collections.abc import Callable, Sequence
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import END, Token
+from ruleaudit.syntax.nft_tree import Chain
 from ruleaudit.syntax.nft_values import Unreadable
 from ruleaudit.syntax.nft_words import SyntaxProblem, Undefined, WordReader, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
+
+#: words that are never names, by every version of nft
+RESERVED = frozenset(
+    (
+        "accept", "drop", "continue", "return", "jump", "goto", "table", "chain", "rule", "set", "map", "element",
+        "add", "delete", "insert", "flush", "list", "create", "replace", "rename", "reset", "include", "define", "ip",
+        "ip6", "inet", "arp", "bridge", "netdev", "tcp", "udp", "icmp", "icmpv6", "meta", "ct", "log", "counter",
+        "limit", "quota", "reject", "queue", "snat", "dnat", "masquerade", "redirect", "type", "hook", "policy",
+        "flags",
+    )
+)  # fmt: skip
 
 
 class Block:
@@ -22,6 +34,35 @@ class Block:
         self.closed = False  #: what was read may stand right before the brace that closes
         self.said: set[tuple[int, str]] = set()
         self.types: dict[int, Span] = {}  #: where the type of a set stands, by the set
+        self.reserved = RESERVED
+        self.typed = False  #: whether the set that is read has said its type, well or not
+        self.policies: list[Token] = []  #: the policies of the chain that is read
+        self.header: tuple[str, str, int] | None = None  #: type, hook and priority of the chain that is read
+        self.headers: dict[int, tuple[Chain, tuple[str, str, int] | None]] = {}  #: those of the chains before
+
+    # -- names and braces
+
+    def new_name(self, what: str) -> Token:
+        """The name of something that is made here."""
+        name = self.words.name(what)
+        if name.text in self.reserved:
+            message = f'"{name.text}" is a word of the language, and cannot be the name of a {what}'
+            self.words.problems.append(Problem(Span(name.start, name.end), message, f"such as my_{name.text}"))
+        return name
+
+    def opening(self) -> Token:
+        """The brace that opens a block; one that stands on the next line is named, and read."""
+        words = self.words
+        here, at = words.peek(), words.at
+        if here is None or here.kind != END or here.text != "\n":
+            return words.expect("{")
+        words.skip_ends()
+        if words.text() != "{":
+            words.at = at
+            return words.expect("{")
+        message = 'the line ends: "{" is missing before it'
+        words.problems.append(Problem(Span(here.start, here.end), message, "it must be on this line"))
+        return words.expect("{")
 
     # -- blocks
 

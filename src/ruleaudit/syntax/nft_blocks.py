@@ -25,8 +25,7 @@ class BlockReader(SetBlocks):
 
     def table_body(self, table: Table) -> None:
         """`{ ... }` of a table."""
-        opening = self.words.expect("{")
-        body = self.block(opening, f"table {table.name}", lambda: self._in_table(table))
+        body = self.block(self.opening(), f"table {table.name}", lambda: self._in_table(table))
         if table.body is None or not self.words.source.number_at(body.start):
             table.body = body
 
@@ -58,12 +57,33 @@ class BlockReader(SetBlocks):
 
     def chain(self, table: Table) -> None:
         """`chain name { ... }`, behind the word chain."""
-        words = self.words
-        chain = self.declared(table, words.name("chain"))
-        opening = words.expect("{")
+        name = self.new_name("chain")
+        chain = self.declared(table, name)
+        chain.body = self.chain_body(table, chain, name)
+
+    def chain_body(self, table: Table, chain: Chain, name: Token) -> Span:
+        """`{ ... }` of a chain: what is said of its hook must be what was said before."""
+        opening = self.opening()
         self.said.clear()
+        self.policies.clear()
+        self.header = None
         body = self.block(opening, f"chain {chain.name}", lambda: self.in_chain(table, chain))
-        chain.body = body
+        if not chain.hook:
+            for word in self.policies:
+                message = f"chain {chain.name} has no hook, so it can have no policy"
+                self.words.problems.append(Problem(Span(word.start, word.end), message))
+        self._same_header(chain, name)
+        return body
+
+    def _same_header(self, chain: Chain, name: Token) -> None:
+        """The kernel changes neither the type nor the hook nor the priority of a chain that is there."""
+        kept, before = self.headers.get(id(chain), (None, None))
+        if kept is chain and self.header is not None and self.header != before:
+            known = f"of type {before[0]} at hook {before[1]} with priority {before[2]}" if before else "without a hook"
+            place = Span(name.start, name.end)
+            self.words.problems.append(Problem(place, f"chain {chain.name} is there already, {known}"))
+        elif self.header is not None or not chain.hook:
+            self.headers[id(chain)] = (chain, self.header)
 
     def declared(self, table: Table, name: Token) -> Chain:
         """The chain of this name, made if it is not there."""
@@ -125,19 +145,22 @@ class BlockReader(SetBlocks):
             chain.devices += self._devices()
         word = words.expect("priority")
         value = words.statement()
+        before = len(words.problems)
         chain.priority = priority(table.family, hook.text, kind.text, value, word, words.problems)
+        if problem is None and len(words.problems) == before:
+            self.header = (kind.text, hook.text, chain.priority)
 
     def _policy(self, chain: Chain) -> None:
         words = self.words
         self._once(chain, words.take(), "policy")
         policy = words.statement()
         if len(policy) != 1:
-            words.fail(policy[1] if policy else words.peek(), "a policy is accept or drop")
+            hint = 'a line end or ";" is missing before it' if policy else ""
+            words.fail(policy[1] if policy else words.peek(), "a policy is accept or drop", hint)
         word = policy[0]
         if word.text not in POLICIES:
             words.fail(word, f"{quoted(word.text)} is no policy", did_you_mean(word.text, POLICIES) or "accept or drop")
-        if not chain.hook:
-            words.fail(word, f"chain {chain.name} has no hook, so it can have no policy")
+        self.policies.append(word)
         chain.policy, chain.policy_span = word.text, Span(word.start, word.end)
 
     def _devices(self) -> tuple[str, ...]:

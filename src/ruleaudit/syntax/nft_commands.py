@@ -4,9 +4,10 @@ from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import FAMILIES
 from ruleaudit.syntax.nft_definitions import Definitions, Load
+from ruleaudit.syntax.nft_habits import FIRST_WORDS
 from ruleaudit.syntax.nft_set_blocks import OBJECTS
 from ruleaudit.syntax.nft_tokens import END, STRING, Token
-from ruleaudit.syntax.nft_tree import Chain, Set, Table
+from ruleaudit.syntax.nft_tree import Chain, Concat, Range, Set, Table, Value
 from ruleaudit.syntax.nft_words import Undefined, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
@@ -60,7 +61,7 @@ class CommandReader(Definitions):
         elif text in ("table", "chain", "rule", "set", "map", "element", *OBJECTS):
             self._add(here, here)
         else:
-            words.fail(here, shown(here), did_you_mean(text, _BEGINNINGS))
+            words.fail(here, shown(here), FIRST_WORDS.get(text) or did_you_mean(text, _BEGINNINGS))
 
     def _verb(self, verb: Token) -> None:
         words = self.words
@@ -84,9 +85,8 @@ class CommandReader(Definitions):
 
     def _family(self) -> str:
         words = self.words
-        following = words.peek(1)
         here = words.peek()
-        if words.text() in FAMILIES and following is not None and following.kind not in (END, "{", "}"):
+        if words.text() in FAMILIES:
             words.at += 1
             return words.words[words.at - 1].text
         if here is not None and here.text.split(" ")[0] in FAMILIES and " " in here.text and here.kind == "S":
@@ -138,24 +138,28 @@ class CommandReader(Definitions):
     def _add_table(self, verb: Token) -> None:
         words = self.words
         family = self._family()
-        name = words.name("table")
+        name = self.blocks.new_name("table")
         key = (family, name.text)
         if key in self.tables and verb.text == "create":
             words.fail(name, f"table {family} {name.text} is there already")
+        behind = words.peek()
+        if behind is not None and behind.kind not in (END, "{", "}"):
+            words.fail(behind, shown(behind), did_you_mean(name.text, FAMILIES) or "a table has a family and a name")
         self.implied.discard(key)
         table = self.tables.setdefault(key, Table(family, name.text, Span(name.start, name.end)))
-        if words.text() == "{":
+        if words.text() == "{" or (words.text() == "\n" and words.text(1) == "{"):
             self.blocks.table_body(table)
 
     def _add_chain(self, table: Table, verb: Token) -> None:
         words = self.words
-        name = words.name("chain")
+        name = self.blocks.new_name("chain")
         if verb.text == "create" and name.text in table.chains:
             words.fail(name, f"chain {name.text} is there already")
         chain = self.blocks.declared(table, name)
         if words.text() == "{":
-            opening = words.take()
-            self.blocks.block(opening, f"chain {name.text}", lambda: self.blocks.in_chain(table, chain))
+            self.blocks.chain_body(table, chain, name)
+        elif not chain.hook:
+            self.blocks.headers[id(chain)] = (chain, None)
 
     def _chain(self, table: Table, name: Token) -> Chain:
         if name.text not in table.chains:
@@ -262,6 +266,12 @@ class CommandReader(Definitions):
                 words.fail(what, shown(what), did_you_mean(text, known))
 
 
-def _key(value: object) -> str:
+def _key(value: Value) -> str:
     """A key of a set as text, whatever its place."""
-    return getattr(value, "text", "") or repr(value)
+    match value:
+        case Range(low, high, _):
+            return f"{low.text}-{high.text}"
+        case Concat(parts, _):
+            return " . ".join(map(_key, parts))
+        case _:
+            return getattr(value, "text", "") or repr(value)

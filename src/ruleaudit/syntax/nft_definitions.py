@@ -86,6 +86,7 @@ class Definitions:
         if count > LONGEST or depth > DEEPEST:
             words.fail(name, f"{quoted(name.text)} stands for too much")
         words.scopes[-1][name.text] = stands_for
+        words.defined.add(name.text)
         nft_values.definition(stands_for)
         self._ended_by_line()
 

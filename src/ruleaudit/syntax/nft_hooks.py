@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import Problem
-from ruleaudit.syntax.nft_tokens import Token
+from ruleaudit.syntax.nft_tokens import STRING, Token
 from ruleaudit.syntax.refusal import did_you_mean
 
 CHAIN_TYPES = ("filter", "nat", "route")
@@ -65,10 +65,17 @@ def priority(family: str, hook: str, kind: str, words: Sequence[Token], before: 
         )
         return 0
     place = Span(words[0].start, words[-1].end)
-    if texts[0] in signs and len(texts) == 2:
+    if words[0].kind == STRING:
+        problems.append(Problem(place, f'"{texts[0]}" in quotes is no priority', f"write {texts[0]}"))
+        return 0
+    if texts[0] == "-" and len(texts) == 2:
         texts = [f"{texts[0]}{texts[1]}"]
     if len(texts) not in (1, 3) or (len(texts) == 3 and (texts[1] not in signs or not texts[2].isdigit())):
-        problems.append(Problem(Span(words[1].start, words[-1].end), f'"{" ".join(texts)}" is no priority'))
+        hint = 'a ";" is missing before it' if words[-1].text in POLICIES or len(texts) > 3 else ""
+        strange = words[min(3 if len(texts) > 3 and texts[1] in signs else 1, len(words) - 1)]
+        if strange.text not in ("policy", "device", "devices", *signs):
+            hint = ""
+        problems.append(Problem(Span(strange.start, words[-1].end), f'"{" ".join(texts)}" is no priority', hint))
         return 0
     names = names_of(family)
     if _number(texts[0]) is not None:

@@ -45,6 +45,7 @@ class _Reader:
     def __init__(self, source: SourceFile) -> None:
         self.commands = Commands()
         self.text = CommandReader(SourceFile(source.path, ""), None)
+        self.text.blocks.reserved = frozenset()  # in JSON any word may be a name
         self.problems: list[Problem] = []
 
     def command(self, value: Any, span: Span) -> None:

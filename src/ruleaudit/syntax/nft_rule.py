@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
+from ruleaudit.source import Span
+from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_shapes import Malformed, Node, plan
 from ruleaudit.syntax.nft_tree import (
     Action,
@@ -47,6 +49,10 @@ def rule(words: Words) -> Read:
     comment, normal = "", written(words, 0, len(words) - 1)
     for node in cast("tuple[Node, ...]", tree.children):
         if node.name == "comment":
+            if node.last + 1 < len(words):
+                behind = words[node.last + 1]
+                place = Span(behind.start, behind.end)
+                raise Unreadable(Problem(place, f'unexpected "{behind.text}"', "the comment comes last"))
             comment = words[node.last].text
             kept = [w for i, w in enumerate(words) if not node.first <= i <= node.last]
             normal = written(kept, 0, len(kept) - 1)

@@ -1,5 +1,6 @@
 """The type of what every selector gives (nft(8), PRIMARY EXPRESSIONS, PAYLOAD EXPRESSIONS)."""
 
+import re
 from functools import cache
 
 from ruleaudit.syntax.nft_types import TYPES, Type
@@ -8,7 +9,7 @@ _SELECTORS = """
 ether_addr ether saddr, ether daddr, arp saddr ether, arp daddr ether, meta ibrhwaddr
 ether_type ether type, vlan type, meta protocol, gre protocol, arp ptype, meta ibrvproto
 12 vlan id, meta ibrpvid
-1 vlan cfi, vlan dei, ip6 frag, frag more-fragments, tcp option sack-perm exists
+1 vlan cfi, vlan dei, ip6 frag, frag more-fragments
 3 vlan pcp
 16 ip frag-off, arp htype, ip length, ip id, ip checksum, ip6 length, icmp checksum, icmp id, icmp sequence, icmp mtu
 16 igmp checksum
@@ -72,7 +73,15 @@ ct_label ct label
 short name ct helper, osf name, osf version
 64 ct bytes, ct packets, ct avgpkt, ct original bytes, ct original packets, ct original avgpkt, ct reply bytes
 64 ct reply packets, ct reply avgpkt
-16 rt mtu, ct original zone, ct reply zone
+16 rt mtu, ct original zone, ct reply zone, tcp option maxseg size, tcp option mss size
+8 tcp option window count
+32 tcp option sack left, tcp option sack right, tcp option sack0 left, tcp option sack0 right, tcp option sack1 left
+32 tcp option sack1 right, tcp option sack2 left, tcp option sack2 right, tcp option sack3 left
+32 tcp option sack3 right, tcp option timestamp tsval, tcp option timestamp tsecr
+presence tcp option eol, tcp option nop, tcp option noop, tcp option maxseg, tcp option mss, tcp option window
+presence tcp option sack-perm, tcp option sack-permitted, tcp option sack0, tcp option sack1, tcp option sack2
+presence tcp option sack3, tcp option sack, tcp option timestamp, tcp option echo, tcp option fastopen
+presence tcp option md5sig, tcp option mptcp
 """
 
 
@@ -87,6 +96,9 @@ def _by_selector() -> dict[str, str]:
 
 _BY_SELECTOR = _by_selector()
 _TUNNELS = ("gre ", "gretap ", "vxlan ", "geneve ")
+_RAW = re.compile(r"(?:tcp option )?@\w+,\w+,(?P<bits>[0-9]+)")
+#: longer fields are addresses and the like
+_LONGEST_NUMBER = 64
 
 
 @cache
@@ -96,6 +108,11 @@ def type_of(selector: str) -> Type | None:
     if name is None:
         if selector.startswith("fib "):
             name = {"type": "fib_addrtype", "oifname": "ifname", "oif": "iface_index"}.get(selector.split(" ")[-1])
+        elif selector.startswith("osf ttl "):
+            return type_of(f"osf {selector.split(' ')[-1]}")
+        elif raw := _RAW.fullmatch(selector):
+            bits = int(raw["bits"])
+            return Type(raw["bits"], 2**bits - 1, open=True, shown="number") if 0 < bits <= _LONGEST_NUMBER else None
         elif selector.startswith(_TUNNELS):
             return type_of(selector.partition(" ")[2])
     return TYPES.get(name) if name else None

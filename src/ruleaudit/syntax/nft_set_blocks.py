@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_rule, nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_block import Block
-from ruleaudit.syntax.nft_tokens import BRACES, END, STRING, VARIABLE, Token, tokens
+from ruleaudit.syntax.nft_tokens import BRACES, END, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
 from ruleaudit.syntax.nft_tree import Object, Set, Table
+from ruleaudit.syntax.nft_types import TYPES
 from ruleaudit.syntax.nft_words import quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
@@ -18,14 +20,20 @@ OBJECTS = (
 )  # fmt: skip
 _GENERAL = ("define", "redefine", "undefine", "include")
 _SYNPROXY = ("mss", "wscale", "timestamp", "sack-perm")
+#: addresses of a connection that do not say their family
+_FAMILYLESS = re.compile("ct (?:original |reply )?[sd]addr")
 CT_OBJECTS = ("helper", "timeout", "expectation")
 _SET_FLAGS = ("constant", "dynamic", "interval", "timeout")
-_TIME, _NUMBER = re.compile(r"(?:[0-9]+(?:d|h|m|s|ms))+|[0-9]+"), re.compile("[0-9]+|0x[0-9a-fA-F]+")
+_TIME, _NUMBER = re.compile(r"(?:[0-9]+(?:d|h|m|s|ms))+"), re.compile("[0-9]+|0x[0-9a-fA-F]+")
 _SET_POLICY = re.compile("memory|performance")
 _IN_SET = (
     "type", "typeof", "flags", "timeout", "gc-interval", "size", "policy", "auto-merge", "elements", "comment",
     "counter", "limit", "quota", "last", "ct count",
 )  # fmt: skip
+
+
+#: what a missing line end brings behind the types
+_BEHIND_TYPES = ("flags", "timeout", "gc-interval", "size", "policy", "auto-merge", "elements", "comment")
 
 
 class SetBlocks(Block):
@@ -34,14 +42,19 @@ class SetBlocks(Block):
     def set(self, table: Table, kind: str) -> None:
         """`set name { ... }` or `map name { ... }`, behind the first word."""
         words = self.words
-        name = words.name(kind)
+        name = self.new_name(kind)
         made = table.sets.get(name.text)
         if made is None:
             made = table.sets[name.text] = Set(name.text, Span(name.start, name.end))
-        opening = words.expect("{")
+        before, made.flags, made.timeout = _declared(made), (), False
+        opening = self.opening()
+        self.typed = False
         body = self.block(opening, f"{kind} {name.text}", lambda: self._in_set(made, kind))
         made.body = body
-        if not made.key:
+        if before is not None and before.differs(_declared(made)):
+            at = Span(name.start, name.end)
+            words.problems.append(Problem(at, f"{kind} {name.text} is there already, with another type or other flags"))
+        if not made.key and not self.typed:
             at = Span(name.start, name.end)
             words.problems.append(Problem(at, f"{kind} {name.text} does not say what type its elements have"))
 
@@ -66,7 +79,7 @@ class SetBlocks(Block):
             case "counter" | "limit" | "quota" | "last" | "ct count" | "comment":
                 words.statement()
             case "auto-merge":
-                pass
+                made.merging = True
             case "elements":
                 words.expect("=")
                 self.elements(made)
@@ -104,6 +117,8 @@ class SetBlocks(Block):
         inside = words.statement()
         if not inside:
             words.fail(words.peek(), f"{shown(words.peek())}: a type is missing before it")
+        self.typed = True
+        self._only_types(word, inside)
         made.typeof = word.text == "typeof"
         self.types[id(made)] = Span(inside[0].start, inside[-1].end)
         colon = next((i for i, part in enumerate(inside) if part.kind == ":"), len(inside))
@@ -112,6 +127,28 @@ class SetBlocks(Block):
         made.key = tuple(nft_values.written(part, 0, len(part) - 1) for part in _split(inside[:colon], "."))
         data = [part for part in inside[colon + 1 :] if part.text != "interval"]
         made.data = " . ".join(nft_values.written(part, 0, len(part) - 1) for part in _split(data, ".")) if data else ""
+
+    def _only_types(self, word: Token, inside: Sequence[Token]) -> None:
+        """Types stand with dots between them, and nothing behind them; typeof takes what a rule can look at."""
+        words = self.words
+        for strange in inside[1:]:
+            if strange.text in _BEHIND_TYPES and strange.kind not in (STRING, SELECTOR):
+                words.fail(strange, shown(strange), 'a line end or ";" is missing before it')
+        colon = next((i for i, part in enumerate(inside) if part.kind == ":"), len(inside))
+        for part in _split(inside[:colon], "."):
+            if len(part) > 1 and part[0].kind in (WORD, SELECTOR):
+                words.fail(part[1], shown(part[1]), 'types stand with "." between them')
+            if word.text == "typeof" and part[0].kind == WORD:
+                words.fail(part[0], f"{quoted(part[0].text)} is nothing that can be looked at", "as in typeof ip saddr")
+            if word.text == "typeof" and _FAMILYLESS.fullmatch(part[0].text):
+                hint = f"write ct original ip {part[0].text.split(' ')[-1]}"
+                words.fail(part[0], f"{part[0].text} does not say of which family", hint)
+            if word.text == "type" and part[0].kind == SELECTOR and part[0].text.removeprefix("meta ") not in TYPES:
+                words.fail(part[0], f"{quoted(part[0].text)} is no type", f"write typeof {part[0].text}")
+        if word.text == "typeof":
+            for part in _split(inside[colon + 1 :], "."):
+                if part[0].kind == WORD and part[0].text not in (*TYPES, "verdict") and len(part) == 1:
+                    words.fail(part[0], f"{quoted(part[0].text)} is nothing that can be looked at", "as in meta mark")
 
     # -- objects
 
@@ -155,6 +192,28 @@ class SetBlocks(Block):
             self._flowtable(inside)
         self._object_body(kind, first, inside[1:-1] if block else inside)
         table.objects.append(Object(kind, name.text, text, span))
+
+
+class _Declared(NamedTuple):
+    """What the kernel compares where a set is declared twice."""
+
+    key: tuple[str, ...]
+    data: str
+    flags: frozenset[str]
+    typeof: bool
+
+    def differs(self, other: "_Declared | None") -> bool:
+        """Whether the other declaration is surely another one: a typeof may be the same type."""
+        if other is None or self.flags != other.flags:
+            return other is not None
+        return not (self.typeof or other.typeof) and self != other
+
+
+def _declared(made: Set) -> _Declared | None:
+    if not made.key:
+        return None
+    flags = {*made.flags, *(("timeout",) if made.timeout else ())} - {"dynamic"}
+    return _Declared(made.key, made.data, frozenset(flags), made.typeof)
 
 
 def _split(words: Sequence[Token], separator: str) -> list[list[Token]]:

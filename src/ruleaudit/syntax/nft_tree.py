@@ -255,6 +255,7 @@ class Set:
 
     key       the types of its key, a name each (`ipv4_addr`, `inet_service`); for typeof the selectors' texts
     data      the type of what a map gives (`verdict`, `mark`, `ipv4_addr . inet_service`), "" for a set
+    merging   overlapping intervals are put together (auto-merge)
     braces    where its elements stand, braces included, if they do
     body      what stands between the braces of the set itself
     """
@@ -266,6 +267,7 @@ class Set:
     typeof: bool = False
     flags: tuple[str, ...] = ()
     timeout: bool = False
+    merging: bool = False
     elements: list[Element] = field(default_factory=list)
     braces: Span | None = None
     body: Span | None = None

@@ -136,6 +136,7 @@ TYPES = {
             shown="type of address",
         ),
         Type("boolean", 1, _words("exists missing"), shown="exists or missing"),
+        Type("presence", _U8, _words("exists missing true false"), shown="exists or missing"),
         Type(
             "day",
             6,
@@ -166,6 +167,12 @@ OTHER_TYPES = _words(
     "verdict integer bitmask lladdr ct_id date tc_handle iface_kind ifkind kernel_ifname os osf xinteger nfacct "
     "counter quota limit secmark synproxy tunnel priority"
 )
+
+_OTHER_NAMES = {"ping": "write echo-request", "echo": "write echo-request", "pong": "write echo-reply"}
+#: types that are taken for each other
+_SIBLINGS = {"icmp_type": (("icmpv6_type", "icmpv6"),), "icmpv6_type": (("icmp_type", "icmp"),)}
+#: types of any length: a set needs to know more
+UNQUALIFIED = ("integer", "string", "bitmask", "verdict", "ll_addr")
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
@@ -214,8 +221,12 @@ def _plain(type_: Type, text: str, quoted: bool) -> Wrong | None:
     if type_.name in ("ifname", "string", "short name"):
         if not text:
             return Wrong("an empty name")
-        longest = {"string": 255, "ifname": 15}.get(type_.name, 16)
+        longest = 255 if type_.name == "string" else 15
         return Wrong(f'"{text}" is too long: it has at most {longest} characters') if len(text) > longest else None
+    if type_.name == "iface_index" and text.endswith("*"):
+        return Wrong(f'"{text}" is no single device', "write iifname or oifname for patterns")
+    if type_.name == "mark" and text in TYPES["ct_dir"].words:
+        return Wrong(f'"{text}" is no mark: a mark has no direction')
     if type_.open or text in type_.words or (type_.pattern and re.fullmatch(type_.pattern, text)):
         return None
     if type_.name == "day" and any(word.lower().startswith(text.lower()) and len(text) > 2 for word in type_.words):
@@ -225,9 +236,19 @@ def _plain(type_: Type, text: str, quoted: bool) -> Wrong | None:
     if not type_.pattern and "/" in text and all(number(part) is not None for part in text.split("/")):
         return None
     what = f'"{text}" is no {shown}' if type_.shown else f'"{text}" is no number'
+    if re.fullmatch("[0-9]+:[0-9]+", text):
+        return Wrong(what, f"a range is written {text.replace(':', '-')}")
     if type_.name in ("ipv4_addr", "ipv6_addr"):
         return Wrong(what)
-    return Wrong(what, did_you_mean(text, type_.words))
+    return Wrong(what, _OTHER_NAMES.get(text, "") or did_you_mean(text, type_.words) or _of_sibling(type_, text))
+
+
+def _of_sibling(type_: Type, text: str) -> str:
+    """A hint for a word of the other ICMP."""
+    for other, header in _SIBLINGS.get(type_.name, ()):
+        if text in TYPES[other].words:
+            return f"write {header} type {text}"
+    return ""
 
 
 def _address(type_: Type, text: str) -> Wrong | None:

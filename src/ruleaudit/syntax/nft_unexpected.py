@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ruleaudit.source import Span
+from ruleaudit.syntax import nft_habits as habits
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_shapes import Malformed
 from ruleaudit.syntax.nft_tokens import (
@@ -38,6 +39,9 @@ def unexpected(words: Sequence[Token], where: Malformed, end: int | None = None,
         at = last.end if end is None else end
         if last.kind == SELECTOR:
             return Problem(Span(last.start, last.end), f'a value for "{last.text}" is missing', "what must it be?")
+        if len(words) > 1 and words[-2].text == "with" and last.kind == WORD:
+            place = Span(last.start, last.end)
+            return Problem(place, f'reject with "{last.text}"', habits.refusal(last.text))
         return Problem(
             Span(last.start, max(at, last.end)), f'the {within} ends too early behind "{last.text}"', _hint(where)
         )
@@ -47,20 +51,22 @@ def unexpected(words: Sequence[Token], where: Malformed, end: int | None = None,
     known = _fields_of(before)
     if known and before is not None:
         shown = word.text or "{"
-        return Problem(span, f'"{before.text}" has no field "{shown}"', did_you_mean(word.text, known))
+        return Problem(span, f'"{before.text}" has no field "{shown}"', habits.field(before.text, word.text))
+    hint = habits.instead(words, where.word, within)
     if word.kind == WORD and "ACCEPT" in where.expected:
         fields = _fields_of(word)
         following = words[where.word + 1] if where.word + 1 < len(words) else None
         if fields and following is not None:
             place = Span(following.start, following.end)
             return Problem(
-                place, f'"{word.text}" has no field "{following.text}"', did_you_mean(following.text, fields)
+                place, f'"{word.text}" has no field "{following.text}"', habits.field(word.text, following.text)
             )
-        return Problem(span, f'unexpected "{word.text}"', did_you_mean(word.text, _BEGINNINGS))
+        hint = hint or habits.several(words, where.word) or did_you_mean(word.text, _BEGINNINGS)
+        return Problem(span, f'unexpected "{word.text}"', hint)
     text = {BRACES: "{", SET_NAME: f"@{word.text}", STRING: f'\\"{word.text}\\"', ";": "line end"}.get(
         word.kind, word.text
     )
-    return Problem(span, f'unexpected "{text}"'.replace('"\\"', '"').replace('\\""', '"'), _hint(where))
+    return Problem(span, f'unexpected "{text}"'.replace('"\\"', '"').replace('\\""', '"'), hint or _hint(where))
 
 
 def _fields_of(word: Token | None) -> tuple[str, ...]:

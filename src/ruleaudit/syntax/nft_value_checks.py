@@ -1,10 +1,12 @@
 """Values that do not fit what they stand for: numbers too great, unknown words, other types, empty ranges."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from ipaddress import ip_address
 
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.nft_interval_checks import check_doubles, check_overlaps, is_interval
 from ruleaudit.syntax.nft_selector_types import type_of
 from ruleaudit.syntax.nft_tree import (
     Braces,
@@ -21,23 +23,30 @@ from ruleaudit.syntax.nft_tree import (
     Verdict,
     Word,
 )
-from ruleaudit.syntax.nft_types import OTHER_TYPES, TYPES, Type, number, wrong
+from ruleaudit.syntax.nft_types import TYPES, Type, number, wrong
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: types that hold several words at once, without braces
-_BITMASKS = ("ct_state", "ct_status", "ct_event", "ct_label", "tcp_flag", "fib_addrtype")
+BITMASKS = ("ct_state", "ct_status", "ct_event", "ct_label", "tcp_flag", "fib_addrtype")
 _SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION_PART = re.compile("([0-9]+)(ms|[smhdw])")
 _DOTTED = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 _DURATION = re.compile("(?:[0-9]+(?:ms|[smhdw]))+")
 Types = tuple[Type | None, ...]
+_ADDRESSES: tuple[Types, ...] = ((TYPES["ipv4_addr"],), (TYPES["ipv6_addr"],))
 
 
 class ValueCheck:
-    """Checks values against the types of what is looked at; `complete`: everything that is named is in the file."""
+    """Checks values against the types of what is looked at.
 
-    def __init__(self, table: Table, problems: list[Problem], complete: bool) -> None:
-        self.table, self.problems, self.complete = table, problems, complete
+    complete  everything that is named is in the file
+    defined   the names of the variables of the file
+    """
+
+    def __init__(
+        self, table: Table, problems: list[Problem], complete: bool, defined: frozenset[str] = frozenset()
+    ) -> None:
+        self.table, self.problems, self.complete, self.defined = table, problems, complete, defined
 
     def say(self, span: Span, message: str, hint: str = "") -> None:
         """One more problem."""
@@ -62,19 +71,19 @@ class ValueCheck:
         match value:
             case Word(text, span, quoted):
                 if len(types) > 1 and text != "*" and all(types):
-                    self.say(span, f"{' . '.join(_names(types))} is needed here")
+                    self.say(span, f"{' . '.join(names(types))} is needed here")
                 elif len(types) == 1 and types[0] is not None:
                     self._word(text, span, quoted, types[0])
             case Range(low, high, span):
                 self._range(low, high, span, types)
             case Several(parts, span):
-                if len(types) == 1 and types[0] is not None and types[0].name not in _BITMASKS:
+                if len(types) == 1 and types[0] is not None and types[0].name not in BITMASKS:
                     self.say(span, "several values need braces around them", "{ a, b }")
                 for part in parts:
                     self.value(part, types)
             case Concat(parts, span):
                 if len(parts) != len(types) and all(types):
-                    self.say(span, f"{' . '.join(_names(types))} is needed here")
+                    self.say(span, f"{' . '.join(names(types))} is needed here")
                 elif len(parts) == len(types):
                     for part, type_ in zip(parts, types, strict=True):
                         self.value(part, (type_,))
@@ -93,22 +102,30 @@ class ValueCheck:
             return
         found = wrong(type_, text, quoted)
         if found is not None:
-            self.say(span, found.message, found.hint)
+            hint = f"did you mean ${text}?" if text in self.defined and not quoted else found.hint
+            self.say(span, found.message, hint)
 
     def _range(self, low: Word, high: Word, span: Span, types: Types) -> None:
         before = len(self.problems)
         self.value(low, types)
         self.value(high, types)
-        first, last = _order(low.text), _order(high.text)
-        if len(self.problems) > before or first is None or last is None or len(first) != len(last):
+        if len(self.problems) > before:
             return
-        if first > last:
-            self.say(span, f"the range {low.text}-{high.text} is empty: its end comes before its beginning")
+        message = f"the range {low.text}-{high.text} is empty: its end comes before its beginning"
+        if types == (TYPES["ipv4_addr"],) and "." in low.text and high.text.isdigit() and int(high.text) < 256:
+            self.say(span, message, f"write {low.text}-{low.text.rpartition('.')[0]}.{high.text}")
+            return
+        first, last = _order(low.text), _order(high.text)
+        if first is not None and last is not None and len(first) == len(last) and first > last:
+            self.say(span, message)
 
     def _anonymous(self, elements: Sequence[Element], span: Span, types: Types) -> None:
         if not elements:
             self.say(span, "an empty set")
         for element in elements:
+            if isinstance(element.key, SetName):
+                self.say(element.span, "a named set cannot be in another set", f"write @{element.key.name} by itself")
+                continue
             self.value(element.key, types)
             if element.data is not None:
                 self.say(element.span, "this gives a value: a map, where a set is needed", "is vmap or map missing?")
@@ -118,10 +135,10 @@ class ValueCheck:
         if known is None:
             self.missing("set", name, span, self.table.sets)
             return
-        wanted, has = _names(types), _names(key_types(known))
+        wanted, has = names(types), names(key_types(known))
         if "" in wanted or "" in has or wanted == has:
             return
-        if len(wanted) != len(has) or any(not _alike(a, b) for a, b in zip(wanted, has, strict=True)):
+        if len(wanted) != len(has) or any(not alike(a, b) for a, b in zip(wanted, has, strict=True)):
             message = f"set {name} holds {' . '.join(known.key)}, and {' . '.join(wanted)} is looked for"
             self.say(span, message)
 
@@ -139,6 +156,9 @@ class ValueCheck:
                 for element in elements:
                     self.value(element.key, types)
                     self._data(element, verdict, given)
+                check_doubles(elements, types, self.problems.append)
+                if len(types) == 1 and types[0] and any(is_interval(each.key, types[0]) for each in elements):
+                    check_overlaps(elements, types[0], self.problems.append)
             case SetName(name, span):
                 known = self.table.sets.get(name)
                 if known is None:
@@ -159,12 +179,20 @@ class ValueCheck:
             self.say(element.data.span, "no verdict", "vmap gives accept, drop, jump...")
         elif not isinstance(element.data, Concat):
             self.value(element.data, given)
+        elif given in _ADDRESSES:
+            self.value(element.data, (*given, TYPES["inet_service"]))
 
     def jump(self, name: str, chain: str, span: Span) -> None:
-        if name in ("jump", "goto") and chain not in self.table.chains and self.complete:
-            at = Span(max(span.end - len(chain), span.start), span.end)
+        """A chain that is called must be there, and cannot be at a hook itself."""
+        if name not in ("jump", "goto"):
+            return
+        at = Span(max(span.end - len(chain), span.start), span.end)
+        known = self.table.chains.get(chain)
+        if known is None and self.complete:
             hint = did_you_mean(chain, self.table.chains)
             self.say(at, f"there is no chain {chain} in table {self.table.family} {self.table.name}", hint)
+        elif known is not None and known.hook:
+            self.say(at, f"chain {chain} is at hook {known.hook}: such a chain cannot be called")
 
 
 def _order(text: str) -> tuple[int, ...] | None:
@@ -173,15 +201,21 @@ def _order(text: str) -> tuple[int, ...] | None:
         return (sum(int(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text)),)
     if _DOTTED.fullmatch(text):
         return tuple(int(part) for part in text.split("."))
+    if ":" in text:
+        try:
+            return tuple(ip_address(text).packed)
+        except ValueError:
+            return None
     value = number(text)
     return None if value is None else (value,)
 
 
-def _names(types: Types) -> tuple[str, ...]:
+def names(types: Types) -> tuple[str, ...]:
+    """The names of some types; "" for one that is not known."""
     return tuple(type_.name if type_ is not None else "" for type_ in types)
 
 
-def _alike(one: str, other: str) -> bool:
+def alike(one: str, other: str) -> bool:
     """Types whose values nft compares: numbers are numbers, devices devices."""
     groups = (
         {"ifname", "string"},
@@ -197,45 +231,4 @@ def key_types(made: Set) -> Types:
     """The types of the keys of a set."""
     if made.typeof:
         return tuple(type_of(part) for part in made.key)
-    return tuple(TYPES.get(part) for part in made.key)
-
-
-def check_set(made: Set, say: Callable[[Problem], None], place: Span) -> None:
-    """The elements of a set must be of its type, and ranges need the flag interval."""
-    if not made.typeof:
-        for part in (*made.key, *made.data.split(" . ")):
-            known = part in TYPES and not part.isdigit()
-            if part and not known and part not in OTHER_TYPES and " " not in part:
-                hint = did_you_mean(part, [name for name in TYPES if not name.isdigit()])
-                say(Problem(place, f'"{part}" is no type', hint))
-                return
-    types = key_types(made)
-    found: list[Problem] = []
-    check = ValueCheck(Table("inet", "", place), found, False)
-    interval = "interval" in made.flags
-    for element in made.elements:
-        if not interval:
-            wide = _interval(element.key)
-            if wide is not None:
-                hint = "add: flags interval"
-                say(Problem(wide, "a range or prefix in a set that has not the flag interval", hint))
-                return
-        if types != (None,) * len(types):
-            check.value(element.key, types)
-        if element.data is not None and not made.data and made.key:
-            say(Problem(element.span, f"{made.name} is a set, no map: it gives nothing"))
-            return
-    for problem in found:
-        say(problem)
-
-
-def _interval(key: Value) -> Span | None:
-    match key:
-        case Range(_, _, span):
-            return span
-        case Word(text, span, quoted) if "/" in text and not quoted and text.split("/")[-1].isdigit():
-            return span
-        case Concat(parts, _):
-            return next((span for part in parts for span in [_interval(part)] if span is not None), None)
-        case _:
-            return None
+    return tuple(TYPES.get(part.removeprefix("meta ")) for part in made.key)  # "type mark" is the word of a rule, too

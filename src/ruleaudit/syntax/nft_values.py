@@ -217,7 +217,7 @@ def elements(inner: Words) -> tuple[Element, ...]:
         words = inner[first:last]
         first = last + 1
         if not words:
-            if last < len(inner):
+            if last == 0 and inner:  # nft takes commas that follow each other
                 problems.append(
                     Problem(Span(inner[last].start, inner[last].end), 'unexpected ",": no element is before it')
                 )

@@ -47,6 +47,7 @@ class WordReader:
         self.kinds = "".join([word.kind for word in self.words])
         self.at = 0
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
+        self.defined: set[str] = set()  #: every variable of the file
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
         self.look_at_lines(source.text, 0, self.words)
@@ -222,6 +223,8 @@ class WordReader:
 
     def undefined(self, word: Token) -> Problem:
         """The problem of a variable that nothing defines; the place is its name."""
+        if word.text == "$":
+            return Problem(Span(word.start, word.end), 'unexpected "$"', "write $name, without braces around the name")
         hint = did_you_mean(word.text, self.known_variables())
         return Problem(
             Span(word.end - len(word.text), word.end), f'"${word.text}" is defined nowhere before this line', hint

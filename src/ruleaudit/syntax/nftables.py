@@ -5,11 +5,12 @@ the document are those that are there when the file has been loaded.
 """
 
 from ruleaudit.source import SourceFile, Span
+from ruleaudit.syntax.nft_call_checks import check_calls
 from ruleaudit.syntax.nft_checks import RuleCheck
 from ruleaudit.syntax.nft_commands import CommandReader
 from ruleaudit.syntax.nft_definitions import Load
+from ruleaudit.syntax.nft_set_checks import SetCheck
 from ruleaudit.syntax.nft_tree import NftDocument
-from ruleaudit.syntax.nft_value_checks import check_set
 
 
 def read(source: SourceFile, load: Load | None = None) -> NftDocument:
@@ -25,12 +26,15 @@ def read(source: SourceFile, load: Load | None = None) -> NftDocument:
 
 def check(reader: CommandReader) -> None:
     """What nft refuses of rules and sets that are written well."""
-    problems = reader.words.problems
+    problems, blocks = reader.words.problems, reader.blocks
+    defined = frozenset(reader.words.defined)
     for key, table in reader.tables.items():
-        complete = key not in reader.implied and not reader.blocks.unknown_variables
-        check = RuleCheck(table, problems, complete)
+        complete = key not in reader.implied and not blocks.unknown_variables
+        rules = RuleCheck(table, problems, complete, defined)
         for chain in table.chains.values():
             for rule in chain.rules:
-                check.rule(rule)
+                rules.rule(rule)
+        sets = SetCheck(table, problems, complete, defined)
         for made in table.sets.values():
-            check_set(made, problems.append, reader.blocks.types.get(id(made), Span(made.span.start, made.span.end)))
+            sets.set(made, blocks.types.get(id(made), Span(made.span.start, made.span.end)))
+        check_calls(table, problems.append)
