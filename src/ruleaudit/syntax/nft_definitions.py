@@ -8,13 +8,15 @@ from ruleaudit.syntax import nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import BlockReader
 from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
-from ruleaudit.syntax.nft_words import DEEPEST, LONGEST, WordReader, extent, quoted, shown
+from ruleaudit.syntax.nft_words import DEEPEST, WordReader, extent, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: gives the files of an include: its pattern, and the path of the file that says it
 Load = Callable[[str, str], list[SourceFile]]
 #: nft follows this many includes in each other
 _DEEPEST = 16
+#: how many files are read in all: those that include all others of their folder would be n! in number
+_MOST = 1000
 
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -60,9 +62,8 @@ class Definitions:
             message = f"{quoted(name.text)} is defined already"
             words.problems.append(Problem(Span(name.start, name.end), message, "redefine changes it"))
         stands_for = tuple(words.statement())
-        count, depth = extent(stands_for)
-        if count > LONGEST or depth > DEEPEST:
-            words.fail(name, f"{quoted(name.text)} stands for too much")
+        if extent(stands_for)[1] > DEEPEST:
+            words.fail(name, f"{quoted(name.text)} stands for too many braces in each other")
         words.scopes[-1][name.text] = stands_for
         nft_values.definition(stands_for)
         self._ended_by_line()
@@ -95,6 +96,8 @@ class Definitions:
         for file in files:
             if file.path in outer or len(outer) > _DEEPEST:
                 words.problems.append(Problem(place, f"{file.path} includes itself"))
+            elif len(self.includers) >= _MOST:
+                words.fail(name, f"more than {_MOST} files are included")
             else:
                 new += self._included(file, base, place)
         words.replace(words.at, words.at, [Token(END, "\n", name.end, name.end), *new])
