@@ -271,6 +271,8 @@ WRONG = [
     ({"set": IN | {"name": "s", "type": "ipv4_addr", "elem": []}}, '"elem" is an empty array, which nft does not take'),
     ({"set": IN | {"name": "s"}}, '"set" lacks "type"'),
     ({"create": rule_of({"drop": None})}, '"create" cannot be said of "rule"'),
+    ({"add": {"ruleset": None}}, '"add" cannot be said of "ruleset"'),
+    ({"flush": {"ruleset": {"family": "x"}}}, 'the family must be one of ip, ip6, inet, arp, bridge, netdev, not "x"'),
     ({"add": {"rules": {}}}, '"add" of something unknown: "rules"'),
     ({"metainfo": {"json_schema_version": 2}}, "schema version 2 is newer than 1, which is all that nft reads"),
     (rule_of({"xt": {"type": "match", "name": "comment"}}),
@@ -283,6 +285,17 @@ WRONG = [
 def test_what_nft_refuses_is_a_problem(item: Any, message: str) -> None:
     problems = document(TABLE, CHAIN, item).problems
     assert [(each.message, each.refused) for each in problems] == [(message, True)]
+
+
+@pytest.mark.parametrize("what", [None, {}, [], "ip", 5, {"family": 5}])
+def test_a_flush_that_names_no_family_flushes_all(what: Any) -> None:
+    made = document(TABLE, {"table": {"family": "ip", "name": "u"}}, {"flush": {"ruleset": what}})
+    assert (made.tables, made.problems) == ((), ())
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    comment = r'{"nftables": [{"table": {"family": "ip", "name": "t", "comment": "\ud83d\ude00 \\ud800"}}]}'
+    assert read(SourceFile("x.json", comment)).problems == ()
 
 
 def test_all_that_is_wrong_is_said_at_once_where_it_is() -> None:
@@ -315,6 +328,8 @@ def test_nft_reads_over_unknown_keys() -> None:
         ('{"nftables": []} x', "this is no JSON: the document ends before this", "x"),
         ('{"nftables": [NaN]}', "this is no JSON: NaN is no JSON", "N"),
         ('{"nftables": ' + "[" * 100_000, "this is no JSON: it is nested too deeply", "["),
+        (r'{"nftables": [{"table": {"name": "\ud800"}}]}', r"this is no JSON: \ud800 is no character", "\\"),
+        (r'{"nftables": [{"table": {"name": "\u0000"}}]}', r"this is no JSON: \u0000 is no character", "\\"),
         ('{"nftables": {}}', '"nftables" must be an array, not an object', '{"nftables": {}}'),
         ("[]", '"nftables" is missing', "[]"),
     ],

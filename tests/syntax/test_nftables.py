@@ -223,6 +223,39 @@ def test_an_include_that_includes_itself_comes_to_an_end(tmp_path: Path) -> None
     assert [problem.message for problem in found.problems] == [f"{main} includes itself"]
 
 
+def test_files_that_include_each_other_are_not_read_in_every_order() -> None:
+    files = dict.fromkeys((f"{number}.nft" for number in range(10)), 'include "*"\n' * 2)
+
+    def load(pattern: str, by: str) -> list[SourceFile]:
+        return [SourceFile(name, text) for name, text in files.items()]
+
+    found = document('include "*"\n', load)
+    assert len(found.source.included) <= 1000
+    assert any("more than 1000 files are included" in problem.message for problem in found.problems)
+
+
+def test_a_table_that_breaks_off_at_the_next() -> None:
+    assert mistakes("table ip t {\ntable") == [
+        "2:1 'table': unexpected \"table\": a brace is missing before it (table t is not closed)",
+        "2:1 'table': the file ends here, and something is not closed",
+    ]
+
+
+def test_variables_that_stand_for_ever_more_are_an_error() -> None:
+    doubled = "".join(f"define a{n + 1} = {{ $a{n}, $a{n} }}\n" for n in range(30))
+    found = document(f"define a0 = {{ 1, 2 }}\n{doubled}table t {{\nchain c {{\ntcp dport $a30\n}}\n}}\n")
+    assert {problem.message for problem in found.problems if problem.refused} == {
+        "what the variables up to here stand for is too much to be read",
+        *(f'"$a{n}" is defined nowhere before this line' for n in range(12, 31)),
+    }
+
+
+def test_a_list_that_many_rules_use_is_not_too_much() -> None:
+    hosts = ", ".join(f"10.0.{n // 250}.{n % 250}" for n in range(500))
+    rules = "".join(f"ip saddr $hosts tcp dport {n} accept\n" for n in range(40))
+    clean(f"define hosts = {{ {hosts} }}\ntable ip t {{\nchain c {{\n{rules}}}\n}}\n")
+
+
 def test_what_an_include_defines_may_be_anything_if_it_is_not_read() -> None:
     found = document('include "more.nft"\ntable ip t {\nchain c {\ntcp dport $ports jump elsewhere\naccept\n}\n}\n')
     assert found.problems == () and found.partial
@@ -283,6 +316,14 @@ def test_what_an_include_defines_may_be_anything_if_it_is_not_read() -> None:
             "table ip t {\n}\n# end",
             "3:1 '# end': the file ends in a comment, and its last line has no line end: nft does not take it (add an empty line)",  # noqa: E501
         ),
+        (
+            "table ip t {\nchain c {\ntype filter hook input priority filter + ²;\n}\n}\n",
+            "3:40 '+ ²': \"filter + ²\" is no priority",
+        ),
+        (
+            "add table t\nadd chain t c\nadd rule t c index ² accept\n",
+            "3:20 '²': unexpected \"²\": a number is missing before it",
+        ),
         ("define a = 1", "1:13 '': the file ends here, and this line needs a line end"),
     ],
 )
@@ -327,6 +368,7 @@ def test_mistakes_of_the_structure(text: str, said: str) -> None:
         ("limit rate 5/secnd", "5:14 'secnd': \"secnd\" is no unit of time (did you mean second?)"),
         ("reject with icmp foo", "5:18 'foo': \"foo\" is no ICMP code"),
         ("counter name nosuch", "5:14 'nosuch': there is no counter nosuch in table inet t"),
+        ("meta mark " + "(" * 41, "5:51 '(': too many parentheses in each other"),
         ("log level warning", "5:11 'warning': \"warning\" is no level (did you mean warn?)"),
     ],
 )

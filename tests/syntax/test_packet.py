@@ -84,6 +84,8 @@ def test_what_is_left_open(text: str, expected: AskedPacket) -> None:
         ("in tcp > * iif", "iif", "iif needs a value: the name of an interface, such as eth0", ""),
         ("in tcp > * iif a iif b", "iif", "iif is given twice", ""),
         ("in tcp > * type 8", "type", "type is for icmp and icmpv6 only", ""),
+        ("in icmp > * type ²", "²", 'bad ICMP type "²": 8, 3/4 or a name', ""),
+        ("in icmp > * type 3/256", "3/256", 'bad ICMP type "3/256": 8, 3/4 or a name', ""),
         ("in icmp > * type 256", "256", 'bad ICMP type "256": 8, 3/4 or a name', ""),
         ("in tcp > * state NEW", "NEW",
          'unknown state "NEW": new, established, related, invalid, untracked, any', "did you mean new?"),

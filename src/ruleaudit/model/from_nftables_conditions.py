@@ -60,6 +60,8 @@ from ruleaudit.syntax.nft_tree import (
 )
 
 _EMPTY_TRANSFORM = -1
+#: bits of the widest field, an IPv6 address
+_WIDEST = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +244,10 @@ class Conditions:
                     return bits(left) & bits(right)
                 case Operation("^", left, right):
                     return bits(left) ^ bits(right)
-                case Operation("<<", left, right):
-                    return bits(left) << bits(right)
-                case Operation(">>", left, right):
-                    return bits(left) >> bits(right)
+                case Operation("<<" | ">>" as sign, left, right):
+                    moved, by = bits(left), bits(right)
+                    if by <= _WIDEST:
+                        return moved << by if sign == "<<" else moved >> by
             raise Unknown("this expression")
 
         return bits

@@ -11,6 +11,7 @@ from ruleaudit.model.condition import Interval
 from ruleaudit.model.fields import AddressType
 from ruleaudit.syntax.addresses import HostName, network
 from ruleaudit.syntax.addresses import numeric as address_number
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import Refused
 from ruleaudit.syntax.services import port_range, protocol
 
@@ -28,7 +29,9 @@ def number(word: str) -> int:
     """A decimal, hexadecimal or, with a 0 in front, octal number."""
     if _NUMBER.fullmatch(word) is None:
         raise Unknown(f'"{word}" is no number')
-    return int(word, 16) if word[:2] in ("0x", "0X") else int(word, 8 if word[0] == "0" else 10)
+    if word[0] != "0":
+        return decimal(word) or 0
+    return int(word, 16 if word[:2] in ("0x", "0X") else 8)
 
 
 def plain(word: str) -> Interval:

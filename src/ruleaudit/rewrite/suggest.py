@@ -18,6 +18,7 @@ from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass,
 from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
 from ruleaudit.source import SourceFile
+from ruleaudit.syntax.numbers import decimal
 
 _DEFAULT = frozenset({FixClass.EXACT, FixClass.SAME_CONNECTIONS, FixClass.ASSUMING})
 #: how many single flows are tried for the menu of options
@@ -62,12 +63,13 @@ def intervals(texts: Iterable[str]) -> tuple[Interval, ...]:
     out: list[Interval] = []
     for text in texts:
         low, dash, high = text.replace(":", "-").partition("-")
-        if not low.isdigit() or (dash and not high.isdigit()):
+        first = decimal(low)
+        last = decimal(high) if dash else first
+        if first is None or last is None:
             raise UsageError(f"{text!r} is not a port; write a number or a range such as 8000-8010")
-        pair = (int(low), int(high) if dash else int(low))
-        if not 0 <= pair[0] <= pair[1] <= 65535:
+        if not first <= last <= 65535:
             raise UsageError(f"{text!r} is not a port: ports go from 0 to 65535")
-        out.append(pair)
+        out.append((first, last))
     return tuple(out)
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.language import family as family
 from ruleaudit.syntax.language import sniff as sniff
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.shapes import Malformed, RawOption, Words, options, unquoted
 
 TABLES = ("raw", "mangle", "nat", "filter", "security")
@@ -131,7 +132,7 @@ class RuleLine:
     def counters(self) -> tuple[int, int] | None:
         """Packets and bytes, if the line has them."""
         found = _COUNTERS.match(self.line)
-        return (int(found[1]), int(found[2])) if found and self.body else None
+        return (decimal(found[1]) or 0, decimal(found[2]) or 0) if found and self.body else None
 
     @property
     def text(self) -> str:

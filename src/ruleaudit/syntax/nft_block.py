@@ -118,7 +118,7 @@ class Block:
         place = Span(word.start, word.end)
         message = f'unexpected "{word.text}": a brace is missing before it'
         words.problems.append(Problem(place, message, f"{inside} is not closed"))
-        words.at = next(i for i in range(words.at, -1, -1) if words.words[i] is word)
+        words.at = next(i for i in range(min(words.at, len(words.words) - 1), -1, -1) if words.words[i] is word)
         if words.at and words.kinds[words.at - 1] == END:
             words.at -= 1
             self.left = True

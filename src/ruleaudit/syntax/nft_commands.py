@@ -9,6 +9,7 @@ from ruleaudit.syntax.nft_set_blocks import OBJECTS
 from ruleaudit.syntax.nft_tokens import END, STRING, Token
 from ruleaudit.syntax.nft_tree import Chain, Concat, Range, Set, Table, Value
 from ruleaudit.syntax.nft_words import Undefined, shown
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import did_you_mean
 
 _COMMANDS = ("add", "create", "insert", "delete", "destroy", "replace", "flush", "rename", "reset", "list", "get")
@@ -174,11 +175,12 @@ class CommandReader(Definitions):
         while words.text() in ("handle", "position", "index"):
             how = words.take()
             number = words.take()
-            if not number.text.isdigit():
+            index = decimal(number.text)
+            if index is None:
                 words.fail(number, f"{shown(number)}: a number is missing before it")
             if how.text == "index":
-                place = int(number.text) + (verb.text != "insert")
-                if int(number.text) >= len(chain.rules):
+                place = index + (verb.text != "insert")
+                if index >= len(chain.rules):
                     words.fail(number, f"chain {chain.name} has no rule {number.text}", "the first is 0")
             else:
                 self.partial = True

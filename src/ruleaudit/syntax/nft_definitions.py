@@ -9,11 +9,13 @@ from ruleaudit.syntax import nft_values
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import BlockReader
 from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
-from ruleaudit.syntax.nft_words import DEEPEST, LONGEST, WordReader, extent, quoted, shown
+from ruleaudit.syntax.nft_words import DEEPEST, WordReader, extent, quoted, shown
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: so many files may stand in each other, the first included
 _DEEPEST = 16
+#: how many files are read in all: those that include all others of their folder would be n! in number
+_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,8 @@ class Definitions:
             message = f"{quoted(name.text)} is defined already"
             words.problems.append(Problem(Span(name.start, name.end), message, "redefine changes it"))
         stands_for = tuple(words.statement())
-        count, depth = extent(stands_for)
-        if count > LONGEST or depth > DEEPEST:
-            words.fail(name, f"{quoted(name.text)} stands for too much")
+        if extent(stands_for)[1] > DEEPEST:
+            words.fail(name, f"{quoted(name.text)} stands for too many braces in each other")
         words.scopes[-1][name.text] = stands_for
         words.defined.add(name.text)
         nft_values.definition(stands_for)
@@ -123,6 +124,8 @@ class Definitions:
                 words.problems.append(Problem(place, f"{file.path} includes itself"))
             elif len(outer) >= _DEEPEST:
                 words.problems.append(Problem(place, f"nft follows no more than {_DEEPEST} files in each other"))
+            elif len(words.source.included) >= _MOST:
+                words.fail(name, f"more than {_MOST} files are included")
             else:
                 self._joined(new, place)
                 numbers.append(len(words.source.included))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import STRING, Token
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import did_you_mean
 
 CHAIN_TYPES = ("filter", "nat", "route")
@@ -70,7 +71,7 @@ def priority(family: str, hook: str, kind: str, words: Sequence[Token], before: 
         return 0
     if texts[0] == "-" and len(texts) == 2:
         texts = [f"{texts[0]}{texts[1]}"]
-    if len(texts) not in (1, 3) or (len(texts) == 3 and (texts[1] not in signs or not texts[2].isdigit())):
+    if len(texts) not in (1, 3) or (len(texts) == 3 and (texts[1] not in signs or decimal(texts[2]) is None)):
         hint = 'a ";" is missing before it' if words[-1].text in POLICIES or len(texts) > 3 else ""
         strange = words[min(3 if len(texts) > 3 and texts[1] in signs else 1, len(words) - 1)]
         if strange.text not in ("policy", "device", "devices", *signs):
@@ -91,7 +92,7 @@ def priority(family: str, hook: str, kind: str, words: Sequence[Token], before: 
         problems.append(Problem(place, f'"{texts[0]}" is no priority of family {family}', hint))
         return 0
     if len(texts) == 3:
-        value += signs[texts[1]] * int(texts[2])
+        value += signs[texts[1]] * (decimal(texts[2]) or 0)
     if kind == "nat" and value <= -200:
         message = f"a chain of type nat needs a priority above -200, where connection tracking is; this is {value}"
         problems.append(Problem(place, message))
@@ -99,7 +100,5 @@ def priority(family: str, hook: str, kind: str, words: Sequence[Token], before: 
 
 
 def _number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
+    digits = decimal(text.removeprefix("-").removeprefix("+"))
+    return -digits if digits is not None and text[0] == "-" else digits

@@ -93,12 +93,13 @@ class Commands(Objects):
     def _verb(self, verb: str, what: str, value: Any) -> None:
         if what == "ruleset" and verb == "flush":
             self.say("flush ruleset")
-            if value:
-                self.say(self.one_of(value.get("family"), FAMILIES, "the family"))
+            family = value.get("family") if isinstance(value, dict) else None
+            if isinstance(family, str):  # whatever else stands there, nft flushes everything
+                self.say(self.one_of(family, FAMILIES, "the family"))
             return
         if what == "rule":
             self._rule(verb, value)
-        elif verb in ("add", "create") and what != "meter":
+        elif verb in ("add", "create") and what not in ("ruleset", "meter"):
             self._add(verb, what, value)
         elif verb in ("delete", "destroy", "flush") and (
             verb != "flush" or what in ("table", "chain", "set", "map", "meter")

@@ -12,6 +12,11 @@ from ruleaudit.source import Span
 
 _BLANK = re.compile(r"[ \t\r\n]*+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+#: what is escaped: a pair of surrogates, half of one or NUL, which nft's reader does not take, or anything else
+_ESCAPED = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<wrong>u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2}))|.)"
+)
 #: the arrays whose items have places of their own
 _PLACED = ("expr", "elem")
 
@@ -129,4 +134,7 @@ def scan(text: str) -> Placed:
     strange = _SURROGATE.search(text)
     if strange is not None:
         raise BadJson("this is no UTF-8", strange.start())
+    for found in _ESCAPED.finditer(text) if "\\u" in text else ():
+        if found["wrong"]:
+            raise BadJson(f"\\{found['wrong']} is no character", found.start())
     return Placed(value, Span(at, end))

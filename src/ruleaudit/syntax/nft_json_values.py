@@ -20,6 +20,7 @@ from ruleaudit.syntax.nft_tree import (
     VerdictMap,
     Word,
 )
+from ruleaudit.syntax.numbers import decimal
 
 _PREFIX = re.compile(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/([0-9]+)")
 _RAW = re.compile(r"@(ll|nh|th|ih),([0-9]+),([0-9]+)")
@@ -43,7 +44,8 @@ def seconds(text: str) -> int:
     found = _DURATION.fullmatch(text)
     if found is None or not text:
         raise Unwritable(text)
-    return sum(int(count or 0) * size for count, size in zip(found.groups(), (86_400, 3_600, 60, 1), strict=True))
+    counts = [decimal(count or "0") or 0 for count in found.groups()]
+    return sum(count * size for count, size in zip(counts, (86_400, 3_600, 60, 1), strict=True))
 
 
 def value(node: Value) -> Any:

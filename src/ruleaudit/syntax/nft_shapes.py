@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lark import Lark
 
 
-#: how many parentheses may stand in each other
-DEEPEST = 40
+#: how many parentheses may stand in each other, and how many words a rule or an element may have
+DEEPEST, LONGEST = 40, 5_000
 
 
 class Node(NamedTuple):
@@ -29,10 +29,14 @@ class Node(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """The word at which a rule stops to be one (its length: behind the last), and what could stand there."""
+    """The word at which a rule stops to be one (its length: behind the last), and what could stand there.
+
+    `limit` says what there is too much of in a rule that was not read for that.
+    """
 
     word: int
     expected: frozenset[str]
+    limit: str = ""
 
 
 _PLANS: dict[tuple[str, str], Node | Malformed] = {}
@@ -52,7 +56,9 @@ def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
 
     deep = _too_deep(shape)
     if deep is not None:
-        return Malformed(deep, frozenset())
+        return Malformed(deep, frozenset(), "too many parentheses in each other")
+    if len(shape) > LONGEST:
+        return Malformed(LONGEST, frozenset(), f"more than {LONGEST} words in one rule")
     try:
         tree = _grammar().parse(shape, start)
     except UnexpectedToken as error:

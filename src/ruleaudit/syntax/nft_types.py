@@ -4,6 +4,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.services import PROTOCOLS, SERVICES
 
@@ -186,10 +187,9 @@ def number(word: str) -> int | None:
     """
     if not _NUMBER.fullmatch(word):
         return None
-    try:
-        return int(word, 8) if word[0] == "0" and word.isdigit() and len(word) > 1 else int(word, 0)
-    except ValueError:
-        return int(word) if word.isdigit() else None
+    if word[:2] in ("0x", "0X"):
+        return int(word, 16)
+    return int(word, 8) if word[0] == "0" and not word.strip("01234567") else decimal(word)
 
 
 class Wrong(NamedTuple):

@@ -48,6 +48,8 @@ def unexpected(words: Sequence[Token], where: Malformed, end: int | None = None,
     word = words[where.word]
     before = words[where.word - 1] if where.word else None
     span = Span(word.start, word.end)
+    if where.limit:
+        return Problem(span, where.limit)
     known = _fields_of(before)
     if known and before is not None:
         shown = word.text or "{"

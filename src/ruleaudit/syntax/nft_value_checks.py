@@ -24,6 +24,7 @@ from ruleaudit.syntax.nft_tree import (
     Word,
 )
 from ruleaudit.syntax.nft_types import TYPES, Type, number, wrong
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: types that hold several words at once, without braces
@@ -198,9 +199,9 @@ class ValueCheck:
 def _order(text: str) -> tuple[int, ...] | None:
     """What ranges are ordered by."""
     if _DURATION.fullmatch(text):
-        return (sum(int(count) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text)),)
+        return (sum((decimal(count) or 0) * _SECONDS[unit] for count, unit in _DURATION_PART.findall(text)),)
     if _DOTTED.fullmatch(text):
-        return tuple(int(part) for part in text.split("."))
+        return tuple(decimal(part) or 0 for part in text.split("."))
     if ":" in text:
         try:
             return tuple(ip_address(text).packed)

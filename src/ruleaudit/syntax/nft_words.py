@@ -12,8 +12,11 @@ from ruleaudit.syntax.refusal import did_you_mean
 
 #: what decides where a statement ends, and what has to be looked at in it
 _NOTABLE = re.compile(r"[;{}$]")
-#: how many braces may stand in each other, and how many words a variable may stand for
-DEEPEST, LONGEST = 40, 1_000_000
+#: how many braces may stand in each other
+DEEPEST = 40
+#: how many words variables may stand for in all their places together, and how many more for each word of the file:
+#: variables of variables double in every line
+_ROOM, _ROOM_FOR_WORD = 30_000, 20
 _CARRIAGE_RETURN = re.compile(r"^[^#\n]*?(\r)", re.M)
 _NAME = re.compile(r"[A-Za-z_.]")
 _OPENING = re.compile(r"^[ \t]*(table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
@@ -48,6 +51,7 @@ class WordReader:
         self.at = 0
         self.scopes: list[dict[str, tuple[Token, ...]]] = [{}]
         self.defined: set[str] = set()  #: every variable of the file
+        self.written_out = 0  #: words that variables stood for so far
         self.problems: list[Problem] = []
         self.anonymous: Callable[[Token], str] | None = None
         self.look_at_lines(source.text, 0, self.words)
@@ -178,7 +182,7 @@ class WordReader:
             self.at = end
             return out
         out = []
-        undefined: Token | None = None
+        failed: Undefined | SyntaxProblem | None = None
         while self.at < len(self.words):
             word = self.words[self.at]
             if word.kind in (END, "}"):
@@ -196,10 +200,10 @@ class WordReader:
                 continue
             try:
                 self._expand(word, out)
-            except Undefined:
-                undefined = undefined or word
-        if undefined is not None:
-            raise Undefined(undefined)
+            except (Undefined, SyntaxProblem) as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return out
 
     def _expand(self, word: Token, out: list[Token]) -> None:
@@ -211,9 +215,12 @@ class WordReader:
         out += moved
 
     def variable(self, word: Token) -> tuple[Token, ...]:
-        """What a variable stands for. Raises Undefined."""
+        """What a variable stands for. Raises Undefined, SyntaxProblem."""
         for scope in reversed(self.scopes):
             if word.text in scope:
+                self.written_out += extent(scope[word.text])[0]
+                if self.written_out > _ROOM + _ROOM_FOR_WORD * len(self.words):
+                    self.fail(word, "what the variables up to here stand for is too much to be read")
                 return scope[word.text]
         raise Undefined(word)
 
@@ -247,7 +254,7 @@ class WordReader:
                 between = [word for word in between if word.kind != END]
             return Token(BRACES, "", opening.start, self.words[close].end, tuple(between))
         out: list[Token] = []
-        undefined: Token | None = None
+        failed: Undefined | SyntaxProblem | None = None
         while True:
             word = self.peek()
             if word is None:
@@ -265,12 +272,12 @@ class WordReader:
             elif word.kind == VARIABLE:
                 try:
                     self._expand(word, out)
-                except Undefined:
-                    undefined = undefined or word
+                except (Undefined, SyntaxProblem) as error:
+                    failed = failed or error
             else:
                 out.append(word)
-        if undefined is not None:
-            raise Undefined(undefined)
+        if failed is not None:
+            raise failed
         return Token(BRACES, "", opening.start, word.end, tuple(out))
 
     def _no_semicolon(self, words: Sequence[Token]) -> None:

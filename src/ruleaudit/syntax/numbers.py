@@ -6,6 +6,19 @@ from ruleaudit.syntax.refusal import Refused
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 ALL_ONES = 0xFFFFFFFF
+#: of a longer number the first digits are read: it is too great for everything, and Python refuses it at 4300
+_DIGITS = 4000
+
+
+def decimal(word: str) -> int | None:
+    """A word of decimal digits; None for any other.
+
+    >>> decimal("080"), decimal("0x50"), decimal("²")
+    (80, None, None)
+    """
+    if not (word.isascii() and word.isdigit()):
+        return None
+    return int(word if len(word) <= _DIGITS else word.lstrip("0")[:_DIGITS] or "0")
 
 
 def number(word: str, low: int, high: int, what: str = "number", point_at: str | None = None) -> int:

@@ -11,6 +11,7 @@ from ruleaudit.model.fields import ICMP, ICMPV6, PORT_PROTOCOLS, TCP, Family, Fr
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.syntax import services
 from ruleaudit.syntax.addresses import numeric
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 PATHS = ("in", "out", "forward")
@@ -200,7 +201,8 @@ def _type(word: str, protocol: int | None) -> tuple[int, int | None]:
         raise Refused("type is for icmp and icmpv6 only", "type")
     if word in names:
         return names[word]
-    kind, slash, code = word.partition("/")
-    if not kind.isdigit() or int(kind) > 255 or (slash and (not code.isdigit() or int(code) > 255)):
+    first, slash, second = word.partition("/")
+    kind, code = decimal(first), decimal(second)
+    if kind is None or kind > 255 or (slash and (code is None or code > 255)):
         raise Refused(f'bad ICMP type "{word}": 8, 3/4 or a name', word, did_you_mean(word, names))
-    return int(kind), int(code) if slash else None
+    return kind, code
