@@ -11,6 +11,7 @@ import ruleaudit
 from ruleaudit import suppress
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
+from ruleaudit.analysis.walk import steps
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ipset import IpSet
@@ -116,7 +117,7 @@ def check_source(
 def _judged(
     source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None
 ) -> tuple[Tracking, list[Finding]]:
-    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room))
+    answer = with_room(lambda room: _findings(source, ruleset, read, twin, room), steps(ruleset))
     return answer if answer is not None else _what_fits(source, ruleset, read, twin)
 
 
