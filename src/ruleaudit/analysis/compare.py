@@ -10,6 +10,7 @@ from ruleaudit.analysis import answers, consumers, elsewhere, fragments, untrack
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.walk import steps
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import with_room
@@ -37,7 +38,7 @@ _ORDER = {None: 0, FixClass.RELAXING: 1, FixClass.REVERSED: 2, FixClass.ASSUMING
 
 def compare(old: Ruleset, new: Ruleset) -> Comparison:
     """Compare two rulesets of one family. The answer is `undecided` where it does not fit into memory."""
-    found = with_room(lambda room: compare_in(make_space((old, new), room), old, new), old.size + new.size)
+    found = with_room(lambda room: compare_in(make_space((old, new), room), old, new), steps(old) + steps(new))
     if found is None:
         reason = "the sets of packets that differ do not fit into memory"
         return Comparison(old, new, (), undecided=(Undecided(None, reason),))

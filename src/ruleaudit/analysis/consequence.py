@@ -186,13 +186,12 @@ class Consequences:
 
     def _either(self, hit: PacketSet, one: Fate, other: Fate) -> Fate:
         none = self.space.none
-        miss = ~hit
         ends: dict[Verdict, PacketSet] = {}
         for key in {*one.ends, *other.ends}:
-            found = (hit & one.ends.get(key, none)) | (miss & other.ends.get(key, none))
+            found = hit.ite(one.ends.get(key, none), other.ends.get(key, none))
             if not is_empty(found):
                 ends[key] = found
-        return Fate(ends, (hit & one.touches) | (miss & other.touches))
+        return Fate(ends, hit.ite(one.touches, other.touches))
 
     # -- forwards ------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from ruleaudit.analysis.connection import path_domain, possible_states
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
 from ruleaudit.analysis.trace import Packet, Trace, trace
-from ruleaudit.analysis.walk import PATHS
+from ruleaudit.analysis.walk import PATHS, steps
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import UsageError
 from ruleaudit.model.condition import Opaque
@@ -64,7 +64,7 @@ def follow(ruleset: Ruleset, asked: AskedPacket) -> tuple[Followed, ...]:
     if asked.family not in (None, ruleset.family):
         mine = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
         raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
-    found = with_room(lambda room: tuple(Asked(ruleset, asked, asked.path, room).all()), ruleset.size)
+    found = with_room(lambda room: tuple(Asked(ruleset, asked, asked.path, room).all()), steps(ruleset))
     if found is None:
         raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
     return found

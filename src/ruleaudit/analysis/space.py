@@ -23,6 +23,7 @@ from ruleaudit.model.condition import (
     Scope,
     States,
     Values,
+    all_of,
     merged,
     tests,
 )
@@ -123,6 +124,7 @@ class Space:
         self.unknowns: dict[tuple[object, ...], int] = {}
         self.unknown_tests: dict[int, UnknownTest] = {}
         self._static: dict[tuple[object, ...], PacketSet] = {}
+        self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
@@ -136,7 +138,11 @@ class Space:
             answers = ICMP_ANSWERS[self.family]
             kept = [(t, t) for t in range(256) if any(lo <= answers.get(t, t) <= hi for lo, hi in intervals)]
             return self.diagrams.within(self.bits[name], kept)
-        return self.diagrams.within(self.bits[MIRROR.get(name, name) if reverse else name], intervals)
+        place = MIRROR.get(name, name) if reverse else name
+        found = self._values.get((place, intervals))
+        if found is None:
+            found = self._values[place, intervals] = self.diagrams.within(self.bits[place], intervals)
+        return found
 
     def is_(self, name: Field, value: int, reverse: bool = False) -> PacketSet:
         """Packets whose field has this value."""
@@ -319,20 +325,30 @@ class Space:
     def cached(
         self, name: Hashable, condition: Condition, frame: Frame, view: View, identity: int, understood: bool
     ) -> PacketSet:
-        """`condition`, remembered under a name when nothing in it depends on the view."""
-        needs = _needs(condition)
-        if needs & DYNAMIC:
-            return self.condition(condition, frame, view, identity, understood)
+        """`condition`; what does not depend on the view is remembered under a name."""
+        parts = _parts(condition)
+        fixed = self._remembered(name, parts, frame, view, identity, understood)
+        if isinstance(parts.varying, Always):
+            return fixed
+        return fixed & self.condition(parts.varying, frame, view, identity, understood)
+
+    def _remembered(
+        self, name: Hashable, parts: "_Parts", frame: Frame, view: View, identity: int, understood: bool
+    ) -> PacketSet:
+        if isinstance(parts.fixed, Always):
+            return self.all
+        needs = parts.needs
         key = (
             name,
-            (frame.reverse, frame.request),
+            frame.reverse,
+            frame.request,
             frame.absent if needs & BY_HOOK else None,
             frame.role if needs & BY_ROLE else None,
             identity if needs & BY_RULE else None,
         )
         found = self._static.get(key)
         if found is None:
-            found = self._static[key] = self.condition(condition, frame, view, identity, understood)
+            found = self._static[key] = self.condition(parts.fixed, frame, view, identity, understood)
         return found
 
 
@@ -359,14 +375,44 @@ def is_static(condition: Condition) -> bool:
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
 DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE = 1, 2, 4, 8
-_needs_memo: dict[int, tuple[Condition, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A condition as the conjunction of what is the same in every view, and what is not; `needs` are of the first."""
+
+    fixed: Condition
+    varying: Condition
+    needs: int
+
+
+_parts_memo: dict[int, tuple[Condition, _Parts]] = {}
+
+
+def _parts(condition: Condition) -> _Parts:
+    found = _parts_memo.get(id(condition))
+    if found is not None and found[0] is condition:
+        return found[1]
+    items = condition.items if isinstance(condition, And) else (condition,)
+    fixed: list[Condition] = []
+    varying: list[Condition] = []
+    needs = 0
+    for item in items:
+        of_item = _needs(item)
+        if of_item & DYNAMIC:
+            varying.append(item)
+        else:
+            fixed.append(item)
+            needs |= of_item
+    parts = _Parts(all_of(fixed), all_of(varying), needs)
+    if len(_parts_memo) > 1_000_000:
+        _parts_memo.clear()
+    _parts_memo[id(condition)] = (condition, parts)
+    return parts
 
 
 def _needs(condition: Condition) -> int:
     """What, besides the header, the value of a condition depends on."""
-    found = _needs_memo.get(id(condition))
-    if found is not None and found[0] is condition:
-        return found[1]
     needs = 0
     for test in tests(condition):
         match test:
@@ -378,9 +424,6 @@ def _needs(condition: Condition) -> int:
                 needs |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):
                 needs |= BY_ROLE | BY_RULE
-    if len(_needs_memo) > 1_000_000:
-        _needs_memo.clear()
-    _needs_memo[id(condition)] = (condition, needs)
     return needs
 
 

@@ -6,6 +6,7 @@ Each rule is judged by what would happen without its test, without the rule, or 
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import KINDS, icmp_errors, possible_states, reply_shape, role_shape
@@ -23,6 +24,7 @@ from ruleaudit.analysis.walk import (
     called_chains,
     early_chains,
     mentions_state,
+    steps,
     uses_conntrack,
 )
 from ruleaudit.analysis.witness import sample
@@ -57,7 +59,7 @@ def called_from_outside(chain: str) -> bool:
 
 def judge(ruleset: Ruleset) -> Tracking:
     """The class of every rule that mentions conntrack, in the order of the lines."""
-    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset), ruleset.size)
+    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset), steps(ruleset))
     if found is not None:
         return found
     reason = "the packets that reach it do not fit into memory: it counts as required"
@@ -132,7 +134,7 @@ class _Judge:
         """The rules that some packet in some state matches."""
         found: set[Rule] = set()
         for path in PATHS:
-            walk = self._free_walk(self.whole.old, path, self.whole.domain(path, False))
+            walk = self._free[path]
             found |= {rule for rule, packets in walk.matched.items() if not is_empty(packets)}
         return found
 
@@ -148,7 +150,7 @@ class _Judge:
         found: dict[Rule, _Hanging] = {}
         spoiled: set[Rule] = set()
         for path in PATHS:
-            walk = self._free_walk(side, path, self.whole.domain(path, False))
+            walk = self._free[path]
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
                 more = visit.without_state & ~visit.matched & visit.differs
@@ -166,9 +168,7 @@ class _Judge:
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
                         here = gains & visit.accept_differs & packets
                         if not is_empty(here) and len(into) < 4:
-                            kind = class_words(self.space, here, path, Frame("any"))
-                            text = sample(self.space, here, path, Frame("any"), state).text
-                            into.append(Witness(text, _with_class(words, kind)))
+                            into.append(_Example(words, here, path, state))
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
 
     def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State]]:
@@ -214,7 +214,18 @@ class _Judge:
             return Judgement(rule, RuleClass.REPLACEABLE, reason)
         if hanging.stateless:
             return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO)
-        return _required(rule, hanging.lost, hanging.gained)
+        return _required(rule, *([self._shown(e) for e in some] for some in (hanging.lost[:3], hanging.gained[:2])))
+
+    def _shown(self, example: "_Example") -> Witness:
+        path, frame = example.path, Frame("any")
+        words = class_words(self.space, example.packets, path, frame)
+        text = sample(self.space, example.packets, path, frame, example.state).text
+        return Witness(text, _with_class(example.words, words))
+
+    @cached_property
+    def _free(self) -> dict[str, Walk]:
+        """Every packet in every state, sent along every path."""
+        return {path: self._free_walk(self.whole.old, path, self.whole.domain(path, False)) for path in PATHS}
 
     def _free_walk(self, side: Side, path: str, packets: PacketSet) -> Walk:
         space = self.space
@@ -346,8 +357,18 @@ class _Hanging:
     stateless: bool  #: TCP flags in the test's place let the same connections work
     more: bool = False
     less: bool = False
-    gained: list[Witness] = field(default_factory=list)
-    lost: list[Witness] = field(default_factory=list)
+    gained: list["_Example"] = field(default_factory=list)
+    lost: list["_Example"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """Packets of real connections, on a path and in a state; `words` are the role that they have."""
+
+    words: str
+    packets: PacketSet
+    path: str
+    state: State
 
 
 _FLAGS_DO = "TCP flags say the same: only packets of no connection fare otherwise"

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
-from ruleaudit.model.condition import Condition, Direction, Opaque, Scope, States, tests
+from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
 from ruleaudit.model.fields import Family, Field, Hook, State
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,
@@ -99,7 +99,7 @@ class Keys:
 
 @lru_cache(maxsize=4096)
 def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
-    """The rules of a chain, with runs of plain refusals taken together."""
+    """The rules of a chain that some packet may match, with runs of plain refusals taken together."""
     out: list[Rule | Block] = []
     run: list[Rule] = []
     ending: Verdict | None = None
@@ -112,6 +112,8 @@ def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
         run.clear()
 
     for rule in chain.rules:
+        if isinstance(rule.condition, Never) and not any(m.memory or m.consumer or m.writes for m in rule.matches):
+            continue
         verdict = _refuses(rule)
         if verdict is None or verdict != ending:
             close()
@@ -122,6 +124,11 @@ def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
             run.append(rule)
     close()
     return tuple(out)
+
+
+def steps(ruleset: Ruleset) -> int:
+    """How many rules and blocks a packet may have to pass."""
+    return sum(len(blocks(chain)) for table in ruleset.tables.values() for chain in table.chains.values())
 
 
 def _refuses(rule: Rule) -> Verdict | None:

@@ -4,8 +4,10 @@ A set is canonical: two sets are equal if and only if they are the same diagram.
 is full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import TypeVar
 
 from oxidd.bcdd import BCDDFunction, BCDDManager
@@ -16,6 +18,8 @@ Interval = tuple[int, int]
 Answer = TypeVar("Answer")
 
 OutOfRoom = DDMemoryError
+
+_FIRST, _LAST = itemgetter(0), itemgetter(1)
 
 #: inner nodes of the first and of the last attempt
 FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 26
@@ -49,9 +53,15 @@ class Diagrams:
 
     def equal(self, bits: Sequence[int], value: int) -> PacketSet:
         """The number in these bits (most significant first) is `value`."""
-        out = self.all
-        for place, number in enumerate(reversed(bits)):
-            out = out & self._literals[number][0 if value >> place & 1 else 1]
+        return self._prefix(bits, value, len(bits))
+
+    def _prefix(self, bits: Sequence[int], value: int, length: int) -> PacketSet:
+        """The number in these bits begins with the first bits of `value`, so many of them."""
+        out, literals = self.all, self._literals
+        value >>= len(bits) - length
+        for number in reversed(bits[:length]):
+            out = literals[number][not value & 1] & out
+            value >>= 1
         return out
 
     def masked(self, bits: Sequence[PacketSet], mask: int, value: int) -> PacketSet:
@@ -66,22 +76,25 @@ class Diagrams:
 
     def within(self, bits: Sequence[int], intervals: Sequence[Interval]) -> PacketSet:
         """The number in these bits lies in one of the sorted, disjoint intervals."""
+        literals = self._literals
 
         def build(depth: int, low: int, start: int, end: int) -> PacketSet:
-            high = low + (1 << len(bits) - depth) - 1
-            while start < end and intervals[start][1] < low:
-                start += 1
-            while start < end and intervals[end - 1][0] > high:
-                end -= 1
+            size = (1 << len(bits) - depth) - 1
+            start = bisect_left(intervals, low, start, end, key=_LAST)
+            end = bisect_right(intervals, low + size, start, end, key=_FIRST)
             if start >= end:
                 return self.none
-            if intervals[start][0] <= low and high <= intervals[start][1]:
+            first, last = intervals[start]
+            if first <= low and low + size <= last:
                 return self.all
-            middle = low + (1 << len(bits) - depth - 1)
-            one, zero = self._literals[bits[depth]]
+            if start + 1 == end and low <= first and last <= low + size:
+                free = last - first
+                if not free & free + 1 and not first & free:  # a prefix
+                    return self._prefix(bits[depth:], first, len(bits) - depth - free.bit_length())
+            middle = low + (size >> 1) + 1
             below = build(depth + 1, low, start, end)
             above = build(depth + 1, middle, start, end)
-            return (one & above) | (zero & below)
+            return literals[bits[depth]][0].ite(above, below)
 
         return build(0, 0, 0, len(intervals))
 
@@ -144,13 +157,13 @@ def is_empty(found: PacketSet) -> bool:
     return not found.satisfiable()
 
 
-def with_room(question: Callable[[int], Answer], rules: int = 0) -> Answer | None:
-    """Ask a question with growing room for diagrams, first with what so many rules usually take.
+def with_room(question: Callable[[int], Answer], steps: int = 0) -> Answer | None:
+    """Ask a question with growing room for diagrams, first with what walks of so many steps usually take.
 
     None when it does not fit at all: undecided, never a guess.
     """
     room = FIRST_ROOM
-    while room < rules << 10 and room < LAST_ROOM:
+    while room < steps << 12 and room < LAST_ROOM:
         room <<= 1
     while room <= LAST_ROOM:
         try:

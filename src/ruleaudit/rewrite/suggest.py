@@ -8,7 +8,7 @@ from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.tracking import judge_in, together
-from ruleaudit.analysis.walk import is_tracking
+from ruleaudit.analysis.walk import is_tracking, steps
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import Field
@@ -50,7 +50,7 @@ def suggest(
         sides = tuple(Side(ruleset, make_space((ruleset,), room)) for ruleset in rulesets)
         return _Suggester(source, sides, read, edit, options).answer()
 
-    found = with_room(answer, sum(ruleset.size for ruleset in rulesets))
+    found = with_room(answer, sum(steps(ruleset) for ruleset in rulesets))
     if found is not None:
         return found
     note = "the packets of this ruleset do not fit into memory: nothing can be proved, so nothing is suggested"

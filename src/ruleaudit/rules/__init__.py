@@ -13,6 +13,7 @@ from ruleaudit import suppress
 from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
+from ruleaudit.analysis.walk import steps
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.expectation import Expectation
@@ -157,7 +158,7 @@ def _expectations(
 def _judged(
     source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
 ) -> tuple[Tracking, list[Finding]]:
-    answer = with_room(lambda room: _findings(source, ruleset, read, twin, missed, room))
+    answer = with_room(lambda room: _findings(source, ruleset, read, twin, missed, room), steps(ruleset))
     return answer if answer is not None else _what_fits(source, ruleset, read, twin, missed)
 
 
