@@ -131,7 +131,7 @@ def test_verdict_maps_and_families() -> None:
     }  # fmt: skip
     four, six = ruleaudit.reach(source, 11)
     assert [r.line for r in four.callers] == [6]
-    assert visitors(four, True) == [("new", "tcp to 80")]
+    assert visitors(four, True) == [("new", "tcp to 80 from 10.0.0.0/8")]
     assert six.barred == "packets come by, and none of them can match it"
 
 

@@ -35,6 +35,7 @@ from ruleaudit.rules import RULES
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax import iptables, nft_json, nftables
 from ruleaudit.syntax.language import family, sniff
+from ruleaudit.syntax.nft_definitions import Found
 from ruleaudit.syntax.nft_tree import NftDocument
 
 #: seconds that a reader may take for a text of 10 kB, and that all commands together may
@@ -68,9 +69,9 @@ def read_nft(text: str, included: Mapping[str, str] | None = None) -> None:
     sniff(source)
     files = {"fuzz.nft": text} | dict(included or {})
 
-    def load(pattern: str, by: str) -> list[SourceFile]:
+    def load(pattern: str, by: str) -> Found:
         assert by in files, by
-        return [SourceFile(name, files[name]) for name in files if pattern in (name, "*")]
+        return Found(tuple(SourceFile(name, files[name]) for name in files if pattern in (name, "*")))
 
     _sound(nftables.read(source, load if included is not None else None), text)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax import nft_rule, nft_shapes
+from ruleaudit.syntax.nft_definitions import Found
 from ruleaudit.syntax.nft_rule import rule
 from ruleaudit.syntax.nft_shapes import parse_with_grammar, plan
 from ruleaudit.syntax.nft_tokens import TERMINALS, Token, tokens
@@ -253,8 +254,8 @@ WORDS = st.sampled_from([*_WORDS.strip().replace("\n", "|").split("|"), "\n", "\
 def test_whatever_a_text_is_it_is_read_and_kept(words: list[str], blank: str) -> None:
     text = blank.join(words)
 
-    def load(pattern: str, by: str) -> list[SourceFile]:
-        return [SourceFile(pattern, "define y = 1\nadd rule t c accept\n")]
+    def load(pattern: str, by: str) -> Found:
+        return Found((SourceFile(pattern, "define y = 1\nadd rule t c accept\n"),))
 
     for document in (read(SourceFile("x", text)), read(SourceFile("x", text), load)):
         assert str(document) == text

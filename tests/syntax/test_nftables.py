@@ -226,8 +226,8 @@ def test_an_include_that_includes_itself_comes_to_an_end(tmp_path: Path) -> None
 def test_files_that_include_each_other_are_not_read_in_every_order() -> None:
     files = dict.fromkeys((f"{number}.nft" for number in range(10)), 'include "*"\n' * 2)
 
-    def load(pattern: str, by: str) -> list[SourceFile]:
-        return [SourceFile(name, text) for name, text in files.items()]
+    def load(pattern: str, by: str) -> Found:
+        return Found(tuple(SourceFile(name, text) for name, text in files.items()))
 
     found = document('include "*"\n', load)
     assert len(found.source.included) <= 1000

@@ -14,7 +14,7 @@ from ruleaudit.analysis.follow import meant
 from ruleaudit.analysis.pair import Pair, Side
 from ruleaudit.analysis.space import Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.trace import Packet
-from ruleaudit.analysis.walk import PATHS, Block
+from ruleaudit.analysis.walk import PATHS, Block, steps
 from ruleaudit.analysis.witness import describe, sample
 from ruleaudit.model.fields import ICMP, ICMPV6, TCP, UDP, AddressType, Family, Field, PacketType, State
 from ruleaudit.model.packet import AskedPacket
@@ -75,7 +75,7 @@ def cover(rulesets: Sequence[Ruleset], named: Iterable[AskedPacket], most: int, 
     def answer(room: int) -> Cover:
         return _Covering(rulesets, asked, room, seconds).cover(most)
 
-    return with_room(answer, sum(r.size for r in rulesets)) or Cover(unsendable=len(asked))
+    return with_room(answer, sum(steps(r) for r in rulesets)) or Cover(unsendable=len(asked))
 
 
 class _Covering:

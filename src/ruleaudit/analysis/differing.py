@@ -127,7 +127,7 @@ def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
     parts: list[str] = []
     protocols = space.taken(found, Field.PROTOCOL)
     if sum(high - low + 1 for low, high in protocols) > 6:
-        return _ALL[path] + _addresses(space, found, frame)
+        return ALL[path] + _addresses(space, found, frame)
     for protocol in (p for low, high in protocols for p in range(low, high + 1)):
         name = PROTOCOL_NAMES.get(protocol, f"protocol {protocol}")
         if protocol not in PORT_PROTOCOLS:
@@ -145,12 +145,12 @@ def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
 
 
 #: all packets of a path
-_ALL = {
+ALL = {
     "in": "packets to this host",
     "out": "packets from this host",
     "forward": "packets through this host",
     "local": "packets of this host to itself",
-    "looped": "copies of this host's own multicast and broadcast",
+    "looped": "this host's own multicasts and broadcasts",
 }
 
 
@@ -191,4 +191,4 @@ def ports_text(intervals: list[tuple[int, int]]) -> str:
     return ",".join(words) if len(words) <= 8 else ",".join(words[:8]) + f" and {len(words) - 8} more ranges"
 
 
-__all__ = ["Sample", "class_words", "differing", "ports_text", "rule_of"]
+__all__ = ["ALL", "Sample", "class_words", "differing", "ports_text", "rule_of"]

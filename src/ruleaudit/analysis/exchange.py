@@ -13,6 +13,7 @@ from ruleaudit.analysis.follow import ways as ways_of
 from ruleaudit.analysis.space import ICMP_ANSWERS, Frame
 from ruleaudit.analysis.trace import Packet, Trace
 from ruleaudit.analysis.translated import changes_destination, translates, where_replies_look_otherwise
+from ruleaudit.analysis.walk import steps
 from ruleaudit.analysis.witness import describe, sample
 from ruleaudit.diagnostics import UsageError
 from ruleaudit.model.fields import MIRROR, TCP, AddressType, Family, Field, State, TcpFlag
@@ -41,7 +42,7 @@ def exchange(ruleset: Ruleset, asked: AskedPacket) -> Exchange:
         raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
     if asked.states not in ((), (State.NEW,)):
         raise UsageError(f"{asked.text}: a connection opens with a packet in state new; leave the state out")
-    found = with_room(lambda room: _Connection(ruleset, asked, room).followed(), ruleset.size)
+    found = with_room(lambda room: _Connection(ruleset, asked, room).followed(), steps(ruleset))
     if found is None:
         raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
     return found

@@ -14,7 +14,7 @@ from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
 from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
 from ruleaudit.analysis.unmet import Part, Refuting
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.walk import ACCEPT, steps
 from ruleaudit.model.condition import merged
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import TCP, AddressType, Field, Fragment, PacketType, State, TcpFlag
@@ -37,7 +37,7 @@ def unmet(ruleset: Ruleset, expectations: Iterable[Expectation]) -> tuple[Unmet,
     if not expectations:
         return ()
     found = with_room(
-        lambda room: tuple(_in_space(_space(ruleset, expectations, room), ruleset, expectations)), ruleset.size
+        lambda room: tuple(_in_space(_space(ruleset, expectations, room), ruleset, expectations)), steps(ruleset)
     )
     if found is not None:
         return found

@@ -13,7 +13,7 @@ from ruleaudit.analysis.follow import action
 from ruleaudit.analysis.pair import Pair, make_space, may_match
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.tracking import called_from_outside
-from ruleaudit.analysis.walk import PATHS, Block, Walk, called_chains, chains_from
+from ruleaudit.analysis.walk import PATHS, Block, Walk, called_chains, chains_from, steps
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import Opaque, tests
@@ -34,18 +34,10 @@ from ruleaudit.model.ruleset import (
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, Reach, Visitors
 
-_WHERE = {
-    "in": "packets to this host",
-    "out": "packets from this host",
-    "forward": "packets through this host",
-    "local": "packets of this host to itself",
-    "looped": "this host's own multicasts and broadcasts",
-}
-
 
 def reach(ruleset: Ruleset, parts: Sequence[Rule], judgement: Judgement | None) -> Reach:
     """Who reaches a rule; a rule of the text is several in the model where it holds a verdict map (`parts`)."""
-    found = with_room(lambda room: _Rule(make_space((ruleset,), room), ruleset, parts).reach(), ruleset.size)
+    found = with_room(lambda room: _Rule(make_space((ruleset,), room), ruleset, parts).reach(), steps(ruleset))
     if found is None:
         barred = "the packets that reach it do not fit into memory"
         found = Reach(ruleset, parts[0], _does(parts), _callers(ruleset, parts[0]), (), barred)
@@ -143,7 +135,6 @@ class _Rule:
         if not any(step.matched and step.rule in wanted for step in way.steps):
             return None
         words = class_words(self.space, packets, path, frame)
-        words = _WHERE[path] if words.startswith("packets ") else words
         done = next((rule for rule, seen in self.seen.items() for s in way.steps if s.rule is seen and s.matched), None)
         does = action(done) if done is not None else "goes on"
         return Visitors(path, "" if state is None else state.value, matched, words, Witness(chosen.text, does))

@@ -12,7 +12,7 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import KINDS, icmp_errors, possible_states, reply_shape, role_shape
 from ruleaudit.analysis.consequence import Consequences, is_plain
 from ruleaudit.analysis.consumers import consumed
-from ruleaudit.analysis.differing import class_words
+from ruleaudit.analysis.differing import ALL, class_words
 from ruleaudit.analysis.pair import Pair, Side, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.walk import (
@@ -427,7 +427,7 @@ def _is_log(key: EffectKey) -> bool:
 
 def _with_class(who: str, words: str) -> str:
     """A role and its protocols and ports, unless it is all of them."""
-    return who if words.startswith("packets ") else f"{who} ({words})"
+    return who if words in ALL.values() else f"{who} ({words})"
 
 
 def _role_words(kind: str, role: str) -> str:

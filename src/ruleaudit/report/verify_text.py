@@ -89,7 +89,7 @@ def _lines(comparison: Comparison, allowed: Collection[Difference]) -> Iterator[
 
 
 #: what a difference is seen on once more
-_ALSO = {"local": "on lo", "looped": "copies of its own multicast and broadcast"}
+_ALSO = {"local": "on lo", "looped": "its own multicasts and broadcasts"}
 
 
 def folded(differences: Sequence[Difference]) -> list[tuple[Difference, list[str]]]:
