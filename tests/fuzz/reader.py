@@ -33,9 +33,10 @@ from ruleaudit.report import (
 )
 from ruleaudit.rules import RULES
 from ruleaudit.source import SourceFile
-from ruleaudit.syntax import iptables, nft_json, nftables
+from ruleaudit.syntax import iptables, nft_json, nft_json_document, nftables
 from ruleaudit.syntax.language import family, sniff
 from ruleaudit.syntax.nft_definitions import Found
+from ruleaudit.syntax.nft_json_values import Unwritable
 from ruleaudit.syntax.nft_tree import NftDocument
 
 #: seconds that a reader may take for a text of 10 kB, and that all commands together may
@@ -91,6 +92,7 @@ def read_nft_json(text: str) -> None:
 
 def _sound(document: NftDocument, text: str) -> None:
     assert str(document) == text
+    _written(document)
     files = (document.source, *document.source.included)
     size = sum(len(file.text) + 1 for file in files) - 1
     lowered = from_nftables.lower(document)
@@ -102,6 +104,12 @@ def _sound(document: NftDocument, text: str) -> None:
             assert 0 <= rule.span.start <= rule.span.end <= size, rule
             for match in rule.matches:
                 assert 0 <= match.span.start <= match.span.end <= size, (rule.text, match)
+
+
+def _written(document: NftDocument) -> None:
+    """What was read is written as JSON, or cannot be said in it."""
+    with suppress(Unwritable):
+        json.loads(nft_json_document.text(document))
 
 
 def answer(text: str, language: str | None = None) -> None:
