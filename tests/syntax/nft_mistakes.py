@@ -282,6 +282,10 @@ FILES = (
 
 #: neighbours of those mistakes, which nft takes
 GOOD_RULES = (
+    "ether saddr 00:11:22:33:44:55 arp operation request",
+    "vlan id 5 arp operation request",
+    "meta nfproto ipv4 ether type ip6 ip6 saddr ::1",
+    "ether type ip6 meta nfproto ipv4 ip saddr 1.1.1.1",
     "iifname eth77 accept",
     "meta l4proto { tcp, udp } th dport 53 accept",
     "ip protocol icmpv6 accept",
@@ -395,6 +399,7 @@ GOOD_RULES = (
 )
 
 GOOD_FILES = (
+    "table ip t {\nchain c {\nether type arp arp operation request\nether type ip6 ip6 saddr ::1\n}\n}\n",
     "table inet t {\nchain c {\npolicy drop;\ntype filter hook input priority 0;\n}\n}\n",
     "table inet t {\nchain c {\ntype route hook output priority 0;\n}\n}\n",
     "table inet t {\nmap m { type ipv4_addr : verdict; }\nchain c {\nip saddr @m accept\n}\n}\n",

@@ -35,7 +35,7 @@ class Block:
         self.said: set[tuple[int, str]] = set()
         self.types: dict[int, Span] = {}  #: where the type of a set stands, by the set
         self.reserved = RESERVED
-        self.typed = False  #: whether the set that is read has said its type, well or not
+        self.typed = False  #: whether the set or chain that is read has said its type, well or not
         self.policies: list[Token] = []  #: the policies of the chain that is read
         self.header: tuple[str, str, int] | None = None  #: type, hook and priority of the chain that is read
         self.headers: dict[int, tuple[Chain, tuple[str, str, int] | None]] = {}  #: those of the chains before

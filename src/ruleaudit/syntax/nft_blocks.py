@@ -66,9 +66,9 @@ class BlockReader(SetBlocks):
         opening = self.opening()
         self.said.clear()
         self.policies.clear()
-        self.header = None
+        self.header, self.typed = None, False
         body = self.block(opening, f"chain {chain.name}", lambda: self.in_chain(table, chain))
-        if not chain.hook:
+        if not chain.hook and not self.typed:
             for word in self.policies:
                 message = f"chain {chain.name} has no hook, so it can have no policy"
                 self.words.problems.append(Problem(Span(word.start, word.end), message))
@@ -128,6 +128,7 @@ class BlockReader(SetBlocks):
     def _hook(self, table: Table, chain: Chain) -> None:
         words = self.words
         words.take()
+        self.typed = True
         kind = words.name("type")
         if kind.text not in CHAIN_TYPES:
             words.fail(

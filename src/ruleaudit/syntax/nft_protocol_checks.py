@@ -59,8 +59,10 @@ class ProtocolCheck(ValueCheck):
 
     def begin(self) -> None:
         """A rule begins: only the family of the table is known."""
-        self.network = self.table.family if self.table.family in ("ip", "ip6", "arp") else ""
+        self.family = self.table.family if self.table.family in ("ip", "ip6", "arp") else ""
+        self.network = self.family
         self.link = ""  #: the only Ethernet protocol that the rule is about
+        self.framed = False  #: whether an Ethernet header was looked at
         self.transport: frozenset[str] = frozenset()
         self.ported = False
         self.icmp: tuple[str, ...] = ()  #: the types of ICMP messages that the rule is about
@@ -94,6 +96,7 @@ class ProtocolCheck(ValueCheck):
         """One thing that is looked at."""
         header, _, rest = text.partition(" ")
         option = rest.startswith("option ")
+        self.framed = self.framed or header in ("ether", "vlan")
         if header in ("ip", "ip6", "arp"):
             self._header(header, span)
         elif header == "vlan":
@@ -121,7 +124,7 @@ class ProtocolCheck(ValueCheck):
             where = f"a table of family {self.network}" if family else f"a rule about {self.network}"
             self.say(span, f"{header} cannot be looked at in {where}")
             return
-        if header == "arp" and self.table.family == "inet" and not self.network:
+        if header == "arp" and self.table.family == "inet" and not self.network and not self.framed:
             self.say(span, "arp cannot be looked at in a table of family inet", "write a table of family arp")
             return
         self.network = header
@@ -201,9 +204,12 @@ class ProtocolCheck(ValueCheck):
             text == "meta protocol" and self.table.family in _LINK_FAMILIES
         ):
             known = {_NETWORKS.get(word, "") for word in words}
-            if len(known) == 1 and not self.network:
-                (self.network,) = known
-                self.link = self.network if text == "ether type" else ""
+            network = known.pop() if len(known) == 1 else ""
+            if network:  # the last test counts, even one that can never match
+                self.network = network
+            elif text == "ether type":
+                self.network = self.family
+            self.link = network if text == "ether type" else ""
 
 
 #: the fields of TCP options, and the options that have them; kind and length are of all

@@ -151,7 +151,8 @@ class StatementCheck(ProtocolCheck):
 
     def reject(self, reject: Reject) -> None:
         """`reject with tcp reset`."""
-        if self.network == "arp":
+        network = self.family or self.network
+        if network == "arp" and self.table.family != "inet":
             self.say(Span(reject.span.start, reject.span.start + 6), "arp cannot be rejected", "write drop")
             return
         kind, _, code = reject.kind.partition(" ")
@@ -172,8 +173,8 @@ class StatementCheck(ProtocolCheck):
         if found is not None:
             self.say(place, found.message, found.hint)
         needs = {"icmp": "ip", "icmpv6": "ip6"}.get(kind)
-        if needs and self.network and self.network != needs:
-            self.say(reject.span, f"reject with {kind} in a rule about {self.network}")
+        if needs and network and network != needs:
+            self.say(reject.span, f"reject with {kind} in a rule about {network}")
 
     def object(self, kind: str, name: str, span: Span) -> None:
         """The name of a counter, quota, helper... that must be in the table."""
