@@ -101,9 +101,11 @@ def _crc32c(data: bytes) -> int:
     return total ^ 0xFFFFFFFF
 
 
-def tcp_with_flags(source: str, sport: int, to: str, dport: int, bits: int) -> bytes:
+def tcp_with_flags(
+    source: str, sport: int, to: str, dport: int, bits: int, sequence: int = 1000, acknowledged: int = 5
+) -> bytes:
     """A TCP segment with any of the eight flags."""
-    body = struct.pack("!HHIIBBHHH", sport, dport, 1000, 5, 5 << 4, bits, 65535, 0, 0)
+    body = struct.pack("!HHIIBBHHH", sport, dport, sequence, acknowledged, 5 << 4, bits, 65535, 0, 0)
     total = checksum(_pseudo(source, to, 6, len(body)) + body)
     return ip(source, to, 6, body[:16] + struct.pack("!H", total) + body[18:])
 

@@ -13,7 +13,7 @@ from ruleaudit.packets.diagram import PacketSet
 _F, _S, _R, _A, _U = (int(f) for f in (TcpFlag.FIN, TcpFlag.SYN, TcpFlag.RST, TcpFlag.ACK, TcpFlag.URG))
 _DECISIVE = _F | _S | _R | _A | _U
 
-OPENING_FLAGS = (_S,)
+OPENING_FLAGS = (_S, _S | _U)
 #: URG is free where ACK is set. A repeated SYN is the opening packet once more: untracked, it fares as that one did
 LATER_FLAGS = (_A, _A | _U, _F | _A, _F | _A | _U, _R, _R | _A, _R | _A | _U)
 FIRST_REPLY_FLAGS = (_S | _A, _S | _A | _U, _R, _R | _A, _R | _A | _U)

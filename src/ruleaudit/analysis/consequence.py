@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
-from ruleaudit.analysis.walk import ABSENT, ACCEPT, DROP, PATHS, Block, Verdict, Walk, blocks, mentions_state
+from ruleaudit.analysis.walk import ABSENT, ABSENT_OF_OWN, ACCEPT, DROP, PATHS, Block, Verdict, Walk, blocks, mentions_state
 from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
@@ -114,7 +114,8 @@ class Consequences:
                 if chain.rules or isinstance(chain.policy, Drop):
                     if early:
                         continue
-                    yield chain, Frame("any", False, ABSENT[hook])
+                    own = PATHS[path][0] is Hook.OUTPUT
+                    yield chain, Frame("any", False, (ABSENT_OF_OWN if own else ABSENT)[hook])
             looked_up = True
 
     def _nat_only(self, chain: Chain) -> PacketSet:

@@ -47,8 +47,10 @@ ABSENT = {
     Hook.INPUT: frozenset({Field.OIF}),
     Hook.FORWARD: frozenset[Field](),
     Hook.OUTPUT: frozenset({Field.IIF}),
-    Hook.POSTROUTING: frozenset({Field.IIF}),
+    Hook.POSTROUTING: frozenset[Field](),
 }
+#: a packet of this host itself came by no interface
+ABSENT_OF_OWN = {**ABSENT, Hook.POSTROUTING: frozenset({Field.IIF})}
 
 Key = TypeVar("Key")
 
@@ -242,10 +244,15 @@ class Walk:
         alive = packets
         for hook in path:
             self._sent = self._sent or hook is Hook.OUTPUT
-            if hook in (Hook.PREROUTING, Hook.OUTPUT) and not self._is_tagged_copy(hook):
+            if hook in (Hook.PREROUTING, Hook.OUTPUT):
+                first = not self._is_tagged_copy(hook)
+                self._again = not first
                 alive = self._base_chains(hook, alive, before=True)
-                self._look_up()
-                self.looked_up = alive
+                self._again = False
+                if first:
+                    self._look_up()
+                    self.looked_up = alive
+                self.template = self.none
                 alive = self._base_chains(hook, alive, before=False)
             else:
                 alive = self._base_chains(hook, alive, before=None)
@@ -257,6 +264,7 @@ class Walk:
 
     _looked_up: bool = False
     _sent: bool = False  #: the packet is this host's own
+    _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
@@ -305,7 +313,8 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        self._frame = replace(self.frame, absent=self.frame.absent | ABSENT[hook])
+        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook]
+        self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]
         rest = self._chain(table, chain, packets)
@@ -405,12 +414,13 @@ class Walk:
     def _effect(self, effect: Effect, number: int, hit: PacketSet) -> None:
         match effect.kind:
             case EffectKind.NOTRACK:
-                if not self._looked_up and not self.immune:
-                    self.tag = self.tag | (hit & ~self.template)
+                if not self.immune:
+                    self.tag = self.tag | (hit & self._unattached() & ~self.template)
                     self._version += 1
             case EffectKind.TRACK:
+                if not self._looked_up or self._again:
+                    self.template = self.template | (hit & self._unattached())
                 if not self._looked_up:
-                    self.template = self.template | (hit & ~self.tag)
                     self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.ZONE:
                 if not self._looked_up:
@@ -428,6 +438,12 @@ class Walk:
                 self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case _:
                 self._add(self.effects, (effect.kind, effect.text, 0), hit)
+
+    def _unattached(self) -> PacketSet:
+        """The packets that carry neither an entry nor the tag: behind conntrack, those that it calls invalid."""
+        if not self._looked_up:
+            return ~self.tag
+        return self.view().states[State.INVALID] if self.active else self.none
 
     def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
         self._add(self.effects, (EffectKind.MARK, effect.text, 0), hit)
