@@ -101,13 +101,15 @@ class Covering:
     def lab_packets(self, path: str) -> PacketSet:
         """The whole packets, without a mark, that can be on a path of the router."""
         space, family = self.space, self.space.family
-        own, others = self._networks(_LOCAL[family]), self._networks(_REMOTE[family])
-        others = [o & ~self._any(own, side) & ~self._any(self._networks(_NOBODY[family]), side) for side, o in
-                  zip((Field.SADDR, Field.DADDR), (self._any(others, s) for s in (Field.SADDR, Field.DADDR)), strict=True)]  # fmt: skip
-        from_us = self._any(own, Field.SADDR) & space.is_(Field.SRC_TYPE, AddressType.LOCAL)
-        to_us = self._any(own, Field.DADDR) & space.is_(Field.DST_TYPE, AddressType.LOCAL)
-        from_others = others[0] & space.is_(Field.SRC_TYPE, AddressType.UNICAST)
-        to_others = others[1] & space.is_(Field.DST_TYPE, AddressType.UNICAST)
+        own = self._networks(_LOCAL[family])
+        not_others = [*own, *self._networks(_NOBODY[family])]
+        sides = ((Field.SADDR, Field.SRC_TYPE), (Field.DADDR, Field.DST_TYPE))
+        from_us, to_us = (self._any(own, side) & space.is_(kind, AddressType.LOCAL) for side, kind in sides)
+        others = self._networks(_REMOTE[family])
+        from_others, to_others = (
+            self._any(others, side) & ~self._any(not_others, side) & space.is_(kind, AddressType.UNICAST)
+            for side, kind in sides
+        )
         wires = space.interface(Field.IIF, "r0") | space.interface(Field.IIF, "r1")
         near = self._any(self._networks((NEAR[family],)), Field.DADDR)
         routed = (near & space.interface(Field.OIF, "r0")) | (~near & space.interface(Field.OIF, "r1"))
@@ -199,6 +201,7 @@ class Covering:
     def _wishes(self) -> Iterator[PacketSet]:
         space, rng, family = self.space, self.rng, self.space.family
         kinds = (8, 0, 3, 11, 13) if family is Family.IPV4 else (128, 129, 1, 2, 135)
+
         def be(name: Field, value: int) -> PacketSet:
             return space.diagrams.equal(space.bits[name], value)
 

@@ -107,7 +107,16 @@ class Listener:
         original = _CT_DIRECTION not in found or not found[_CT_DIRECTION][0]
         handle = struct.unpack("!Q", found[_HANDLE])[0] if _HANDLE in found else 0
         mark = struct.unpack("!I", found[_MARK])[0] if _MARK in found else 0
-        event = Event(f"{_FAMILIES.get(family, family)} {table}", chain, kind == _POLICY_STEP, handle, verdict, mark, state, original)
+        event = Event(
+            f"{_FAMILIES.get(family, family)} {table}",
+            chain,
+            kind == _POLICY_STEP,
+            handle,
+            verdict,
+            mark,
+            state,
+            original,
+        )
         if event.policy or handle or state is not None:
             self._heard.setdefault(number, []).append(event)
 

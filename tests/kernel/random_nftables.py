@@ -14,7 +14,20 @@ from tests.kernel.random_nft_rules import Drawn
 from tests.kernel.random_rules import PORTS
 
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
-_PRIORITIES = ("raw", "-310", "-250", "mangle", "-150", "filter", "filter", "filter", "0", "10", "security", "filter - 5")
+_PRIORITIES = (
+    "raw",
+    "-310",
+    "-250",
+    "mangle",
+    "-150",
+    "filter",
+    "filter",
+    "filter",
+    "0",
+    "10",
+    "security",
+    "filter - 5",
+)
 _USER = ("one", "two", "three")
 _STATES = (
     "ct state established,related", "ct state invalid", "ct state new", "ct state untracked", "ct state != established",
@@ -72,7 +85,9 @@ class _Maker:
         elif roll < 0.25 and self.tracked:
             match = rng.choice(_STATES)
         elif roll < 0.3 and self.tracked:
-            verdicts = {s: self._word(callees) for s in rng.sample(("new", "established", "related", "invalid", "untracked"), 3)}
+            verdicts = {
+                s: self._word(callees) for s in rng.sample(("new", "established", "related", "invalid", "untracked"), 3)
+            }
             return f"ct state vmap {{ {', '.join(f'{s} : {v}' for s, v in verdicts.items())} }}"
         elif roll < 0.4:
             match = f"{rng.choice(('tcp', 'udp', 'th'))} dport {rng.choice(('', '!= '))}{rng.choice(PORTS)}"
@@ -88,7 +103,10 @@ class _Maker:
                 return match
         else:
             match = ""
-        return " ".join(f"{match} {self._statements(hook, priority)} {self._end(hook, callees, match)}".split()) or "counter"
+        return (
+            " ".join(f"{match} {self._statements(hook, priority)} {self._end(hook, callees, match)}".split())
+            or "counter"
+        )
 
     def _led(self, drawn: Drawn, callees: Sequence[str]) -> str:
         """The rule with verdicts of ours in its verdict map."""
@@ -127,7 +145,16 @@ class _Maker:
 
     def _end(self, hook: str, callees: Sequence[str], match: str) -> str:
         rng = self.rng
-        ends = ["", "", "accept", "accept", "drop", "return", *(f"jump {c}" for c in callees), *(f"goto {c}" for c in callees)]
+        ends = [
+            "",
+            "",
+            "accept",
+            "accept",
+            "drop",
+            "return",
+            *(f"jump {c}" for c in callees),
+            *(f"goto {c}" for c in callees),
+        ]
         if hook in ("input", "forward", "output"):
             icmp = "icmp" if self.family is Family.IPV4 else "icmpv6"
             ends += ["reject", f"reject with {icmp} type {rng.choice(('port-unreachable', 'admin-prohibited'))}"]
