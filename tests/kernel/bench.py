@@ -73,7 +73,7 @@ class Bench:
         self.lab.close()
 
     def _know_the_neighbours(self) -> None:
-        """Everybody is behind the client or the server: what is sent to nobody waits for an answer, and fills buffers."""
+        """Everybody is behind the client or the server: what is sent to nobody waits, and fills buffers."""
         lab = self.lab
         for network, by, device, host, end in (
             ("10.9.0.0/24", CLIENT, "r0", "client", "c0"), ("10.9.1.0/24", BEHIND, "r1", "server", "s0"),
@@ -104,7 +104,10 @@ class Bench:
             if whole.sets:
                 self.lab.run("router", "ipset", "restore", text=whole.sets)
             if program == "nft":
-                self._nft(whole.text + away)
+                self._nft(f"{whole.text}\n{away}")
+            elif program == "nft-json":
+                self.lab.run("router", "nft", "-j", "-f", "-", text=whole.text)
+                self._nft(away)
             else:
                 self._restore(program, family, whole.text)
                 self._nft(away)

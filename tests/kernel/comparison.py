@@ -2,10 +2,11 @@
 
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import islice, product, zip_longest
 from typing import Self
 
 import ruleaudit
@@ -16,7 +17,7 @@ from ruleaudit.diagnostics import Severity
 from ruleaudit.model.condition import Opaque, tests
 from ruleaudit.model.fields import Family, Field, State
 from ruleaudit.model.from_ipset import sets_of
-from ruleaudit.model.ruleset import Rule, Ruleset
+from ruleaudit.model.ruleset import EffectKind, Queue, Rule, Ruleset, Unknown
 from ruleaudit.packets.diagram import is_empty
 from ruleaudit.source import SourceFile
 from tests.kernel.bench import Bench
@@ -34,6 +35,7 @@ class Figures:
 
     decisions  base chains that a packet went through, each with the rules that it met there and the verdict
     other      packets that conntrack put in another state than was meant; they are followed in that one
+    changed    packets that a rule changes, or hands on: they are compared up to there, and not counted
     lost       packets that the kernel discarded outside of any chain
     """
 
@@ -43,6 +45,7 @@ class Figures:
     decisions: int = 0
     unmade: int = 0
     other: int = 0
+    changed: int = 0
     lost: int = 0
     states: Counter[State] = field(default_factory=Counter)
     ways: Counter[str] = field(default_factory=Counter)
@@ -54,7 +57,7 @@ class Figures:
     def __iadd__(self, other: "Figures") -> Self:
         for name in ("rulesets", "refused", "states", "ways", "verdicts"):
             getattr(self, name).update(getattr(other, name))
-        for name in ("packets", "decisions", "unmade", "other", "lost", "counters"):
+        for name in ("packets", "decisions", "unmade", "other", "changed", "lost", "counters"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.wrong += other.wrong
         self.reasons += other.reasons
@@ -70,8 +73,46 @@ class Figures:
             f"{self.packets} packets, {self.decisions} decisions of base chains, {self.counters} counters of legacy",
             f"states: {row(states)}; ways: {row(self.ways)}; verdicts: {row(self.verdicts)}",
             f"{self.unmade} packets could not be made, {self.other} were in another state than meant, {self.lost} lost",
+                f"{self.changed} more were changed on their way, and compared up to there",
             f"{len(self.wrong)} disagreements", *self.wrong[:12],
         ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the kernel showed of one packet.
+
+    found     the state that conntrack gave it, None if it did not come so far; `original`: in the original direction
+    last      its state where it was seen last
+    places    the rules that it matched; for iptables-legacy, none
+    """
+
+    events: list[Event]
+    found: State | None
+    original: bool
+    last: State | None
+    places: list[Place]
+    accepted: bool
+    dropped: bool
+
+    @staticmethod
+    def of(path: str, heard: list[Event], numbers: dict[tuple[str, int], Place]) -> "Shown":
+        seen = [e for e in heard if e.state is not None]
+        found = next((e for e in seen if e.chain.startswith("tracked_")), None)
+        end = "end_input" if path in ("in", "local") else "end_postrouting"
+        return Shown(
+            heard,
+            found.state if found else None,
+            found is None or found.original,
+            seen[-1].state if seen else None,
+            _alone(n for e in heard if e.handle and (n := numbers.get((e.table, e.handle)))),
+            any(e.chain == end for e in heard),
+            any(e.drops and e.table != "inet watch" for e in heard),
+        )
+
+    @property
+    def mark(self) -> int:
+        return self.events[-1].mark
 
 
 class Comparison:
@@ -86,13 +127,13 @@ class Comparison:
         self.unknown: dict[Place, list[Opaque]] = {}
         self.possible: dict[tuple[tuple[int, ...], State], bool] = {}
 
+    def prepare(self) -> None:
+        """What has to be there before the ruleset is loaded."""
+
     def _lowered(self) -> Ruleset:
         sets, problems = sets_of(SourceFile("sets", self.whole.sets))
         assert not problems, problems
-        language = (
-            "nft" if self.program == "nft" else "ip6tables-save" if self.family is Family.IPV6 else "iptables-save"
-        )
-        reading = ruleaudit.lower(SourceFile(self.name, self.whole.text), language, sets)
+        reading = ruleaudit.lower(SourceFile(self.name, self.whole.text), language(self.program, self.family), sets)
         errors = [f for f in reading.findings if f.severity is Severity.ERROR]
         if errors:
             raise Unread(f"{errors[0].message}: {reading.document.source.slice(errors[0].span)!r}")
@@ -115,6 +156,7 @@ class Comparison:
             made.append(one)
             asked[len(made)] = wanted
         bench.clear(self.program, family, exchange=active)
+        self.prepare()
         if active:
             bench.send(family, realiser.before)
         else:
@@ -126,7 +168,8 @@ class Comparison:
         self.figures.rulesets[self.program] += 1
         met: Counter[Place] = Counter()
         for number, wanted in asked.items():
-            followed = self._compare(covering, wanted, heard.get(number, []), numbers, active)
+            shown = Shown.of(wanted.path, heard.get(number, []), numbers)
+            followed = self._compare(covering, wanted, shown, active)
             if followed is not None:
                 met.update(self.places[s.rule] for s in followed.steps if s.matched)
         if legacy:
@@ -137,11 +180,11 @@ class Comparison:
         """The rule that each handle of a table belongs to."""
         found: dict[tuple[str, int], Place] = {}
         for (table, chain), listed in handles(self.bench.lab.hosts["router"]).items():
-            name = table if self.program == "nft" else table.partition(" ")[2]
+            name = table if self.program.startswith("nft") else table.partition(" ")[2]
             rules = self.rules.get((name, chain))
             if rules is None:
                 continue
-            copies = [n for n, rule in enumerate(rules) for _ in range(_copies(rule) if self.program != "nft" else 1)]
+            copies = [n for n, rule in enumerate(rules) for _ in range(1 if self.ruleset.is_nft else _copies(rule))]
             if len(copies) != len(listed):
                 self._wrong(f"{table} {chain}: {len(listed)} rules in the kernel, {len(copies)} in the model")
             found |= {(table, handle): (name, chain, number) for handle, number in zip(listed, copies, strict=False)}
@@ -149,84 +192,83 @@ class Comparison:
 
     # -- one packet
 
-    def _compare(
-        self,
-        covering: Covering,
-        wanted: Wanted,
-        heard: list[Event],
-        numbers: dict[tuple[str, int], Place],
-        active: bool,
-    ) -> Trace | None:
-        seen = next((e for e in heard if e.state is not None and e.chain.startswith("tracked_")), None)
-        ends = [e for e in heard if e.chain.startswith("end_")]
-        accepted = bool(ends) and ends[-1].chain == (
-            "end_input" if wanted.path in ("in", "local") else "end_postrouting"
-        )
-        dropped = next((e for e in heard if e.drops and not e.table.endswith(" watch")), None)
-        legacy = self.program == "iptables-legacy"
+    def _compare(self, covering: Covering, wanted: Wanted, shown: Shown, active: bool) -> Trace | None:
+        """Note every difference; None: the way in the model is not known as far as the kernel's."""
         state, original = wanted.state, wanted.packet.original
-        if seen is not None and seen.state in TRACKED_STATES:
-            state, original = seen.state, seen.original if seen.state is not State.INVALID else original
-        wanted_state = wanted.state if active else State.INVALID
-        if seen is not None and seen.state is not State.UNTRACKED and state is not wanted_state:
-            self.figures.other += 1
-        packet = replace(wanted.packet, original=original)
-        place = None if legacy else _alone(n for e in heard if e.handle and (n := numbers.get((e.table, e.handle))))
-        followed = self._followed(replace(wanted, packet=packet, state=state), place, active)
-        verdict = "accept" if followed.verdict[0] == "accept" else "drop"
-        if followed.verdict[0] in ("queue", "unknown"):
+        if shown.found in TRACKED_STATES:
+            state, original = shown.found, shown.original if shown.found is not State.INVALID else original
+        one = replace(wanted, packet=replace(wanted.packet, original=original), state=state)
+        followed = self._followed(one, None if self.program == "iptables-legacy" else shown, active)
+        if self._without_end(one, followed, shown):
             return None
-        if not legacy and dropped is None and not accepted:
-            self.figures.lost += 1
-            if (
-                place is not None
-                and _alone(self.places[s.rule] for s in followed.steps if s.matched)[: len(place)] == place
-            ):
-                return None
         self.figures.packets += 1
         self.figures.decisions += len(followed.decisions)
         self.figures.ways[wanted.path] += 1
         self.figures.verdicts[followed.verdict[0]] += 1
         self.figures.states[State.UNTRACKED if followed.untracked or not active else state] += 1
-        problems = []
-        met = _alone(self.places[s.rule] for s in followed.steps if s.matched)
-        if place is not None and met != place:
-            problems.append(self._difference(met, place))
-        if (verdict == "accept") is not accepted:
-            problems.append(
-                f"the model says {verdict} by {self._who(followed)}, the kernel {'accept' if accepted else 'drop'}"
-            )
-        if legacy:
-            problems += self._looked_at(wanted.path, followed, heard)
-        if heard and accepted and heard[-1].mark != followed.mark:
-            problems.append(f"the mark is {followed.mark:#x} in the model, {heard[-1].mark:#x} in the kernel")
-        last = next((e.state for e in reversed(heard) if e.state is not None), None)
-        if active and accepted and (last is State.UNTRACKED) is not followed.untracked:
-            problems.append(f"untracked in the model: {followed.untracked}; in the kernel: {last}")
-        if seen is not None and not active and seen.state not in (State.INVALID, State.UNTRACKED):
-            problems.append("the kernel tracks it, and no rule asks for that")
-        if (
-            seen is not None
-            and active
-            and seen.state is not State.UNTRACKED
-            and not self._can_be(covering, packet, state)
-        ):
-            problems.append(f"no such packet is {state.value} in the model")
-        hit = any(s.rule is wanted.rule and s.matched for s in followed.steps)
-        come = any(s.rule is wanted.rule for s in followed.steps)
-        known = not any(isinstance(t, Opaque) for s in followed.steps for t in tests(s.rule.condition))
-        as_meant = state is wanted.state and original is wanted.packet.original
-        if known and as_meant and (not come or hit is not wanted.match):
-            problems.append(
-                f"the packet sets say that it {'meets' if wanted.match else 'misses'} {self._rule(wanted.rule)}"
-            )
-        if problems:
-            text = describe(wanted.packet, wanted.path, state)
-            extra = {f.value: wanted.packet.values[f] for f in (Field.PKTTYPE, Field.SRC_TYPE, Field.DST_TYPE)}
-            self._wrong(f"{text} {extra} original={original}\n    " + "\n    ".join(problems))
+        meant = wanted.state if active else State.INVALID
+        self.figures.other += shown.found is not None and shown.found not in (State.UNTRACKED, meant)
+        problems = [*self._of_way(followed, shown), *self._of_states(covering, one, followed, shown, active)]
+        if state is wanted.state and original is wanted.packet.original:
+            problems += self._of_sets(wanted, followed)
+        self._note(one, problems)
         return followed
 
-    def _followed(self, one: Wanted, kernel: list[Place] | None, active: bool) -> Trace:
+    def _without_end(self, one: Wanted, followed: Trace, shown: Shown) -> bool:
+        """A rule changes the packet, or hands it on: from there on nobody knows its way. Or the kernel has lost it."""
+        met = [s.rule for s in followed.steps if s.matched]
+        last = next((n for n, rule in enumerate(met) if changes(rule)), None)
+        if last is not None:
+            self.figures.changed += 1
+            mine = _alone(self.places[rule] for rule in met[: last + 1])
+            if self.program != "iptables-legacy" and shown.places[: len(mine)] != mine:
+                self._note(one, [self._difference(mine, shown.places)])
+            return True
+        if self.program == "iptables-legacy" or shown.accepted or shown.dropped:
+            return False
+        self.figures.lost += 1
+        return _alone(self.places[rule] for rule in met)[: len(shown.places)] == shown.places
+
+    def _of_way(self, followed: Trace, shown: Shown) -> Iterator[str]:
+        """The rules that were met, the verdict, and the mark."""
+        met = _alone(self.places[s.rule] for s in followed.steps if s.matched)
+        if self.program != "iptables-legacy" and met != shown.places:
+            yield self._difference(met, shown.places)
+        ours = "accepts" if followed.verdict[0] == "accept" else "drops"
+        theirs = "accepts" if shown.accepted else "drops"
+        if ours != theirs:
+            yield f"{self._who(followed)} {ours} it in the model, the kernel {theirs} it"
+        if self.program == "iptables-legacy":
+            yield from self._between(followed, shown)
+        if shown.accepted and shown.mark != followed.mark:
+            yield f"the mark is {followed.mark:#x} in the model, {shown.mark:#x} in the kernel"
+
+    def _of_states(self, covering: Covering, one: Wanted, followed: Trace, shown: Shown, active: bool) -> Iterator[str]:
+        """Who is tracked, and in which state."""
+        if not active:
+            if shown.found not in (None, State.INVALID, State.UNTRACKED):
+                yield "the kernel tracks it, and no rule asks for that"
+            return
+        if shown.accepted and (shown.last is State.UNTRACKED) is not followed.untracked:
+            yield f"untracked in the model: {followed.untracked}; in the kernel: {shown.last}"
+        if shown.found in TRACKED_STATES and not self._can_be(covering, one.packet, one.state):
+            yield f"no such packet is {one.state.value} in the model"
+
+    def _of_sets(self, wanted: Wanted, followed: Trace) -> Iterator[str]:
+        """The packet sets said that this packet comes to a rule, and matches it or not."""
+        if any(isinstance(t, Opaque) for s in followed.steps for t in tests(s.rule.condition)):
+            return
+        steps = [s for s in followed.steps if s.rule is wanted.rule]
+        if not steps or any(s.matched for s in steps) is not wanted.match:
+            yield f"the packet sets say that it {'meets' if wanted.match else 'misses'} {self._rule(wanted.rule)}"
+
+    def _note(self, one: Wanted, problems: list[str]) -> None:
+        if problems:
+            text = describe(one.packet, one.path, one.state)
+            extra = {f.value: one.packet.values[f] for f in (Field.PKTTYPE, Field.SRC_TYPE, Field.DST_TYPE)}
+            self._wrong(f"{text} {extra} original={one.packet.original}\n    " + "\n    ".join(problems))
+
+    def _followed(self, one: Wanted, shown: Shown | None, active: bool) -> Trace:
         """The way in the model; a test whose answer no ruleset knows answers as the kernel's way shows, if it can."""
         guesses: Counter[Place] = Counter()
 
@@ -234,20 +276,36 @@ class Comparison:
             place = self.places[rule]
             return bool(guesses[place] >> self._open_tests(place).index(test) & 1)
 
-        while True:
+        def attempt() -> tuple[int, list[Place], Trace]:
+            """How many steps are the kernel's; the model's, and all of its way."""
             followed = trace(self.ruleset, one.path, one.packet, one.state, answer, active=active)
-            if kernel is None:
-                return followed
             met = _alone(self.places[s.rule] for s in followed.steps if s.matched)
-            at = next((n for n, (a, b) in enumerate(zip_longest(met, kernel)) if a != b), None)
-            if at is None:
-                return followed
-            for place in (*met[max(at - 1, 0) : at + 1], *kernel[at : at + 1]):
-                if guesses[place] + 1 < 1 << min(len(self._open_tests(place)), 8):
-                    guesses[place] += 1
+            if shown is None:
+                return sys.maxsize, met, followed
+            differing = (n for n, (a, b) in enumerate(zip_longest(met, shown.places)) if a != b)
+            same_end = (followed.verdict[0] == "accept") is shown.accepted
+            return next(differing, sys.maxsize if same_end else len(met)), met, followed
+
+        agreed, met, followed = attempt()
+        while shown is not None and agreed < sys.maxsize:
+            here = shown.places[agreed : agreed + 1] + met[max(agreed - 1, 0) : agreed + 1]
+            for guess in self._guesses(here):
+                before = guesses.copy()
+                guesses.update({place: guess[place] - guesses[place] for place in guess})
+                further, *rest = attempt()
+                if further > agreed:
+                    agreed, met, followed = further, *rest
                     break
+                guesses = before
             else:
-                return followed
+                break
+        return followed
+
+    def _guesses(self, places: Iterable[Place]) -> Iterator[dict[Place, int]]:
+        """Every answer that the open tests of some rules may give together."""
+        rows = {place: range(1 << min(len(self._open_tests(place)), 6)) for place in dict.fromkeys(places)}
+        for values in islice(product(*rows.values()), 4096):
+            yield dict(zip(rows, values, strict=True))
 
     def _open_tests(self, place: Place) -> list[Opaque]:
         """The tests of one rule that the model cannot answer."""
@@ -269,13 +327,14 @@ class Comparison:
             self.possible[looks, state] = not is_empty(one)
         return self.possible[looks, state]
 
-    def _looked_at(self, path: str, followed: Trace, heard: list[Event]) -> Iterator[str]:
+    def _between(self, followed: Trace, shown: Shown) -> Iterator[str]:
         """After each table of iptables-legacy: the packet is there, or not."""
-        seen = {e.chain for e in heard}
-        for (table, chain), _ in followed.decisions[:-1] if followed.verdict[0] != "accept" else followed.decisions:
+        seen = {e.chain for e in shown.events}
+        gone = followed.verdict[0] != "accept"
+        for (table, chain), _ in followed.decisions[:-1] if gone else followed.decisions:
             if chain in TABLES.get(table, ()) and f"{chain.lower()}_{table}" not in seen:
                 yield f"it does not come through {table} {chain}"
-        if followed.verdict[0] != "accept" and followed.decisions:
+        if gone and followed.decisions:
             table, chain = followed.decisions[-1][0]
             if f"{chain.lower()}_{table}" in seen:
                 yield f"it comes through {table} {chain}, where {self._who(followed)} drops it in the model"
@@ -322,6 +381,13 @@ class Comparison:
         self.figures.wrong.append(f"{self.name}\n  {text}")
 
 
+def language(program: str, family: Family) -> str:
+    """What a text for a program is written in."""
+    if program.startswith("nft"):
+        return program
+    return "ip6tables-save" if family is Family.IPV6 else "iptables-save"
+
+
 class Unread(Exception):
     """The kernel takes the ruleset, and the reader does not."""
 
@@ -338,6 +404,14 @@ def _places(ruleset: Ruleset) -> tuple[dict[Rule, Place], dict[tuple[str, str], 
                     row.append(rule)
                 places[rule] = (table.name, chain.name, len(row) - 1)
     return places, rules
+
+
+def changes(rule: Rule) -> bool:
+    """What becomes of the packet behind this rule is not said by the rules alone."""
+    if isinstance(rule.verdict, Queue | Unknown):
+        return True
+    kinds = (EffectKind.NAT, EffectKind.CHANGE)
+    return any(e.kind in kinds or (e.kind is EffectKind.MARK and e.mask is None) for e in rule.effects)
 
 
 def _copies(rule: Rule) -> int:

@@ -18,10 +18,11 @@ import ruleaudit
 from ruleaudit.model.condition import Opaque, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_ipset import sets_of
+from ruleaudit.packets.diagram import OutOfRoom
 from ruleaudit.source import SourceFile
-from tests.kernel import random_iptables, random_nftables
+from tests.kernel import corpus_rulesets, random_iptables, random_nftables
 from tests.kernel.bench import PROGRAMS, Bench, Refused
-from tests.kernel.comparison import Comparison, Figures, Unread
+from tests.kernel.comparison import Comparison, Figures, Unread, changes, language
 from tests.kernel.random_iptables import Whole
 
 _LINES = re.compile(r"/dev/stdin:(\d+):|line:? (\d+)")
@@ -52,7 +53,7 @@ def compare(bench: Bench, program: str, family: Family, seed: str, count: int) -
             lines = less
     if program == "iptables-legacy":
         # without a trace the kernel cannot be asked what a test answered that nobody else can answer
-        whole = replace(whole, text=_exact(whole, family))
+        whole = exact(whole, program, family)
     name = f"seed {seed} {program} {family.value}"
     try:
         return Comparison(bench, program, family, whole, rng, name).run(count)
@@ -82,12 +83,48 @@ def _without(lines: list[str], wrong: set[int], program: str) -> list[str]:
     return [line for line in out if line] if out != lines else lines
 
 
-def _exact(whole: Whole, family: Family) -> str:
-    """The text without the rules whose meaning is open."""
-    language = "ip6tables-save" if family is Family.IPV6 else "iptables-save"
-    reading = ruleaudit.lower(SourceFile("rules", whole.text), language, sets_of(SourceFile("sets", whole.sets))[0])
-    is_open = {r.line for r in reading.rulesets[0].rules() if any(isinstance(t, Opaque) for t in tests(r.condition))}
-    return "".join(f"{text}\n" for number, text in enumerate(whole.text.splitlines(), 1) if number not in is_open)
+def exact(whole: Whole, program: str, family: Family) -> Whole:
+    """The ruleset without the rules whose meaning is open, or that change packets."""
+    sets = sets_of(SourceFile("sets", whole.sets))[0]
+    (ruleset,) = ruleaudit.lower(SourceFile("rules", whole.text), language(program, family), sets).rulesets
+    lines = {
+        rule.line
+        for rule in ruleset.rules()
+        if changes(rule) or any(isinstance(t, Opaque) for t in tests(rule.condition))
+    }
+    kept = (text for number, text in enumerate(whole.text.splitlines(), 1) if number not in lines)
+    return replace(whole, text="".join(f"{text}\n" for text in kept))
+
+
+class _OfCorpus(Comparison):
+    """A ruleset that may name ipsets that nobody knows."""
+
+    def prepare(self) -> None:
+        corpus_rulesets.make_sets(self.bench, self.family, self.whole)
+
+
+def compare_corpus(bench: Bench, packets: int, part: slice = slice(None)) -> Figures:
+    """Every ruleset of the corpus that the kernel takes, or some of them."""
+    figures = Figures()
+    corpus_rulesets.prepare(bench)
+    for program, family, name, whole in list(corpus_rulesets.rulesets())[part]:
+        try:
+            if program == "iptables-legacy":
+                whole = exact(whole, program, family)
+            comparison = _OfCorpus(
+                bench, program, family, whole, random.Random(name), f"{program} {family.value} {name}"
+            )
+            found = comparison.run(packets)
+            figures += found
+            if found.wrong:
+                print("\n".join(found.wrong[:3]), flush=True)
+        except Refused as error:
+            figures.refused[program] += 1
+            figures.reasons.append(f"{name}: {str(error)[:200]}")
+        except (Unread, OutOfRoom) as error:
+            figures.refused[f"{program}, by the reader"] += 1
+            figures.reasons.append(f"{name}: {error}")
+    return figures
 
 
 def main() -> int:
@@ -97,11 +134,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--program", choices=PROGRAMS, action="append")
     parser.add_argument("--only", type=int, help="the number of one ruleset of the seed")
+    parser.add_argument("--corpus", action="store_true", help="the rulesets of the corpus instead")
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="the K-th of N parts of the corpus")
     options = parser.parse_args()
     total = Figures()
     began = time.monotonic()
     with Bench() as bench:
-        for number in [options.only] if options.only is not None else range(options.rulesets):
+        if options.corpus:
+            total = compare_corpus(bench, options.packets, slice(options.part[0], None, options.part[1]))
+        for number in [] if options.corpus else [options.only] if options.only is not None else range(options.rulesets):
             for program in options.program or PROGRAMS:
                 for family in Family:
                     figures = compare(bench, program, family, f"{options.seed}/{number}", options.packets)

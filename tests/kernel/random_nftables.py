@@ -32,7 +32,8 @@ _USER = ("one", "two", "three")
 _STATES = (
     "ct state established,related", "ct state invalid", "ct state new", "ct state untracked", "ct state != established",
     "ct state { new, untracked }", "ct state != { established, related }", "ct state & (established | related) == 0",
-    "ct state ! established,related", "ct state new,untracked", "ct state != established,related", "ct state != invalid",
+    "ct state ! established,related", "ct state new,untracked", "ct state != established,related",
+    "ct state != invalid",
     "ct direction reply", "ct direction != reply",
 )  # fmt: skip
 #: behind a set of protocols with a range in it nft 1.0.6 does not ask for the protocol of a header any more

@@ -101,7 +101,8 @@ class _Run:
     ) -> None:
         self.ruleset, self.packet, self.state, self.answers = ruleset, packet, state, answers
         self.active, self.immune = active, immune
-        self.untracked = self.template = self.looked_up = False
+        self.untracked = self.looked_up = False
+        self.template = False  #: a CT target gave it something like an entry, which conntrack takes away again
         self.sent = self.again = False  #: the packet is this host's own; on lo, conntrack has yet to look once more
         self.mark = packet.values.get(Field.MARK, 0)
         self.steps: list[Step] = []
@@ -114,6 +115,7 @@ class _Run:
             looks_up = hook in (Hook.PREROUTING, Hook.OUTPUT) and not self.looked_up
             chains = self.ruleset.base_chains(hook)
             self.sent = self.sent or hook is Hook.OUTPUT
+            self.template = False
             for chain in chains:
                 if chain.nat and self.sent and hook in (Hook.PREROUTING, Hook.INPUT):
                     continue  # NAT of a packet of this host was settled when it left
@@ -142,6 +144,8 @@ class _Run:
     def _state(self) -> State:
         if self.untracked:
             return State.UNTRACKED
+        if self.template:
+            return State.NEW
         return self.state if self.looked_up else State.INVALID
 
     @property
@@ -236,7 +240,7 @@ class _Run:
             case States(states):
                 return self._state in states
             case Direction(original):
-                return self.packet.original is original
+                return (self.packet.original or self.template) is original
             case Opaque():
                 return self.answers(condition, rule)
 

@@ -253,6 +253,7 @@ class Walk:
                     self._look_up()
                     self.looked_up = alive
                 self.template = self.none
+                self._version += 1
                 alive = self._base_chains(hook, alive, before=False)
             else:
                 alive = self._base_chains(hook, alive, before=None)
@@ -293,8 +294,11 @@ class Walk:
             states[State.INVALID] = free
         else:
             states = {s: self.states.get(s, self.none) & free for s in State}
+        # a template is an entry until conntrack looks
+        states = {s: found & ~self.template for s, found in states.items()}
+        states[State.NEW] = states[State.NEW] | (self.template & free)
         states[State.UNTRACKED] = self.tag
-        return View(states, self.mark, self.original)
+        return View(states, self.mark, self.original | self.template)
 
     def _base_chains(self, hook: Hook, alive: PacketSet, before: bool | None) -> PacketSet:
         for chain in self.ruleset.base_chains(hook):
@@ -420,6 +424,7 @@ class Walk:
             case EffectKind.TRACK:
                 if not self._looked_up or self._again:
                     self.template = self.template | (hit & self._unattached())
+                    self._version += 1
                 if not self._looked_up:
                     self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.ZONE:

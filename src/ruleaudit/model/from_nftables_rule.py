@@ -14,6 +14,7 @@ from ruleaudit.model.condition import (
     And,
     Condition,
     Interface,
+    Masked,
     Not,
     Opaque,
     Scope,
@@ -22,7 +23,7 @@ from ruleaudit.model.condition import (
     any_of,
     negate,
 )
-from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field
+from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
 from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
 from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
 from ruleaudit.model.from_nftables_values import Unknown
@@ -214,6 +215,7 @@ class RuleReader:
         if any(s.startswith("ct ") for s in read):
             consumer = Consumer(Use.READS, next(s for s in read if s.startswith("ct ")))
             self._condition(consumer.what, statement.span, HAS_ENTRY, consumer=consumer)
+        self._looked_up(statement.value, text)
         if selector == "ct zone" or selector.startswith(("ct original zone", "ct reply zone")):
             self._effect(Effect(EffectKind.ZONE, text), Consumer(Use.CREATES, f"{selector} set"))
         elif selector == "ct event":
@@ -293,6 +295,7 @@ class RuleReader:
 
     def _nat(self, statement: tree.Nat) -> None:
         text = _written(statement)
+        self._looked_up(statement.address, text)
         bits = self.family.address_bits
         addresses = _intervals(statement.address, words.address(bits))
         ports = _intervals(statement.port, words.port)
@@ -305,8 +308,22 @@ class RuleReader:
         )
         self._end(_ACCEPT)
 
+    def _looked_up(self, value: tree.Value | None, text: str) -> None:
+        """What a map gives: packets of none of its elements go no further in the rule."""
+        if not isinstance(value, tree.Lookup):
+            return
+        known = [one for s in selectors(value.key) if (one := looked_at(s.text, self.family)) is not None]
+        try:
+            elements = self._elements(value.map)
+            found = any_of([self._key(value.key, element, elements) for element in elements])
+        except Unknown:
+            found = Opaque(f"{text} finds an element", Scope.PACKET)
+        self._condition("map", value.span, guarded(known, found, text, self._with_ports()))
+
     def _action(self, statement: tree.Action) -> None:
         text, name = _written(statement), statement.name
+        if " map " in text:
+            self._condition("map", statement.span, Opaque(f"{text} finds an element", Scope.PACKET))
         match name:
             case "counter":
                 if "name" in text.split() or '"' in text:
@@ -327,6 +344,8 @@ class RuleReader:
             case "queue":
                 self._end(Queue(text.removeprefix("queue").strip() or "0"))
             case "synproxy":
+                self._condition(name, statement.span, Values(Field.PROTOCOL, ((TCP, TCP),)))
+                self._condition(name, statement.span, negate(Masked(Field.TCP_FLAGS, TcpFlag.SYN | TcpFlag.ACK, 0)))
                 self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "SYNPROXY"))
                 self._end(_DROP)
             case "tproxy":
