@@ -88,11 +88,12 @@ def dccp(source: str, sport: int, to: str, dport: int) -> bytes:
 def sctp(source: str, sport: int, to: str, dport: int) -> bytes:
     """An SCTP packet with an INIT chunk (RFC 9260)."""
     chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 1500, 1, 1, 1)
-    total = _crc32c(struct.pack("!HHII", sport, dport, 0, 0) + chunk)
+    total = crc32c(struct.pack("!HHII", sport, dport, 0, 0) + chunk)
     return ip(source, to, 132, struct.pack("!HHI", sport, dport, 0) + struct.pack("<I", total) + chunk)
 
 
-def _crc32c(data: bytes) -> int:
+def crc32c(data: bytes) -> int:
+    """The checksum of SCTP (RFC 9260, appendix A)."""
     total = 0xFFFFFFFF
     for byte in data:
         total ^= byte
