@@ -181,12 +181,14 @@ def corpus() -> Iterator[tuple[str, str, tuple[Family, ...], str, str]]:
             yield program, language, (family,), entry.path, text
 
 
-def compare_corpus(stage: Stage, part: slice) -> Figures:
-    """Every rewrite of the corpus, or some of them."""
+def compare_corpus(stage: Stage, part: slice, enough: int = sys.maxsize) -> Figures:
+    """Every rewrite of the corpus, or some of them; not more than `enough`."""
     figures = Figures()
     for one, other in zip(DEVICES[::2], DEVICES[1::2], strict=True):
         stage.lab.run("server", "ip", "link", "add", one, "type", "veth", "peer", "name", other)
     for program, language, families, name, text in list(corpus())[part]:
+        if figures.rewritten.total() >= enough:
+            break
         try:
             found = ruleaudit.suggest(SourceFile(name, text), everything=True, menu=False, language=language)
             if found.text is None:

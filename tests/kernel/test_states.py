@@ -87,6 +87,21 @@ def test_what_opens_a_connection() -> None:
         assert opening == {base | push for base in (0x02, 0x22, 0x10, 0x30) for push in (0, 8)}
 
 
+def test_every_low_type_of_icmpv6_is_an_error() -> None:
+    """About a packet of a connection each is RELATED, also those that nobody has defined."""
+    one, other = "2001:db8::7", "2001:db8:77::1"
+    about = packets.udp(one, 5000, other, 53)
+    kinds = {0: State.RELATED, 1: State.RELATED, 100: State.RELATED, 127: State.RELATED, 137: State.INVALID}
+    with Bench() as bench:
+        bench.clear("nft", Family.IPV6, exchange=False)
+        bench.load("nft", Family.IPV6, Whole(TRACKS), exchange=False)
+        errors = [packets.icmp(other, one, kind, 0, payload=about) for kind in kinds]
+        made = [Sent(numbered(raw, n), "r1" if n > 1 else "r0", "") for n, raw in enumerate((about, *errors), 1)]
+        heard = bench.send(Family.IPV6, made)
+        found = [next(e.state for e in heard[n] if e.chain.startswith("tracked_")) for n in range(2, len(made) + 1)]
+        assert found == list(kinds.values())
+
+
 def test_a_concatenation_compares_the_whole_state() -> None:
     """k10c."""
     text = TRACKS + (

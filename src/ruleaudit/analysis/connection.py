@@ -136,7 +136,8 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     types = space.bits[Field.ICMP_TYPE]
     requests = space.diagrams.within(types, [(t, t) for t in sorted(answers)])
     exchange = space.diagrams.within(types, [(t, t) for t in sorted({*answers, *answers.values()})])
-    errors = icmp_errors(space)
+    # of ICMPv6, conntrack takes every type below 128 for an error
+    errors = icmp_errors(space, tuple(range(128)) if space.family is Family.IPV6 else None)
     new = (~tcp | tcp_flags(space, OPENING_FLAGS + LOOSE_FLAGS)) & (~icmp | requests)
     established = (~tcp | tcp_flags(space, OPENING_FLAGS + LATER_FLAGS + REPLY_FLAGS)) & (~icmp | exchange)
     related = errors | (new if helpers else space.none)

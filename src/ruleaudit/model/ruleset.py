@@ -236,7 +236,8 @@ class Ruleset:
         stand where NAT does; their own priorities only set their order among each other.
         """
         found = [c for t in self.tables.values() for c in t.chains.values() if c.hook is hook]
-        found = sorted(reversed(found), key=lambda c: c.priority)
+        found.reverse()
+        found.sort(key=lambda c: c.priority)
         return sorted(found, key=lambda c: NAT_PRIORITIES[hook] if c.nat and hook in NAT_PRIORITIES else c.priority)
 
 
