@@ -5,9 +5,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice, product, zip_longest
-from typing import Self
 
 import ruleaudit
 from ruleaudit.analysis.space import TRACKED_STATES
@@ -22,97 +21,10 @@ from ruleaudit.packets.diagram import is_empty
 from ruleaudit.source import SourceFile
 from tests.kernel.bench import Bench
 from tests.kernel.covering import Covering, Wanted
-from tests.kernel.kernel_trace import Event, handles
+from tests.kernel.kernel_trace import handles
 from tests.kernel.random_iptables import TABLES, Whole
 from tests.kernel.realising import Realiser, Sent
-
-Place = tuple[str, str, int]  #: table, chain, number of a rule
-
-
-@dataclass
-class Figures:
-    """What was compared.
-
-    decisions  base chains that a packet went through, each with the rules that it met there and the verdict
-    other      packets that conntrack put in another state than was meant; they are followed in that one
-    changed    packets that a rule changes, or hands on: they are compared up to there, and not counted
-    lost       packets that the kernel discarded outside of any chain
-    """
-
-    rulesets: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    packets: int = 0
-    decisions: int = 0
-    unmade: int = 0
-    other: int = 0
-    changed: int = 0
-    lost: int = 0
-    states: Counter[State] = field(default_factory=Counter)
-    ways: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[str] = field(default_factory=Counter)
-    counters: int = 0
-    wrong: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)  #: of what was refused
-
-    def __iadd__(self, other: "Figures") -> Self:
-        for name in ("rulesets", "refused", "states", "ways", "verdicts"):
-            getattr(self, name).update(getattr(other, name))
-        for name in ("packets", "decisions", "unmade", "other", "changed", "lost", "counters"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.wrong += other.wrong
-        self.reasons += other.reasons
-        return self
-
-    def __str__(self) -> str:
-        def row(counts: Counter[str]) -> str:
-            return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-
-        states = Counter({state.value: count for state, count in self.states.items()})
-        return "\n".join([
-            f"rulesets: {row(self.rulesets)}; refused: {row(self.refused) or 'none'}",
-            f"{self.packets} packets, {self.decisions} decisions of base chains, {self.counters} counters of legacy",
-            f"states: {row(states)}; ways: {row(self.ways)}; verdicts: {row(self.verdicts)}",
-            f"{self.unmade} packets could not be made, {self.other} were in another state than meant, {self.lost} lost",
-                f"{self.changed} more were changed on their way, and compared up to there",
-            f"{len(self.wrong)} disagreements", *self.wrong[:12],
-        ])  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the kernel showed of one packet.
-
-    found     the state that conntrack gave it, None if it did not come so far; `original`: in the original direction
-    last      its state where it was seen last
-    places    the rules that it matched; for iptables-legacy, none
-    """
-
-    events: list[Event]
-    found: State | None
-    original: bool
-    last: State | None
-    places: list[Place]
-    accepted: bool
-    dropped: bool
-
-    @staticmethod
-    def of(path: str, heard: list[Event], numbers: dict[tuple[str, int], Place]) -> "Shown":
-        seen = [e for e in heard if e.state is not None]
-        found = next((e for e in seen if e.chain.startswith("tracked_")), None)
-        end = "end_input" if path in ("in", "local") else "end_postrouting"
-        return Shown(
-            heard,
-            found.state if found else None,
-            found is None or found.original,
-            seen[-1].state if seen else None,
-            _alone(n for e in heard if e.handle and (n := numbers.get((e.table, e.handle)))),
-            any(e.chain == end for e in heard),
-            any(e.drops and e.table != "inet watch" for e in heard),
-        )
-
-    @property
-    def mark(self) -> int:
-        return self.events[-1].mark
+from tests.kernel.shown import Figures, Place, Shown, alone
 
 
 class Comparison:
@@ -220,18 +132,18 @@ class Comparison:
         last = next((n for n, rule in enumerate(met) if changes(rule)), None)
         if last is not None:
             self.figures.changed += 1
-            mine = _alone(self.places[rule] for rule in met[: last + 1])
+            mine = alone(self.places[rule] for rule in met[: last + 1])
             if self.program != "iptables-legacy" and shown.places[: len(mine)] != mine:
                 self._note(one, [self._difference(mine, shown.places)])
             return True
         if self.program == "iptables-legacy" or shown.accepted or shown.dropped:
             return False
         self.figures.lost += 1
-        return _alone(self.places[rule] for rule in met)[: len(shown.places)] == shown.places
+        return alone(self.places[rule] for rule in met)[: len(shown.places)] == shown.places
 
     def _of_way(self, followed: Trace, shown: Shown) -> Iterator[str]:
         """The rules that were met, the verdict, and the mark."""
-        met = _alone(self.places[s.rule] for s in followed.steps if s.matched)
+        met = alone(self.places[s.rule] for s in followed.steps if s.matched)
         if self.program != "iptables-legacy" and met != shown.places:
             yield self._difference(met, shown.places)
         ours = "accepts" if followed.verdict[0] == "accept" else "drops"
@@ -279,7 +191,7 @@ class Comparison:
         def attempt() -> tuple[int, list[Place], Trace]:
             """How many steps are the kernel's; the model's, and all of its way."""
             followed = trace(self.ruleset, one.path, one.packet, one.state, answer, active=active)
-            met = _alone(self.places[s.rule] for s in followed.steps if s.matched)
+            met = alone(self.places[s.rule] for s in followed.steps if s.matched)
             if shown is None:
                 return sys.maxsize, met, followed
             differing = (n for n, (a, b) in enumerate(zip_longest(met, shown.places)) if a != b)
@@ -420,12 +332,3 @@ def _copies(rule: Rule) -> int:
     for addresses in re.findall(r"(?:^| )(?:-[sd]|--source|--destination|--src|--dst) (\S+)", rule.text):
         found *= addresses.count(",") + 1
     return found
-
-
-def _alone(places: Iterable[Place]) -> list[Place]:
-    """Without repetitions: a rule for several addresses is several rules."""
-    out: list[Place] = []
-    for place in places:
-        if not out or out[-1] != place:
-            out.append(place)
-    return out

@@ -6,8 +6,8 @@ import pytest
 
 from ruleaudit.model.fields import Family, State
 from tests.kernel.bench import PROGRAMS, Bench
-from tests.kernel.comparison import Figures
 from tests.kernel.differential import compare, compare_corpus
+from tests.kernel.shown import Figures
 from tests.syntax.corpus import MISSING, REASON
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
