@@ -26,6 +26,8 @@ from tests.kernel.random_iptables import TABLES, Whole
 from tests.kernel.realising import Realiser, Sent
 from tests.kernel.shown import Figures, Place, Shown, alone
 
+_NAMELESS = "__chain"  #: how the kernel's names of chains begin that stand in place of a name
+
 
 class Comparison:
     """One ruleset, loaded; and the packets that cover it."""
@@ -91,8 +93,13 @@ class Comparison:
     def _numbers(self) -> dict[tuple[str, int], Place]:
         """The rule that each handle of a table belongs to."""
         found: dict[tuple[str, int], Place] = {}
-        for (table, chain), listed in handles(self.bench.lab.hosts["router"]).items():
+        every = handles(self.bench.lab.hosts["router"])
+        # a chain in place of a name: the kernel counts them through all its life
+        nameless = sorted((c for c in every if c[1].startswith(_NAMELESS)), key=lambda c: int(c[1][len(_NAMELESS) :]))
+        for (table, chain), listed in every.items():
             name = table if self.program.startswith("nft") else table.partition(" ")[2]
+            if (table, chain) in nameless:
+                chain = f"{_NAMELESS}{[c for t, c in nameless if t == table].index(chain)}"
             rules = self.rules.get((name, chain))
             if rules is None:
                 continue
