@@ -195,19 +195,22 @@ class Comparison:
             place = self.places[rule]
             return bool(guesses[place] >> self._open_tests(place).index(test) & 1)
 
-        def attempt() -> tuple[int, list[Place], Trace]:
-            """How many steps are the kernel's; the model's, and all of its way."""
+        def attempt() -> tuple[tuple[int, int], list[Place], Trace]:
+            """How many rules are those of the kernel, and how many were looked at before the next; all, and the way."""
             followed = trace(self.ruleset, one.path, one.packet, one.state, answer, active=active)
             met = alone(self.places[s.rule] for s in followed.steps if s.matched)
             if shown is None:
-                return sys.maxsize, met, followed
+                return (sys.maxsize, 0), met, followed
             differing = (n for n, (a, b) in enumerate(zip_longest(met, shown.places)) if a != b)
             same_end = (followed.verdict[0] == "accept") is shown.accepted
-            return next(differing, sys.maxsize if same_end else len(met)), met, followed
+            agreed = next(differing, sys.maxsize if same_end else len(met))
+            matched = [n for n, step in enumerate(followed.steps) if step.matched]
+            looked_at = matched[agreed] if agreed < len(matched) else len(followed.steps)
+            return (agreed, looked_at), met, followed
 
         agreed, met, followed = attempt()
-        while shown is not None and agreed < sys.maxsize:
-            here = shown.places[agreed : agreed + 1] + met[max(agreed - 1, 0) : agreed + 1]
+        while shown is not None and agreed[0] < sys.maxsize:
+            here = shown.places[agreed[0] : agreed[0] + 1] + met[max(agreed[0] - 1, 0) : agreed[0] + 1]
             for guess in self._guesses(here):
                 before = guesses.copy()
                 guesses.update({place: guess[place] - guesses[place] for place in guess})

@@ -257,6 +257,7 @@ class Set:
     data      the type of what a map gives (`verdict`, `mark`, `ipv4_addr . inet_service`), "" for a set
     braces    where its elements stand, braces included, if they do
     body      what stands between the braces of the set itself
+    limited   each element has a limit, quota or count of its own: who is over it finds no element
     """
 
     name: str
@@ -266,6 +267,7 @@ class Set:
     typeof: bool = False
     flags: tuple[str, ...] = ()
     timeout: bool = False
+    limited: bool = False
     elements: list[Element] = field(default_factory=list)
     braces: Span | None = None
     body: Span | None = None
