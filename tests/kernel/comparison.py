@@ -26,6 +26,7 @@ from tests.kernel.random_iptables import TABLES, Whole
 from tests.kernel.realising import Realiser, Sent
 from tests.kernel.shown import Figures, Place, Shown, alone
 
+_BEGUN = re.compile(r"\bfirst \d")  #: what the model calls statements that happen before a test of their rule fails
 _NAMELESS = "__chain"  #: how the kernel's names of chains begin that stand in place of a name
 
 
@@ -146,11 +147,11 @@ class Comparison:
         if self.program == "iptables-legacy" or shown.accepted or shown.dropped:
             return False
         self.figures.lost += 1
-        return alone(self.places[rule] for rule in met)[: len(shown.places)] == shown.places
+        return self._met(followed)[: len(shown.places)] == shown.places
 
     def _of_way(self, followed: Trace, shown: Shown) -> Iterator[str]:
         """The rules that were met, the verdict, and the mark."""
-        met = alone(self.places[s.rule] for s in followed.steps if s.matched)
+        met = self._met(followed)
         if self.program != "iptables-legacy" and met != shown.places:
             yield self._difference(met, shown.places)
         ours = "accepts" if followed.verdict[0] == "accept" else "drops"
@@ -198,13 +199,15 @@ class Comparison:
         def attempt() -> tuple[tuple[int, int], list[Place], Trace]:
             """How many rules are those of the kernel, and how many were looked at before the next; all, and the way."""
             followed = trace(self.ruleset, one.path, one.packet, one.state, answer, active=active)
-            met = alone(self.places[s.rule] for s in followed.steps if s.matched)
+            met = self._met(followed)
             if shown is None:
                 return (sys.maxsize, 0), met, followed
             differing = (n for n, (a, b) in enumerate(zip_longest(met, shown.places)) if a != b)
             same_end = (followed.verdict[0] == "accept") is shown.accepted
             agreed = next(differing, sys.maxsize if same_end else len(met))
-            matched = [n for n, step in enumerate(followed.steps) if step.matched]
+            matched = [
+                n for n, step in enumerate(followed.steps) if step.matched and not _BEGUN.search(step.rule.variant)
+            ]
             looked_at = matched[agreed] if agreed < len(matched) else len(followed.steps)
             return (agreed, looked_at), met, followed
 
@@ -222,6 +225,10 @@ class Comparison:
             else:
                 break
         return followed
+
+    def _met(self, followed: Trace) -> list[Place]:
+        """The rules that were met; those of which only the first statements happened are none in the kernel's trace."""
+        return alone(self.places[s.rule] for s in followed.steps if s.matched and not _BEGUN.search(s.rule.variant))
 
     def _guesses(self, places: Iterable[Place]) -> Iterator[dict[Place, int]]:
         """Every answer that the open tests of some rules may give together."""

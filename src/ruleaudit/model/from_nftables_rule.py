@@ -218,6 +218,10 @@ class RuleReader:
         self._looked_up(statement.value, text)
         if selector == "ct zone" or selector.startswith(("ct original zone", "ct reply zone")):
             self._effect(Effect(EffectKind.ZONE, text), Consumer(Use.CREATES, f"{selector} set"))
+        elif selector.startswith("ct expectation"):
+            # only the first packet of a connection, and while there is room for more, goes on
+            self._condition(selector, statement.span, Opaque(text, Scope.MEMORY))
+            self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, f"{selector} set"))
         elif selector == "ct event":
             self._effect(Effect(EffectKind.LOG, text))
         elif selector.startswith("ct "):
@@ -301,7 +305,10 @@ class RuleReader:
         ports = _intervals(statement.port, words.port)
         other = words.address(160 - bits)
         if statement.address is not None and not addresses and _intervals(statement.address, other):
-            self._condition("", statement.span, Not(all_of(())))  # an address of the other family
+            # an address of the other family: nothing is translated, nor tracked, in this one (facts section 2)
+            self._condition("", statement.span, Not(all_of(())))
+            self._end(_ACCEPT)
+            return
         self._effect(
             Effect(EffectKind.NAT, _translation(statement, text), ports=ports or (), addresses=addresses or ()),
             Consumer(Use.CREATES, statement.name),
