@@ -3,10 +3,10 @@
 import socket
 import struct
 
-from ruleaudit.kernel.packets import checksum, dccp, icmp, ip, sctp, udp, udplite
+from ruleaudit.kernel.packets import checksum, crc32c, dccp, icmp, ip, sctp, udp, udplite
 from ruleaudit.kernel.packets import tcp as tcp_with_flags
 
-__all__ = ["dccp", "icmp", "ip", "sctp", "tcp", "tcp_with_flags", "udp", "udplite"]
+__all__ = ["crc32c", "dccp", "icmp", "ip", "sctp", "tcp", "tcp_with_flags", "udp", "udplite"]
 
 _FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "U": 32}
 

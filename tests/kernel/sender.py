@@ -41,7 +41,7 @@ class Sender:
             macs = []
             for name, at in (("router", ours), (host, device)):
                 with self.lab.hosts[name].inside():
-                    macs.append(_mac(at))
+                    macs.append(mac(at))
             self.wires[ours] = (wire, macs[0] + macs[1])
         return self
 
@@ -61,7 +61,8 @@ class Sender:
             self.out.sendto(one.raw, (one.to, 0, 0, scope) if self.scene.six else (one.to, 0))
 
 
-def _mac(device: str) -> bytes:
+def mac(device: str) -> bytes:
+    """The link address of an interface of the namespace that this thread is in."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asking:
         asking.bind((device, 0))
         return bytes(asking.getsockname()[4])

@@ -10,8 +10,8 @@ import pytest
 
 import ruleaudit
 from ruleaudit.diagnostics import Severity
+from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.source import write
-from tests.kernel.namespace import Namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 

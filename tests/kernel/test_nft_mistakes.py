@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kernel.namespace import Namespace
+from ruleaudit.kernel.namespace import Namespace
 from tests.syntax.test_nft_mistakes import GOOD, MISTAKES, unmarked
 
 

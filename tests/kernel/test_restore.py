@@ -10,9 +10,9 @@ import pytest
 
 import ruleaudit
 from ruleaudit.diagnostics import Severity
+from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.source import SourceFile
 from tests.kernel.lab import VARIANTS
-from tests.kernel.namespace import Namespace
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 

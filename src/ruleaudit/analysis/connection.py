@@ -13,7 +13,7 @@ from ruleaudit.packets.diagram import PacketSet
 _F, _S, _R, _A, _U = (int(f) for f in (TcpFlag.FIN, TcpFlag.SYN, TcpFlag.RST, TcpFlag.ACK, TcpFlag.URG))
 _DECISIVE = _F | _S | _R | _A | _U
 
-OPENING_FLAGS = (_S,)
+OPENING_FLAGS = (_S, _S | _U)
 #: URG is free where ACK is set. A repeated SYN is the opening packet once more: untracked, it fares as that one did
 LATER_FLAGS = (_A, _A | _U, _F | _A, _F | _A | _U, _R, _R | _A, _R | _A | _U)
 FIRST_REPLY_FLAGS = (_S | _A, _S | _A | _U, _R, _R | _A, _R | _A | _U)
@@ -136,7 +136,8 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     types = space.bits[Field.ICMP_TYPE]
     requests = space.diagrams.within(types, [(t, t) for t in sorted(answers)])
     exchange = space.diagrams.within(types, [(t, t) for t in sorted({*answers, *answers.values()})])
-    errors = icmp_errors(space)
+    # of ICMPv6, conntrack takes every type below 128 for an error
+    errors = icmp_errors(space, tuple(range(128)) if space.family is Family.IPV6 else None)
     new = (~tcp | tcp_flags(space, OPENING_FLAGS + LOOSE_FLAGS)) & (~icmp | requests)
     established = (~tcp | tcp_flags(space, OPENING_FLAGS + LATER_FLAGS + REPLY_FLAGS)) & (~icmp | exchange)
     related = errors | (new if helpers else space.none)

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
-from ruleaudit.analysis.walk import ACCEPT, DROP, PATHS, Block, Verdict, Walk, absent_at, blocks, mentions_state
+from ruleaudit.analysis.walk import (
+    ABSENT,
+    ABSENT_OF_OWN,
+    ACCEPT,
+    DROP,
+    PATHS,
+    Block,
+    Verdict,
+    Walk,
+    blocks,
+    early_chains,
+    mentions_state,
+)
 from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
@@ -68,7 +80,13 @@ class Visit:
 
 
 def is_plain(ruleset: Ruleset) -> bool:
-    """No rule tests a mark that another one sets: only then is the fate of a packet a function of its place alone."""
+    """No rule tests a mark that another one sets, and none leaves packets untracked that conntrack has looked at: only
+    then is the fate of a packet a function of its place alone.
+    """
+    early = early_chains(ruleset)
+    notracks = (r for r in ruleset.rules() if any(e.kind is EffectKind.NOTRACK for e in r.effects))
+    if any((r.table, r.chain) not in early for r in notracks):
+        return False
     if not any(e.kind is EffectKind.MARK for r in ruleset.rules() for e in r.effects):
         return True
     return not any(
@@ -114,7 +132,8 @@ class Consequences:
                 if chain.rules or isinstance(chain.policy, Drop):
                     if early:
                         continue
-                    yield chain, Frame("any", False, absent_at(hook, PATHS[path][0] is Hook.OUTPUT))
+                    own = PATHS[path][0] is Hook.OUTPUT
+                    yield chain, Frame("any", False, (ABSENT_OF_OWN if own else ABSENT)[hook])
             looked_up = True
 
     def _nat_only(self, chain: Chain) -> PacketSet:

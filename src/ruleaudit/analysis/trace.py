@@ -101,7 +101,9 @@ class _Run:
     ) -> None:
         self.ruleset, self.packet, self.state, self.answers = ruleset, packet, state, answers
         self.active, self.immune = active, immune
-        self.untracked = self.template = self.looked_up = self.sent = False
+        self.untracked = self.looked_up = False
+        self.template = False  #: a CT target gave it something like an entry, which conntrack takes away again
+        self.sent = self.again = False  #: the packet is this host's own; on lo, conntrack has yet to look once more
         self.mark = packet.values.get(Field.MARK, 0)
         self.steps: list[Step] = []
         self.decisions: list[tuple[tuple[str, str], Rule | Chain | None]] = []
@@ -113,11 +115,16 @@ class _Run:
             looks_up = hook in (Hook.PREROUTING, Hook.OUTPUT) and not self.looked_up
             chains = self.ruleset.base_chains(hook)
             self.sent = self.sent or hook is Hook.OUTPUT
+            self.template = False
             for chain in chains:
                 if chain.nat and self.sent and hook in (Hook.PREROUTING, Hook.INPUT):
                     continue  # NAT of a packet of this host was settled when it left
-                if looks_up and chain.priority >= CONNTRACK_PRIORITY and not self.looked_up:
+                early = chain.priority < CONNTRACK_PRIORITY
+                if looks_up and not early and not self.looked_up:
                     self._look_up()
+                self.again = self.looked_up and early and hook is Hook.PREROUTING
+                if not early:
+                    self.template = False
                 verdict = self._base_chain(chain, hook)
                 if verdict[0] != "accept":
                     return Trace(verdict, self.last, self.untracked, self.mark, self.steps, self.decisions)
@@ -137,7 +144,14 @@ class _Run:
     def _state(self) -> State:
         if self.untracked:
             return State.UNTRACKED
+        if self.template:
+            return State.NEW
         return self.state if self.looked_up else State.INVALID
+
+    @property
+    def _unattached(self) -> bool:
+        """The packet carries neither an entry nor the tag: behind conntrack, it is invalid."""
+        return not self.untracked and (not self.looked_up or (self.active and self.state is State.INVALID))
 
     def _base_chain(self, chain: Chain, hook: Hook) -> tuple[str, str]:
         if chain.nat and not (self.active and self._state is State.NEW):
@@ -169,9 +183,9 @@ class _Run:
     def _act(self, rule: Rule, hook: Hook) -> tuple[str, str] | None:
         for effect in rule.effects:
             match effect.kind:
-                case EffectKind.NOTRACK if not (self.looked_up or self.immune or self.template):
+                case EffectKind.NOTRACK if self._unattached and not (self.immune or self.template):
                     self.untracked = True
-                case EffectKind.TRACK if not (self.looked_up or self.untracked):
+                case EffectKind.TRACK if self._unattached and (self.again or not self.looked_up):
                     self.template = True
                 case EffectKind.ZONE if not self.looked_up:
                     self.template, self.untracked = True, False
@@ -226,7 +240,7 @@ class _Run:
             case States(states):
                 return self._state in states
             case Direction(original):
-                return self.packet.original is original
+                return (self.packet.original or self.template) is original
             case Opaque():
                 return self.answers(condition, rule)
 
@@ -235,9 +249,8 @@ class _Run:
 
     def _interface(self, name: Field, hook: Hook) -> str | None:
         if name is Field.IIF:
-            here = hook in (Hook.PREROUTING, Hook.INPUT, Hook.FORWARD)
-            # what is forwarded still has it at the end (since Linux 5.7)
-            return self.packet.iif if here or (hook is Hook.POSTROUTING and not self.sent) else None
+            absent = hook is Hook.OUTPUT or (hook is Hook.POSTROUTING and self.sent)
+            return None if absent else self.packet.iif
         return self.packet.oif if hook in (Hook.FORWARD, Hook.OUTPUT, Hook.POSTROUTING) else None
 
 

@@ -47,17 +47,10 @@ ABSENT = {
     Hook.INPUT: frozenset({Field.OIF}),
     Hook.FORWARD: frozenset[Field](),
     Hook.OUTPUT: frozenset({Field.IIF}),
-    Hook.POSTROUTING: frozenset({Field.IIF}),
+    Hook.POSTROUTING: frozenset[Field](),
 }
-
-
-def absent_at(hook: Hook, sent: bool) -> frozenset[Field]:
-    """The interfaces that a packet does not have at a hook, `sent`: one that this host sends.
-
-    In postrouting a forwarded packet still has its input interface (since Linux 5.7).
-    """
-    return frozenset() if hook is Hook.POSTROUTING and not sent else ABSENT[hook]
-
+#: a packet of this host itself came by no interface
+ABSENT_OF_OWN = {**ABSENT, Hook.POSTROUTING: frozenset({Field.IIF})}
 
 Key = TypeVar("Key")
 
@@ -258,10 +251,16 @@ class Walk:
         alive = packets
         for hook in path:
             self._sent = self._sent or hook is Hook.OUTPUT
-            if hook in (Hook.PREROUTING, Hook.OUTPUT) and not self._is_tagged_copy(hook):
+            if hook in (Hook.PREROUTING, Hook.OUTPUT):
+                first = not self._is_tagged_copy(hook)
+                self._again = not first
                 alive = self._base_chains(hook, alive, before=True)
-                self._look_up()
-                self.looked_up = alive
+                self._again = False
+                if first:
+                    self._look_up()
+                    self.looked_up = alive
+                self.template = self.none
+                self._version += 1
                 alive = self._base_chains(hook, alive, before=False)
             else:
                 alive = self._base_chains(hook, alive, before=None)
@@ -273,6 +272,7 @@ class Walk:
 
     _looked_up: bool = False
     _sent: bool = False  #: the packet is this host's own
+    _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
@@ -301,8 +301,11 @@ class Walk:
             states[State.INVALID] = free
         else:
             states = {s: self.states.get(s, self.none) & free for s in State}
+        # a template is an entry until conntrack looks
+        states = {s: found & ~self.template for s, found in states.items()}
+        states[State.NEW] = states[State.NEW] | (self.template & free)
         states[State.UNTRACKED] = self.tag
-        return View(states, self.mark, self.original)
+        return View(states, self.mark, self.original | self.template)
 
     def _base_chains(self, hook: Hook, alive: PacketSet, before: bool | None) -> PacketSet:
         for chain in self.ruleset.base_chains(hook):
@@ -321,7 +324,8 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        self._frame = replace(self.frame, absent=self.frame.absent | absent_at(hook, self._sent))
+        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook]
+        self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]
         rest = self._chain(table, chain, packets)
@@ -421,12 +425,14 @@ class Walk:
     def _effect(self, effect: Effect, number: int, hit: PacketSet) -> None:
         match effect.kind:
             case EffectKind.NOTRACK:
-                if not self._looked_up and not self.immune:
-                    self.tag = self.tag | (hit & ~self.template)
+                if not self.immune:
+                    self.tag = self.tag | (hit & self._unattached() & ~self.template)
                     self._version += 1
             case EffectKind.TRACK:
+                if not self._looked_up or self._again:
+                    self.template = self.template | (hit & self._unattached())
+                    self._version += 1
                 if not self._looked_up:
-                    self.template = self.template | (hit & ~self.tag)
                     self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.ZONE:
                 if not self._looked_up:
@@ -444,6 +450,12 @@ class Walk:
                 self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
             case _:
                 self._add(self.effects, (effect.kind, effect.text, 0), hit)
+
+    def _unattached(self) -> PacketSet:
+        """The packets that carry neither an entry nor the tag: behind conntrack, those that it calls invalid."""
+        if not self._looked_up:
+            return ~self.tag
+        return self.view().states[State.INVALID] if self.active else self.none
 
     def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
         self._add(self.effects, (EffectKind.MARK, effect.text, 0), hit)

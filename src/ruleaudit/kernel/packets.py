@@ -44,9 +44,9 @@ def number_of(header: bytes) -> int:
     return int.from_bytes(header[4:6], "big")
 
 
-def tcp(source: str, sport: int, to: str, dport: int, bits: int) -> bytes:
+def tcp(source: str, sport: int, to: str, dport: int, bits: int, sequence: int = 1000, acknowledged: int = 5) -> bytes:
     """A TCP segment without data, with any of the eight flags."""
-    body = struct.pack("!HHIIBBHHH", sport, dport, 1000, 5, 5 << 4, bits, 65535, 0, 0)
+    body = struct.pack("!HHIIBBHHH", sport, dport, sequence, acknowledged, 5 << 4, bits, 65535, 0, 0)
     total = checksum(_pseudo(source, to, 6, len(body)) + body)
     return ip(source, to, 6, body[:16] + struct.pack("!H", total) + body[18:])
 
@@ -75,7 +75,7 @@ def dccp(source: str, sport: int, to: str, dport: int) -> bytes:
 def sctp(source: str, sport: int, to: str, dport: int) -> bytes:
     """An SCTP packet with an INIT chunk (RFC 9260)."""
     chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 1500, 1, 1, 1)
-    total = _crc32c(struct.pack("!HHII", sport, dport, 0, 0) + chunk)
+    total = crc32c(struct.pack("!HHII", sport, dport, 0, 0) + chunk)
     return ip(source, to, 132, struct.pack("!HHI", sport, dport, 0) + struct.pack("<I", total) + chunk)
 
 
@@ -115,7 +115,7 @@ def _pseudo(source: str, to: str, protocol: int, length: int) -> bytes:
     return _addresses(source, to) + struct.pack("!BBH", 0, protocol, length)
 
 
-def _crc32c(data: bytes) -> int:
+def crc32c(data: bytes) -> int:
     total = 0xFFFFFFFF
     for byte in data:
         total ^= byte

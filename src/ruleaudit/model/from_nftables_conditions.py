@@ -86,7 +86,7 @@ class Contents:
         found = self.sets.get(name)
         if found is None:
             raise Unknown(f"set {name} is not in this file")
-        if found.timeout or "dynamic" in found.flags or "timeout" in found.flags or name in self.written:
+        if self.changes(name):
             raise Unknown(f"what set {name} holds changes by itself")
         if not found.elements and "constant" not in found.flags:
             raise Unknown(f"set {name} is filled by somebody else")
@@ -95,7 +95,9 @@ class Contents:
     def changes(self, name: str) -> bool:
         """Its contents depend on time, or on packets."""
         found = self.sets.get(name)
-        return found is None or found.timeout or bool({"dynamic", "timeout"} & {*found.flags}) or name in self.written
+        if found is None or found.timeout or found.limited or name in self.written:
+            return True
+        return "dynamic" in found.flags or "timeout" in found.flags
 
 
 class Conditions:

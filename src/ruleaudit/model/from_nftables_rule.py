@@ -14,6 +14,7 @@ from ruleaudit.model.condition import (
     And,
     Condition,
     Interface,
+    Masked,
     Not,
     Opaque,
     Scope,
@@ -22,7 +23,7 @@ from ruleaudit.model.condition import (
     any_of,
     negate,
 )
-from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field
+from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
 from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
 from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
 from ruleaudit.model.from_nftables_values import Unknown
@@ -214,8 +215,13 @@ class RuleReader:
         if any(s.startswith("ct ") for s in read):
             consumer = Consumer(Use.READS, next(s for s in read if s.startswith("ct ")))
             self._condition(consumer.what, statement.span, HAS_ENTRY, consumer=consumer)
+        self._looked_up(statement.value, text)
         if selector == "ct zone" or selector.startswith(("ct original zone", "ct reply zone")):
             self._effect(Effect(EffectKind.ZONE, text), Consumer(Use.CREATES, f"{selector} set"))
+        elif selector.startswith("ct expectation"):
+            # only the first packet of a connection, and while there is room for more, goes on
+            self._condition(selector, statement.span, Opaque(text, Scope.MEMORY))
+            self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, f"{selector} set"))
         elif selector == "ct event":
             self._effect(Effect(EffectKind.LOG, text))
         elif selector.startswith("ct "):
@@ -293,26 +299,39 @@ class RuleReader:
 
     def _nat(self, statement: tree.Nat) -> None:
         text = _written(statement)
+        self._looked_up(statement.address, text)
+        self._looked_up(statement.port, text)
         bits = self.family.address_bits
         addresses = _intervals(statement.address, words.address(bits))
         ports = _intervals(statement.port, words.port)
         other = words.address(160 - bits)
         if statement.address is not None and not addresses and _intervals(statement.address, other):
-            # an address of the other family: nothing matches, and nothing makes this family tracked
+            # an address of the other family: nothing is translated, nor tracked, in this one (facts section 2)
             self._condition("", statement.span, Not(all_of(())))
             self._end(_ACCEPT)
             return
-        if isinstance(statement.address, tree.Lookup) or isinstance(statement.port, tree.Lookup):
-            # the rule ends here for packets that the map has no element for
-            self._condition("", statement.span, Opaque(text, Scope.MEMORY))
         self._effect(
             Effect(EffectKind.NAT, _translation(statement, text), ports=ports or (), addresses=addresses or ()),
             Consumer(Use.CREATES, statement.name),
         )
         self._end(_ACCEPT)
 
+    def _looked_up(self, value: tree.Value | None, text: str) -> None:
+        """What a map gives: packets of none of its elements go no further in the rule."""
+        if not isinstance(value, tree.Lookup):
+            return
+        known = [one for s in selectors(value.key) if (one := looked_at(s.text, self.family)) is not None]
+        try:
+            elements = self._elements(value.map)
+            found = any_of([self._key(value.key, element, elements) for element in elements])
+        except Unknown:
+            found = Opaque(f"{text} finds an element", Scope.PACKET)
+        self._condition("map", value.span, guarded(known, found, text, self._with_ports()))
+
     def _action(self, statement: tree.Action) -> None:
         text, name = _written(statement), statement.name
+        if " map " in text:
+            self._condition("map", statement.span, Opaque(f"{text} finds an element", Scope.PACKET))
         match name:
             case "counter":
                 if "name" in text.split() or '"' in text:
@@ -333,6 +352,8 @@ class RuleReader:
             case "queue":
                 self._end(Queue(text.removeprefix("queue").strip() or "0"))
             case "synproxy":
+                self._condition(name, statement.span, Values(Field.PROTOCOL, ((TCP, TCP),)))
+                self._condition(name, statement.span, negate(Masked(Field.TCP_FLAGS, TcpFlag.SYN | TcpFlag.ACK, 0)))
                 self._effect(Effect(EffectKind.ENTRY, text), Consumer(Use.CREATES, "SYNPROXY"))
                 self._end(_DROP)
             case "tproxy":

@@ -241,11 +241,13 @@ class Ruleset:
     def base_chains(self, hook: Hook) -> list[Chain]:
         """The base chains at a hook, in the order in which a packet meets them.
 
-        Of those with one priority the kernel calls the one first that was made last (nf_hook_entries_grow()).
+        Of two with the same priority the kernel runs the one first that was loaded last. All nat chains of a hook
+        stand where NAT does; their own priorities only set their order among each other.
         """
         found = [c for t in self.tables.values() for c in t.chains.values() if c.hook is hook]
         found.reverse()
-        return sorted(found, key=lambda c: c.priority)
+        found.sort(key=lambda c: c.priority)
+        return sorted(found, key=lambda c: NAT_PRIORITIES[hook] if c.nat and hook in NAT_PRIORITIES else c.priority)
 
 
 #: priority of each iptables table at each of its hooks, and whether its chains are nat chains
@@ -267,6 +269,9 @@ IPTABLES_HOOKS: dict[str, dict[str, tuple[Hook, int]]] = {
     "filter": {"INPUT": (Hook.INPUT, 0), "FORWARD": (Hook.FORWARD, 0), "OUTPUT": (Hook.OUTPUT, 0)},
     "security": {"INPUT": (Hook.INPUT, 50), "FORWARD": (Hook.FORWARD, 50), "OUTPUT": (Hook.OUTPUT, 50)},
 }
+
+#: where the chains of type nat run, whatever priority they name
+NAT_PRIORITIES = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 
 #: conntrack looks packets up here, in prerouting and output
 CONNTRACK_PRIORITY = -200

@@ -8,8 +8,9 @@ What it finds
 
 Why
     The first CT rule wins: behind `CT --helper ftp` a notrack rule is not obeyed. An ACCEPT in table raw ends the
-    table for the packet. nft loads a notrack anywhere, but only before priority -200 it does something; at -200 the
-    order of loading decides. nft's `ct zone set` has conntrack look at packets that notrack left alone.
+    table for the packet. nft loads a notrack anywhere, but only before priority -200 it does something (behind it,
+    only to packets that conntrack found invalid); at -200 the order of loading decides. nft's `ct zone set` has
+    conntrack look at packets that notrack left alone.
     Each time the traffic is still tracked, although the file says otherwise.
 
 Example

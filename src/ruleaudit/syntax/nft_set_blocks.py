@@ -77,6 +77,7 @@ class SetBlocks(Block):
             case "policy":
                 self._one(here, "memory or performance", _SET_POLICY)
             case "counter" | "limit" | "quota" | "last" | "ct count" | "comment":
+                made.limited = made.limited or here.text in ("limit", "quota", "ct count")
                 words.statement()
             case "auto-merge":
                 made.merging = True

@@ -258,6 +258,7 @@ class Set:
     merging   overlapping intervals are put together (auto-merge)
     braces    where its elements stand, braces included, if they do
     body      what stands between the braces of the set itself
+    limited   each element has a limit, quota or count of its own: who is over it finds no element
     """
 
     name: str
@@ -268,6 +269,7 @@ class Set:
     flags: tuple[str, ...] = ()
     timeout: bool = False
     merging: bool = False
+    limited: bool = False
     elements: list[Element] = field(default_factory=list)
     braces: Span | None = None
     body: Span | None = None
