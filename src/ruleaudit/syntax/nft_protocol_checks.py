@@ -158,7 +158,7 @@ class ProtocolCheck(ValueCheck):
         if not family and not self._of_ip():
             hint = f"write ct original ip {words[-1]} or ct original ip6 {words[-1]}"
             self.say(span, f"{text} needs to know the family", hint.replace("original", words[1]))
-        elif family and self.network and family != self.network:
+        elif family and self._of_ip() and family != self.network:
             self.say(span, f"{text} in a rule about {self.network}")
 
     def _next_hop(self, text: str, span: Span) -> None:

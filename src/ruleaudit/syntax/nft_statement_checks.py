@@ -99,6 +99,9 @@ class StatementCheck(ProtocolCheck):
         named = words[1] if len(words) > 1 and words[1] in ("ip", "ip6") else ""
         family = named or self.network
         place = Span(nat.span.start, nat.span.start + len(nat.name))
+        if self.table.family not in ("ip", "ip6", "inet"):
+            self.say(place, f"{nat.name} cannot be in a table of family {self.table.family}", "write inet, ip or ip6")
+            return
         if nat.address is not None:
             if not family and self.table.family == "inet":
                 self.say(
