@@ -58,7 +58,7 @@ def test_who_reaches_a_rule_and_what_it_does_with_them() -> None:
 
 def test_a_rule_of_a_blocklist_is_looked_at_alone() -> None:
     found = reach(13)
-    assert ("new", "packets to this host") in visitors(found, True)
+    assert ("new", "packets to this host from 198.51.100.0/24") in visitors(found, True)
     (new,) = (v for v in found.visitors if v.matched and v.path == "in" and v.state == "new")
     assert "198.51.100." in new.witness.packet
 

@@ -118,7 +118,7 @@ class Found:
 
 def found(host: Path) -> Iterator[Found]:
     """What `verify` says of every damage of a host's rewrite."""
-    suggestion = ruleaudit.suggest(str(host), menu=False)
+    suggestion = ruleaudit.suggest(str(host), menu=False, everything=True)
     assert suggestion.text is not None, host
     for damage in damages(suggestion.source.text, suggestion.text):
         comparison = ruleaudit.verify(suggestion.source, SourceFile(str(host), damage.text))

@@ -52,9 +52,13 @@ def _space(ruleset: Ruleset, expectations: Iterable[Expectation], room: int) -> 
 
 
 def _in_space(space: Space, ruleset: Ruleset, expectations: Iterable[Expectation]) -> Iterator[Unmet]:
-    pair = Pair.alone(space, ruleset)
+    # what comes from the wire carries no mark, so that none decides what is tracked
+    unmarked = space.is_(Field.MARK, 0)
+    pair = Pair.alone(space, ruleset, unmarked)
     for expectation in expectations:
-        found = next(_Expected(pair, expectation).failures(), None)
+        mark = expectation.traffic.mark
+        asked = Pair.alone(space, ruleset, unmarked | space.is_(Field.MARK, mark)) if mark else pair
+        found = next(_Expected(asked, expectation).failures(), None)
         if found is not None:
             yield found
 

@@ -89,8 +89,10 @@ class Pair:
         alignment: Alignment | None = None,
         *,
         in_detail: bool = False,
+        within: PacketSet | None = None,
     ) -> None:
         self.space = space
+        self.within = space.all if within is None else within  #: the packets that there are at all
         self.in_detail = in_detail  #: packets that fare otherwise are told apart by the rules that changed
         self.alignment = alignment or align(old, new)
         self.old = Side(old, self.alignment.old, is_tracking(old))
@@ -102,9 +104,9 @@ class Pair:
         self._from_services: dict[str, PacketSet] = {}
 
     @staticmethod
-    def alone(space: Space, ruleset: Ruleset) -> "Pair":
-        """A ruleset beside itself: what it does with every packet."""
-        return Pair(space, ruleset, ruleset, Alignment.with_itself(ruleset))
+    def alone(space: Space, ruleset: Ruleset, within: PacketSet | None = None) -> "Pair":
+        """A ruleset beside itself: what it does with every packet, or with those that there are at all."""
+        return Pair(space, ruleset, ruleset, Alignment.with_itself(ruleset), within=within)
 
     def walk(self, side: Side, frame: Frame, states: Mapping[State, PacketSet], original: PacketSet) -> Walk:
         """A walk through one of the rulesets, not yet begun."""
@@ -151,7 +153,7 @@ class Pair:
 
     def domain(self, path: str, reverse: bool) -> PacketSet:
         """The packets that can be on a path."""
-        return self.space.domain & path_domain(self.space, path, reverse, self.transparent)
+        return self.within & self.space.domain & path_domain(self.space, path, reverse, self.transparent)
 
     def roles(self, kind: Kind, side: Side) -> Roles:
         """Walk the three roles of a kind of connection."""

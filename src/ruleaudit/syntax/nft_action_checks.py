@@ -6,6 +6,7 @@ from ruleaudit.source import Span
 from ruleaudit.syntax.nft_statement_checks import StatementCheck
 from ruleaudit.syntax.nft_tree import Action
 from ruleaudit.syntax.nft_types import number
+from ruleaudit.syntax.numbers import decimal
 from ruleaudit.syntax.refusal import did_you_mean
 
 _NAMED = re.compile('(counter|quota|limit|synproxy|tunnel) name "?([^" ]+)"?')
@@ -92,7 +93,7 @@ class ActionCheck(StatementCheck):
             self.say(action.span, f'"{unit}" is no unit of a rate: bytes, kbytes or mbytes')
         elif burst and _limit_unit(unit) != _limit_unit(burst):
             self.say(action.span, f"the rate counts {_limit_unit(unit)}, its burst {_limit_unit(burst)}")
-        elif int(found["count"]) == 0:
+        elif not found["count"].strip("0"):
             self.say(action.span, "a rate of 0 is none", "write drop, or not over")
 
     def _log(self, action: Action, words: list[str]) -> None:
@@ -116,7 +117,7 @@ class ActionCheck(StatementCheck):
         to, fanout = found["to"], "fanout" in (found["flags"] or "") + found["behind"]
         queues, spread = _QUEUES.fullmatch(to), _SPREAD.fullmatch(to)
         if queues:
-            first, last = int(queues["first"]), int(queues["last"] or queues["first"])
+            first, last = decimal(queues["first"]) or 0, decimal(queues["last"] or queues["first"]) or 0
             if max(first, last) > _LAST_QUEUE:
                 self.say(action.span, "the number of a queue is at most 65535")
             elif last < first:
@@ -124,7 +125,7 @@ class ActionCheck(StatementCheck):
         elif found["how"] == "num":
             self.say(action.span, f"queue num takes a number or a range, not {to}", "queue to takes a hash or a map")
         elif spread:
-            mod, offset = int(spread["mod"]), int(spread["offset"] or 0)
+            mod, offset = decimal(spread["mod"]) or 0, decimal(spread["offset"] or "0") or 0
             if mod == 0 or mod + offset - 1 > _LAST_QUEUE:
                 self.say(action.span, "the number of a queue is at most 65535")
         elif " map " not in to:

@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from ruleaudit.syntax.nft_types import TYPES, Type
+from ruleaudit.syntax.numbers import decimal
 
 _SELECTORS = """
 ether_addr ether saddr, ether daddr, arp saddr ether, arp daddr ether, meta ibrhwaddr
@@ -111,7 +112,7 @@ def type_of(selector: str) -> Type | None:
         elif selector.startswith("osf ttl "):
             return type_of(f"osf {selector.split(' ')[-1]}")
         elif raw := _RAW.fullmatch(selector):
-            bits = int(raw["bits"])
+            bits = decimal(raw["bits"]) or 0
             return Type(raw["bits"], 2**bits - 1, open=True, shown="number") if 0 < bits <= _LONGEST_NUMBER else None
         elif selector.startswith(_TUNNELS):
             return type_of(selector.partition(" ")[2])

@@ -113,7 +113,8 @@ class ValueCheck:
         if len(self.problems) > before:
             return
         message = f"the range {low.text}-{high.text} is empty: its end comes before its beginning"
-        if types == (TYPES["ipv4_addr"],) and "." in low.text and high.text.isdigit() and int(high.text) < 256:
+        part = decimal(high.text)
+        if types == (TYPES["ipv4_addr"],) and "." in low.text and part is not None and part < 256:
             self.say(span, message, f"write {low.text}-{low.text.rpartition('.')[0]}.{high.text}")
             return
         first, last = _order(low.text), _order(high.text)
