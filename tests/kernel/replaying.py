@@ -140,9 +140,12 @@ class Stage:
                 f"{name}: {one} {'breaks' if earlier[one] else 'opens'}\n{old}\n--- becomes\n{new}" for one in differing
             ]
         else:
-            entries = "\n".join(self.lab.entries("server"))
+            entries = self.lab.entries("server")
             figures.freed = sum(
-                f"dst={one.to} sport" not in entries or f"dport={one.port} " not in entries
+                not any(
+                    f" dst={one.to} " in x and f" dport={one.port} " in x and x.startswith(one.protocol)
+                    for x in entries
+                )
                 for one in before
                 if before[one] and one.by == "client"
             )
