@@ -76,6 +76,15 @@ class Ruleset:
             yield "\t}"
         yield "}"
 
+    def changed(self) -> "Ruleset":
+        """The same with three rules in its middle that let pass what they refused, or the other way round."""
+        longest = max(self.chains, key=lambda name: len(self.chains[name]))
+        rules = list(self.chains[longest])
+        for place in (len(rules) // 2 + step for step in range(3)):
+            rule = rules[place]
+            rules[place] = Rule(rule.tests, "drop" if rule.verdict == "accept" else "accept")
+        return Ruleset({**self.chains, longest: rules}, self.sets)
+
     @property
     def json(self) -> str:
         """The ruleset as `nft -j list ruleset` prints it."""
