@@ -20,8 +20,11 @@ from ruleaudit.syntax.nft_tree import (
     VerdictMap,
     Word,
 )
+from ruleaudit.syntax.nft_types import number
 from ruleaudit.syntax.numbers import decimal
 
+#: the greatest number in JSON that nft reads
+_GREATEST = (1 << 63) - 1
 _PREFIX = re.compile(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/([0-9]+)")
 _RAW = re.compile(r"@(ll|nh|th|ih),([0-9]+),([0-9]+)")
 _RAW_OPTION = re.compile(r"tcp option (?:@([0-9]+),([0-9]+),([0-9]+)|([0-9]+))")
@@ -33,6 +36,18 @@ _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s?
 
 class Unwritable(Exception):
     """The tree holds too little of this, or JSON has no word for it."""
+
+
+def whole(text: str) -> int:
+    """A number as nft text has it; Unwritable for more than JSON has for nft.
+
+    >>> whole("80"), whole("0x50"), whole("010")
+    (80, 80, 8)
+    """
+    value = number(text)
+    if value is None or value > _GREATEST:
+        raise Unwritable(text)
+    return value
 
 
 def seconds(text: str) -> int:
@@ -77,12 +92,12 @@ def word(node: Word) -> Any:
     if node.quoted:
         return node.text
     if node.text.isascii() and node.text.isdigit() and (node.text == "0" or node.text[0] != "0"):
-        return int(node.text)
+        return node.text if (decimal(node.text) or 0) > _GREATEST else int(node.text)
     if node.text in ("exists", "missing"):
         return node.text == "exists"
     prefix = _PREFIX.fullmatch(node.text)
     if prefix is not None:
-        return {"prefix": {"addr": prefix[1], "len": int(prefix[2])}}
+        return {"prefix": {"addr": prefix[1], "len": whole(prefix[2])}}
     return node.text
 
 
@@ -147,10 +162,11 @@ def selector(text: str) -> Any:
     """
     raw = _RAW.fullmatch(text)
     if raw is not None:
-        return {"payload": {"base": raw[1], "offset": int(raw[2]), "len": int(raw[3])}}
+        return {"payload": {"base": raw[1], "offset": whole(raw[2]), "len": whole(raw[3])}}
     raw = _RAW_OPTION.fullmatch(text)
     if raw is not None:
-        return {"tcp option": {"base": int(raw[1] or raw[4]), "offset": int(raw[2] or 0), "len": int(raw[3] or 8)}}
+        base, offset, length = raw[1] or raw[4], raw[2] or "0", raw[3] or "8"
+        return {"tcp option": {"base": whole(base), "offset": whole(offset), "len": whole(length)}}
     first, *rest = text.split()
     match first, rest:
         case "meta", [key]:
@@ -166,7 +182,7 @@ def selector(text: str) -> Any:
         case "sctp", ["chunk", name, *field] if len(field) < 2:
             return {"sctp chunk": {"name": name} | ({"field": field[0]} if field else {})}
         case "dccp", ["option", kind]:
-            return {"dccp option": {"type": int(kind)}}
+            return {"dccp option": {"type": whole(kind)}}
         case "exthdr", [name]:
             return {"exthdr": {"name": name}}
         case "rt", [*family, key] if key in _OF_RT:
@@ -196,20 +212,20 @@ def jhash(text: str) -> Any:
     """HASH: `jhash ip saddr . ip daddr mod 2 seed 1`."""
     key, *words = re.split(r" (mod|seed|offset) ", text.removeprefix("jhash "))
     parts = [selector(part) for part in re.split(r" \. (?=[a-z@])", key)]
-    found = {name: int(number, 0) for name, number in zip(words[::2], words[1::2], strict=True)}
+    found = {name: whole(given) for name, given in zip(words[::2], words[1::2], strict=True)}
     return {"jhash": {"expr": {"concat": parts} if len(parts) > 1 else parts[0]} | found}
 
 
 def _generator(words: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"mode": words.pop(0)} if words[0] in ("inc", "random") else {}
-    found |= {name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)}
+    found |= {name: whole(number) for name, number in zip(words[::2], words[1::2], strict=True)}
     return found
 
 
 def _policy(side: str, words: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"dir": side}
     if words[0] == "spnum":
-        found["spnum"], words = int(words[1]), words[2:]
+        found["spnum"], words = whole(words[1]), words[2:]
     if words[0] in ("ip", "ip6"):
         found["family"], words = words[0], words[1:]
     return found | {"key": words[0]}

@@ -13,6 +13,7 @@ from ruleaudit.syntax.nft_json_values import (
     value,
     verdict,
     verdict_map,
+    whole,
 )
 from ruleaudit.syntax.nft_tree import (
     Action,
@@ -153,25 +154,25 @@ def action(node: Action) -> Any:
             return {"notrack": None}
         case "counter":
             found = _of(_COUNTER, node)
-            return {"counter": {name: int(count) for name, count in found.items()} or None}
+            return {"counter": {name: whole(count) for name, count in found.items()} or None}
         case "limit":
             return {"limit": _limit(_of(_LIMIT, node))}
         case "quota":
             found = _of(_QUOTA, node)
-            made: dict[str, Any] = {"val": int(found["val"]), "val_unit": found["unit"]}
+            made: dict[str, Any] = {"val": whole(found["val"]), "val_unit": found["unit"]}
             if "used" in found:
-                made |= {"used": int(found["used"]), "used_unit": found["used_unit"]}
+                made |= {"used": whole(found["used"]), "used_unit": found["used_unit"]}
             return {"quota": made | _inverted(found)}
         case "ct count":
             found = _of(_COUNT, node)
-            return {"ct count": {"val": int(found["val"])} | _inverted(found)}
+            return {"ct count": {"val": whole(found["val"])} | _inverted(found)}
         case "log":
             return {"log": _log(node.text) or None}
         case "queue":
             return {"queue": _queue(_of(_QUEUE, node)) or None}
         case "synproxy":
             found = _of(_SYNPROXY, node)
-            numbers: dict[str, Any] = {name: int(found[name]) for name in ("mss", "wscale") if name in found}
+            numbers: dict[str, Any] = {name: whole(found[name]) for name in ("mss", "wscale") if name in found}
             return {"synproxy": numbers | ({"flags": found["flags"].split()} if found["flags"] else {}) or None}
         case "last":
             used = node.text.removeprefix("last").removeprefix(" used ")
@@ -195,11 +196,11 @@ def _inverted(found: dict[str, str]) -> dict[str, Any]:
 
 
 def _limit(found: dict[str, str]) -> dict[str, Any]:
-    made: dict[str, Any] = {"rate": int(found["rate"]), "per": found["per"]}
+    made: dict[str, Any] = {"rate": whole(found["rate"]), "per": found["per"]}
     if "unit" in found:
         made["rate_unit"] = found["unit"]
     if "burst" in found:
-        made["burst"] = int(found["burst"])
+        made["burst"] = whole(found["burst"])
         if found["burst_unit"] != "packets":
             made["burst_unit"] = found["burst_unit"]
     return made | _inverted(found)
@@ -218,7 +219,7 @@ def _log(text: str) -> dict[str, Any]:
         elif found["level"]:
             made["level"] = found["level"]
         elif found["name"]:
-            made[found["name"]] = int(found["number"])
+            made[found["name"]] = whole(found["number"])
         elif found["flags"].startswith("tcp "):
             flags += (f"tcp {each.strip()}" for each in found["flags"][4:].split(","))
         else:
@@ -230,7 +231,7 @@ def _log(text: str) -> dict[str, Any]:
 def _queue(found: dict[str, str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if "low" in found:
-        low = int(found["low"])
-        made["num"] = {"range": [low, int(found["high"])]} if "high" in found else low
+        low = whole(found["low"])
+        made["num"] = {"range": [low, whole(found["high"])]} if "high" in found else low
     flags = re.findall(r"bypass|fanout", found.get("flags", "") + found.get("old", ""))
     return made | ({"flags": flags} if flags else {})
