@@ -92,7 +92,6 @@ def read_nft_json(text: str) -> None:
 
 def _sound(document: NftDocument, text: str) -> None:
     assert str(document) == text
-    _written(document)
     files = (document.source, *document.source.included)
     size = sum(len(file.text) + 1 for file in files) - 1
     lowered = from_nftables.lower(document)
@@ -106,10 +105,10 @@ def _sound(document: NftDocument, text: str) -> None:
                 assert 0 <= match.span.start <= match.span.end <= size, (rule.text, match)
 
 
-def _written(document: NftDocument) -> None:
-    """What was read is written as JSON, or cannot be said in it."""
+def write_json(text: str) -> None:
+    """What was read of nft's language is written as JSON, or cannot be said in it."""
     with suppress(Unwritable):
-        json.loads(nft_json_document.text(document))
+        json.loads(nft_json_document.text(nftables.read(SourceFile("fuzz.nft", text))))
 
 
 def answer(text: str, language: str | None = None) -> None:
@@ -147,6 +146,7 @@ PROPERTIES: Mapping[str, Callable[[str], None]] = {
     "iptables": read_iptables,
     "nft": read_nft_parts,
     "nft-json": read_nft_json,
+    "nft-to-json": write_json,
     "answers": answer,
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fuzz import large_texts
 from tests.fuzz.nft_json_texts import documents
 from tests.fuzz.nft_texts import files
-from tests.fuzz.reader import PROPERTIES, in_time, read_nft, read_nft_json
+from tests.fuzz.reader import PROPERTIES, in_time, read_nft, read_nft_json, write_json
 
 EXAMPLES = int(os.environ.get("RULEAUDIT_EXAMPLES", "25"))
 _LARGE = [
@@ -32,6 +32,17 @@ often = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=lis
 @given(files())
 def test_every_text_of_nft_comes_back_and_is_read_to_its_end(text: str) -> None:
     read_nft(text)
+
+
+@often
+@given(files())
+def test_every_text_of_nft_is_said_in_json_or_cannot_be(text: str) -> None:
+    write_json(text)
+
+
+@pytest.mark.parametrize("text", [text for _, text in large_texts.nft()], ids=[name for name, _ in large_texts.nft()])
+def test_every_large_text_is_said_in_json_or_cannot_be(text: str) -> None:
+    write_json(text)
 
 
 @often

@@ -14,7 +14,7 @@ from ruleaudit.syntax.nft_json import read
 from ruleaudit.syntax.nft_json_statements import expression, statements
 from ruleaudit.syntax.nft_json_values import Unwritable
 from ruleaudit.syntax.nft_json_write import expr, rule
-from ruleaudit.syntax.nft_tree import Match, NftDocument, Rule, Verdict
+from ruleaudit.syntax.nft_tree import Match, NftDocument, Rule, Statement, Verdict
 from tests.syntax.corpus import MISSING, REASON, entries
 
 TABLE = {"table": {"family": "inet", "name": "t"}}
@@ -361,6 +361,34 @@ def test_a_hundred_thousand_elements_are_read_quickly() -> None:
 
 
 # -- out
+
+
+def _statements(text: str) -> tuple[Statement, ...]:
+    source = SourceFile("x", f"table ip t {{\nchain c {{\n{text}\n}}\n}}\n")
+    return nftables.read(source).tables[0].chains["c"].rules[0].statements
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limit rate 9223372036854775808/second",
+        "ct count 99999999999999999999",
+        f"log group {'9' * 5000}",
+        "numgen inc mod 99999999999999999999 1",
+        "jhash ip saddr mod 99999999999999999999 1",
+        "ip saddr 10.0.0.0/99999999999999999999",
+    ],
+)
+def test_a_number_that_json_does_not_have_for_nft_cannot_be_written(text: str) -> None:
+    with pytest.raises(Unwritable):
+        expr(_statements(text))
+
+
+def test_a_long_number_is_a_word_and_an_octal_one_is_a_number() -> None:
+    text = "@th,0,128 99999999999999999999 limit rate 010/second jhash ip saddr mod 010 1"
+    first, limit, hashed = expr(_statements(text))
+    assert first["match"]["right"] == "99999999999999999999"
+    assert limit["limit"]["rate"] == hashed["match"]["left"]["jhash"]["mod"] == 8
 
 
 def parsed(text: str) -> Rule:

@@ -20,8 +20,11 @@ from ruleaudit.syntax.nft_tree import (
     VerdictMap,
     Word,
 )
+from ruleaudit.syntax.nft_types import number
 from ruleaudit.syntax.numbers import decimal
 
+#: the greatest number in JSON that nft reads
+_GREATEST = (1 << 63) - 1
 _PREFIX = re.compile(r"([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)/([0-9]+)")
 _RAW = re.compile(r"@(ll|nh|th|ih),([0-9]+),([0-9]+)")
 _RAW_OPTION = re.compile(r"tcp option (?:@([0-9]+),([0-9]+),([0-9]+)|([0-9]+))")
@@ -33,6 +36,18 @@ _DURATION = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s?
 
 class Unwritable(Exception):
     """The tree holds too little of this, or JSON has no word for it."""
+
+
+def whole(text: str) -> int:
+    """A number as nft text has it; Unwritable for more than JSON has for nft.
+
+    >>> whole("80"), whole("0x50"), whole("010")
+    (80, 80, 8)
+    """
+    value = number(text)
+    if value is None or value > _GREATEST:
+        raise Unwritable(text)
+    return value
 
 
 def seconds(text: str) -> int:
@@ -72,23 +87,12 @@ def value(node: Value) -> Any:
     raise Unwritable(type(node).__name__)
 
 
-def whole(text: str, base: int = 10) -> int:
-    """A number. Raises Unwritable for one that nft does not take either, of more digits than any has."""
-    if len(text) > _DIGITS:
-        raise Unwritable(f"a number of {len(text)} digits")
-    return int(text, base)
-
-
-#: 128 bits are this many binary digits
-_DIGITS = 130
-
-
 def word(node: Word) -> Any:
     """A number, a prefix, or a string; what is or is not there is true or false."""
     if node.quoted:
         return node.text
     if node.text.isascii() and node.text.isdigit() and (node.text == "0" or node.text[0] != "0"):
-        return whole(node.text)
+        return node.text if (decimal(node.text) or 0) > _GREATEST else int(node.text)
     if node.text in ("exists", "missing"):
         return node.text == "exists"
     prefix = _PREFIX.fullmatch(node.text)
@@ -161,9 +165,8 @@ def selector(text: str) -> Any:
         return {"payload": {"base": raw[1], "offset": whole(raw[2]), "len": whole(raw[3])}}
     raw = _RAW_OPTION.fullmatch(text)
     if raw is not None:
-        return {
-            "tcp option": {"base": whole(raw[1] or raw[4]), "offset": whole(raw[2] or "0"), "len": whole(raw[3] or "8")}
-        }
+        base, offset, length = raw[1] or raw[4], raw[2] or "0", raw[3] or "8"
+        return {"tcp option": {"base": whole(base), "offset": whole(offset), "len": whole(length)}}
     first, *rest = text.split()
     match first, rest:
         case "meta", [key]:
@@ -209,7 +212,7 @@ def jhash(text: str) -> Any:
     """HASH: `jhash ip saddr . ip daddr mod 2 seed 1`."""
     key, *words = re.split(r" (mod|seed|offset) ", text.removeprefix("jhash "))
     parts = [selector(part) for part in re.split(r" \. (?=[a-z@])", key)]
-    found = {name: whole(number, 0) for name, number in zip(words[::2], words[1::2], strict=True)}
+    found = {name: whole(given) for name, given in zip(words[::2], words[1::2], strict=True)}
     return {"jhash": {"expr": {"concat": parts} if len(parts) > 1 else parts[0]} | found}
 
 

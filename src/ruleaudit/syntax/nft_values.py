@@ -203,6 +203,7 @@ def verdict(node: Node, words: Words) -> Verdict:
 
 OPTIONS = ("timeout", "expires", "comment")
 _PLAIN = frozenset({WORD, STRING})
+_RANGE = f"{WORD}-{WORD}"
 
 
 def elements(inner: Words) -> tuple[Element, ...]:
@@ -244,7 +245,13 @@ def _plain(word: Token) -> Element:
 def _element(words: Words) -> Element:
     if len(words) == 1 and words[0].kind in _PLAIN:
         return _plain(words[0])
-    tree = plan("element", shape(words))
+    kinds = shape(words)
+    if kinds == _RANGE:
+        low, _, high = words
+        span = Span(low.start, max(low.start, high.end))
+        ends = Word(low.text, Span(low.start, low.end)), Word(high.text, Span(high.start, high.end))
+        return Element(Range(*ends, span), None, (), Span(low.start, high.end))
+    tree = plan("element", kinds)
     if isinstance(tree, Malformed):
         raise Unreadable(unexpected(words, tree, within="set"))
     key: Value | None = None
