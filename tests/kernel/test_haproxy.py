@@ -24,10 +24,10 @@ def test_haproxy_host(lab: Lab, rules: str, address: str, variant: str) -> None:
     six = ":" in address
     lab.load("server", (HOST / rules).read_text(), variant, six=six)
     assert requests(lab, "client", FRONTENDS[address], 500) == 1000
-    # one entry each; a port that a client takes once more is the same entry
-    assert 990 <= len(frontend(lab, address)) <= 1000
+    # one entry each; the proxy closes first, so that a client soon takes a port once more: the same entry
+    assert 900 <= len(frontend(lab, address)) <= 1000
     if not six:  # the backends are asked by IPv4; that family has no rules here when IPv6 is tested
-        assert 1980 <= len(lab.entries("server")) <= 2000
+        assert 1800 <= len(lab.entries("server")) <= 2000
     same_as_ever(lab, address)
 
     suggestion = ruleaudit.suggest(str(HOST / rules))
