@@ -134,11 +134,10 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
     answers = ICMP_ANSWERS[space.family]
     types = space.bits[Field.ICMP_TYPE]
-    requests = space.diagrams.within(types, [(t, t) for t in sorted(answers)])
     exchange = space.diagrams.within(types, [(t, t) for t in sorted({*answers, *answers.values()})])
     # of ICMPv6, conntrack takes every type below 128 for an error
     errors = icmp_errors(space, tuple(range(128)) if space.family is Family.IPV6 else None)
-    new = (~tcp | tcp_flags(space, OPENING_FLAGS + LOOSE_FLAGS)) & (~icmp | requests)
+    new = of_no_entry(space)[State.NEW]
     established = (~tcp | tcp_flags(space, OPENING_FLAGS + LATER_FLAGS + REPLY_FLAGS)) & (~icmp | exchange)
     related = errors | (new if helpers else space.none)
     pairs = (
@@ -157,8 +156,7 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
 def of_no_entry(space: Space) -> Mapping[State, PacketSet]:
     """How conntrack classifies a packet that comes alone, when its table is empty and tcp_loose is 1: a partition."""
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
-    opens = tcp_flags(space, (*OPENING_FLAGS, _S | _U, *LOOSE_FLAGS))
-    new = (~tcp | opens) & (~icmp | _requests(space))
+    new = (~tcp | tcp_flags(space, OPENING_FLAGS + LOOSE_FLAGS)) & (~icmp | _requests(space))
     return {State.NEW: new, State.INVALID: ~new}
 
 

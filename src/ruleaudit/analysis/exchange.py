@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from ruleaudit.analysis.connection import KINDS, role_shape
-from ruleaudit.analysis.follow import Asked
+from ruleaudit.analysis.follow import Asked, answered
 from ruleaudit.analysis.follow import ways as ways_of
 from ruleaudit.analysis.space import ICMP_ANSWERS, Frame
 from ruleaudit.analysis.trace import Packet, Trace
 from ruleaudit.analysis.translated import changes_destination, translates, where_replies_look_otherwise
-from ruleaudit.analysis.walk import steps
 from ruleaudit.analysis.witness import describe, sample
 from ruleaudit.diagnostics import UsageError
 from ruleaudit.model.fields import MIRROR, TCP, AddressType, Family, Field, State, TcpFlag
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
-from ruleaudit.packets.diagram import is_empty, with_room
+from ruleaudit.packets.diagram import is_empty
 from ruleaudit.results import Exchange, Followed
 
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
@@ -37,15 +36,7 @@ _REFUSES = {"drop": "drops", "reject": "rejects", "queue": "queues"}
 
 def exchange(ruleset: Ruleset, asked: AskedPacket) -> Exchange:
     """The connection that a packet opens. Raises UsageError for a packet that cannot be, or opens none."""
-    if asked.family not in (None, ruleset.family):
-        mine = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
-        raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
-    if asked.states not in ((), (State.NEW,)):
-        raise UsageError(f"{asked.text}: a connection opens with a packet in state new; leave the state out")
-    found = with_room(lambda room: _Connection(ruleset, asked, room).followed(), steps(ruleset))
-    if found is None:
-        raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
-    return found
+    return answered(ruleset, asked, lambda room: _Connection(ruleset, asked, room).followed())
 
 
 @dataclass
@@ -95,6 +86,8 @@ class _Connection:
 
     def followed(self) -> Exchange:
         """The connection, with every packet of it that is sent."""
+        if self.text.states not in ((), (State.NEW,)):
+            raise UsageError(f"{self.text.text}: a connection opens with a packet in state new; leave the state out")
         lo = "lo" in (self.text.iif, self.text.oif)
         self.kind = next(k for k in KINDS if k.name == ("local" if lo else self.text.path))
         self.asked = Asked(self.ruleset, self.text, self.kind.there, self.room)

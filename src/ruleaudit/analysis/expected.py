@@ -9,22 +9,23 @@ errors were asked for) means its packets, in every state that they can have.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ruleaudit.analysis.connection import KINDS, Kind, possible_states, tcp_flags
+from ruleaudit.analysis.connection import KINDS, Kind, possible_states
+from ruleaudit.analysis.follow import header
 from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
 from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
 from ruleaudit.analysis.unmet import Part, Refuting
 from ruleaudit.analysis.walk import ACCEPT, steps
-from ruleaudit.model.condition import merged
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import TCP, AddressType, Field, Fragment, PacketType, State, TcpFlag
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.model.traffic import Traffic
 from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
 from ruleaudit.results import Stage, Unmet
 
 _SYN, _ACK, _ECE, _CWR = (int(f) for f in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.ECE, TcpFlag.CWR))
-_FIN, _PSH, _URG = int(TcpFlag.FIN), int(TcpFlag.PSH), int(TcpFlag.URG)
+_FIN, _PSH = int(TcpFlag.FIN), int(TcpFlag.PSH)
+#: those that have a letter in a text; ECE and CWR are open
+_LETTERS = 0x3F
 #: the flags of segments without which no connection works: resets and urgent data may be refused
 _OPENING = (_SYN, _SYN | _ECE | _CWR)
 _LATER = (_ACK, _ACK | _PSH, _ACK | _FIN, _ACK | _PSH | _FIN)
@@ -84,7 +85,7 @@ class _Expected:
     def _found(self) -> Iterator[Unmet]:
         kind = self._kind()
         if not self.traffic.states:
-            seen = self._opening(kind)
+            seen = self.pair.roles(kind, self.side).opening
             opening = self._start(seen.packets)
             if not is_empty(opening):
                 flags = ~self.space.is_(Field.PROTOCOL, TCP) | self._flags(_OPENING)
@@ -96,51 +97,16 @@ class _Expected:
     def _refusing(self) -> bool:
         return self.expectation.verdict in (Fate.DROP, Fate.REJECT, Fate.REFUSE)
 
-    def _opening(self, kind: Kind) -> Seen:
-        """The packets that open connections; a socket that listens takes SYN with URG as well."""
-        space, pair = self.space, self.pair
-        seen = pair.roles(kind, self.side).opening
-        if not self._refusing:
-            return seen
-        urgent = pair.domain(kind.there, False) & space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, (_SYN | _URG,))
-        packets = seen.packets | urgent
-        walk = pair.send(self.side, kind.there, packets, State.NEW, role="opening")
-        return Seen(packets, packets & walk.outcomes.get(ACCEPT, space.none), packets & walk.tag, walk)
-
     def _kind(self) -> Kind:
         kinds = {kind.name: kind for kind in KINDS}
         return kinds["local" if "lo" in (self.traffic.iif, self.traffic.oif) else self.traffic.path]
 
     # -- which packets ---------------------------------------------------------------------------------
 
-    def _header(self, traffic: Traffic) -> PacketSet:
-        """The packets that fit what was said of them, state and mark apart."""
-        space, found = self.space, self.space.all
-        for name, intervals in (
-            (Field.SADDR, traffic.source),
-            (Field.DADDR, traffic.target),
-            (Field.SPORT, traffic.sports),
-            (Field.DPORT, traffic.dports),
-        ):
-            if intervals:
-                found = found & space.values(name, merged(intervals))
-        for side, interface in ((Field.IIF, traffic.iif), (Field.OIF, traffic.oif)):
-            if interface is not None:
-                found = found & space.interface(side, interface)
-        if traffic.protocol is not None:
-            found = found & space.is_(Field.PROTOCOL, traffic.protocol)
-        if traffic.flags is not None:
-            found = found & space.flags(0x3F, traffic.flags)
-        if traffic.icmp is not None:
-            found = found & space.is_(Field.ICMP_TYPE, traffic.icmp[0])
-            if traffic.icmp[1] is not None:
-                found = found & space.is_(Field.ICMP_CODE, traffic.icmp[1])
-        return found
-
     def _start(self, packets: PacketSet) -> PacketSet:
         """Those that the traffic speaks of; whatever comes from the wire carries no mark."""
         space = self.space
-        found = packets & self._header(self.traffic) & space.is_(Field.MARK, self.traffic.mark or 0)
+        found = packets & header(space, self.traffic, _LETTERS) & space.is_(Field.MARK, self.traffic.mark or 0)
         return found & space.is_(Field.FRAGMENT, self.traffic.fragment or Fragment.WHOLE)
 
     def _usual(self, packets: PacketSet, kind: Kind, flags: PacketSet) -> PacketSet:

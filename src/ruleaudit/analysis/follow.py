@@ -4,8 +4,9 @@ The way is that of the reference interpreter. A value that was left open is chos
 have met another verdict; a test that nobody can answer here is tried both ways.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ruleaudit.analysis.connection import path_domain, possible_states
 from ruleaudit.analysis.pair import Pair
@@ -14,7 +15,7 @@ from ruleaudit.analysis.trace import Packet, Trace, trace
 from ruleaudit.analysis.walk import PATHS, steps
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import UsageError
-from ruleaudit.model.condition import Opaque
+from ruleaudit.model.condition import Opaque, merged
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Fragment, Hook, State
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import (
@@ -32,8 +33,11 @@ from ruleaudit.model.ruleset import (
     Ruleset,
     Unknown,
 )
+from ruleaudit.model.traffic import Traffic
 from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
 from ruleaudit.results import Followed, PathStep
+
+Answer = TypeVar("Answer")
 
 #: opaque tests are tried both ways in this many runs at most
 RUNS = 64
@@ -61,10 +65,15 @@ def follow(ruleset: Ruleset, asked: AskedPacket) -> tuple[Followed, ...]:
     """The packet in each state that it can have, or in those that were asked for. Raises UsageError for a packet that
     cannot be.
     """
+    return answered(ruleset, asked, lambda room: tuple(Asked(ruleset, asked, asked.path, room).all()))
+
+
+def answered(ruleset: Ruleset, asked: AskedPacket, question: Callable[[int], Answer]) -> Answer:
+    """The answer to a question about a packet. Raises UsageError for one of another family, or too many packets."""
     if asked.family not in (None, ruleset.family):
         mine = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
         raise UsageError(f"{asked.text}: no such packet meets this ruleset, which is for {mine}")
-    found = with_room(lambda room: tuple(Asked(ruleset, asked, asked.path, room).all()), steps(ruleset))
+    found = with_room(question, steps(ruleset))
     if found is None:
         raise UsageError(f"{asked.text}: the packets that it stands for do not fit into memory")
     return found
@@ -188,29 +197,35 @@ def decider(ruleset: Ruleset, run: Trace) -> Rule | Chain | None:
 
 
 def meant(space: Space, asked: AskedPacket) -> PacketSet:
-    """Every packet that a text may mean, wherever it is."""
-    region = space.domain
-    for name, value in (
-        (Field.SADDR, asked.source),
-        (Field.DADDR, asked.target),
-        (Field.SPORT, asked.sport),
-        (Field.DPORT, asked.dport),
-        (Field.PROTOCOL, asked.protocol),
-        (Field.FRAGMENT, asked.fragment or Fragment.WHOLE),
-        (Field.MARK, asked.mark),
+    """Every packet that a text may mean, wherever it is; without a flag that it does not name."""
+    region = space.domain & header(space, Traffic.of(asked), 0xFF)
+    region = region & space.is_(Field.FRAGMENT, asked.fragment or Fragment.WHOLE)
+    return region if asked.mark is None else region & space.is_(Field.MARK, asked.mark)
+
+
+def header(space: Space, traffic: Traffic, flags: int) -> PacketSet:
+    """The packets of which this was said, fragment, mark and state apart; `flags` are the bits that flags speak of."""
+    found = space.all
+    for name, intervals in (
+        (Field.SADDR, traffic.source),
+        (Field.DADDR, traffic.target),
+        (Field.SPORT, traffic.sports),
+        (Field.DPORT, traffic.dports),
     ):
-        if value is not None:
-            region = region & space.is_(name, value)
-    for side, interface in ((Field.IIF, asked.iif), (Field.OIF, asked.oif)):
+        if intervals:
+            found = found & space.values(name, merged(intervals))
+    for side, interface in ((Field.IIF, traffic.iif), (Field.OIF, traffic.oif)):
         if interface is not None:
-            region = region & space.interface(side, interface)
-    if asked.flags is not None:
-        region = region & space.flags(0xFF, asked.flags)
-    if asked.icmp is not None:
-        region = region & space.is_(Field.ICMP_TYPE, asked.icmp[0])
-        if asked.icmp[1] is not None:
-            region = region & space.is_(Field.ICMP_CODE, asked.icmp[1])
-    return region
+            found = found & space.interface(side, interface)
+    if traffic.protocol is not None:
+        found = found & space.is_(Field.PROTOCOL, traffic.protocol)
+    if traffic.flags is not None:
+        found = found & space.flags(flags, traffic.flags)
+    if traffic.icmp is not None:
+        found = found & space.is_(Field.ICMP_TYPE, traffic.icmp[0])
+        if traffic.icmp[1] is not None:
+            found = found & space.is_(Field.ICMP_CODE, traffic.icmp[1])
+    return found
 
 
 @dataclass

@@ -135,9 +135,7 @@ class Pair:
         """Packets (not mirrored) that fare otherwise, in parts: what may match one changed rule after the other."""
         changed = sorted((*self.alignment.removed, *self.alignment.added), key=lambda r: r.line)
         for rule in changed[:MOST_CHANGES] if self.in_detail else ():
-            may = found
-            for match in rule.matches:
-                may = may & _may_hold(self.space, match.condition, Frame("any"))[0]
+            may = found & may_match(self.space, rule, Frame("any"))
             if not is_empty(may):
                 yield may
                 found = found & ~may
