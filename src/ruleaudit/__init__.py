@@ -75,17 +75,20 @@ def load(path: str, name: str | None = None) -> SourceFile:
 
 def read_sets(paths: Iterable[str]) -> Sets:
     """The ipsets of files with the text of `ipset save`. Raises SourceError for what cannot be read."""
+    return _sets_of([load(path) for path in paths])
+
+
+def _sets_of(sources: Iterable[SourceFile]) -> Sets:
     from ruleaudit.model.from_ipset import sets_of
 
     known: dict[str, IpSet] = {}
-    for path in paths:
-        source = load(path)
+    for source in sources:
         sets, problems = sets_of(source)
         if problems:
             line = source.position(problems[0].span.start).line
             hint = f"; {problems[0].hint}" if problems[0].hint else ""
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise SourceError(f"{path}:{line}: {problems[0].message}{hint}{more}")
+            raise SourceError(f"{source.path}:{line}: {problems[0].message}{hint}{more}")
         known |= sets
     return known
 
@@ -396,7 +399,8 @@ def observe(
     from ruleaudit.syntax.iptables import Document
     from ruleaudit.syntax.packet import asked_packet
 
-    sets, sides = read_sets(ipset), []
+    listings = [load(path) for path in ipset]
+    sets, sides = _sets_of(listings), []
     for one in (old, new):
         if one is None:
             continue
@@ -408,7 +412,7 @@ def observe(
         if reading.document.source.included:
             return Observed(impossible=f"{source.path} includes other files; give the output of nft list ruleset")
         sides.append(Side(source, reading.rulesets))
-    known = "".join(f"{load(path).text.rstrip()}\n" for path in ipset)
+    known = "".join(f"{listing.text.rstrip()}\n" for listing in listings)
     return ask(sides, [asked_packet(text) for text in packets], known)
 
 

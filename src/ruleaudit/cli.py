@@ -455,7 +455,7 @@ def _followed(asked: Namespace) -> Answer:
         if asked.format == "json":
             from ruleaudit.report import packet_json
 
-            return Answer(DONE, packet_json.connections(source, exchanges))
+            return Answer(DONE, packet_json.connections(exchanges))
         from ruleaudit.report import packet_text
 
         return Answer(DONE, packet_text.connections(exchanges, notes=asked.verbose, style=_style(asked)))

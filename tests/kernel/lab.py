@@ -8,7 +8,6 @@ Nothing is named and nothing is loaded outside: a Lab that is left, or whose pro
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import shutil
 import socket
@@ -32,7 +31,6 @@ VARIANTS = ("nft", "legacy")
 #: how long a probe waits for an answer; on a veth an answer takes less than a millisecond
 PATIENCE = 0.4
 
-_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 _libc = ctypes.CDLL(None)
 
 _CHAINS = {
@@ -137,18 +135,7 @@ class Lab:
             lines = f"addr add {address}/24 dev {device}\naddr add {address6}/64 dev {device} nodad\n"
             self.run(host, "ip", "-batch", "-", text=lines + f"link set {device} up\n")
         for host, device, *_ in (one, other):
-            self._wait_for_carrier(host, device)
-
-    def _wait_for_carrier(self, host: str, device: str) -> None:
-        """The kernel drops what is sent before it has noticed that the other end is up."""
-        deadline = time.monotonic() + 5
-        with self.open_socket(host, socket.SOCK_DGRAM) as asking:
-            while time.monotonic() < deadline:
-                answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16s16x8x", device.encode()))
-                if struct.unpack_from("H", answer, 16)[0] & _IFF_RUNNING:
-                    return
-                time.sleep(0.002)
-        raise RuntimeError(f"{host} {device}: no carrier")
+            self.hosts[host].wait_for_carrier(device, 5)
 
     def run(self, host: str, *command: str, text: str | None = None, check: bool = True) -> str:
         """Standard output of a command on a host."""

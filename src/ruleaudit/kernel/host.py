@@ -5,10 +5,8 @@ Packets are put on the wires, or sent by the host itself, one at a time; the ker
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ TABLE = "ruleaudit_trace"
 _LAST = 0xFFFF
 #: seconds that a packet may take, and one from the host to itself, whose end nothing tells if it is sent elsewhere
 _PATIENCE, _PATIENCE_LOCAL = 0.25, 0.1
-_SIOCGIFFLAGS, _RUNNING, _DEVICE, _BROADCAST = 0x8913, 0x40, 25, b"\xff" * 6
+_DEVICE, _BROADCAST = 25, b"\xff" * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class Host:
         self.sockets: dict[str, socket.socket] = {}
         for number, name in enumerate(ours):
             with contextlib.suppress(OSError):
-                self._wait_for_carrier(name)
+                self.space.wait_for_carrier(name, 2)
                 with self.wires.inside():
                     wire = self._open.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
                     wire.bind((f"w{number}", 0))
@@ -134,17 +132,6 @@ class Host:
         if ours and not self.sockets:
             made = self.space.run("ip", "link", "add", "ruleaudit0", "type", "veth", check=False)
             raise OSError(errno.ENODEV, f"no virtual interface (veth) can be made here {made}".strip())
-
-    def _wait_for_carrier(self, name: str) -> None:
-        """The kernel drops what is sent before it has noticed that the other end is up. Raises OSError."""
-        deadline = time.monotonic() + 2
-        with self.space.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            while time.monotonic() < deadline:
-                answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16s16x8x", name.encode()))
-                if struct.unpack_from("H", answer, 16)[0] & _RUNNING:
-                    return
-                time.sleep(0.002)
-        raise OSError(errno.ENETDOWN, f"{name}: no carrier")
 
     def route(self, local: Iterable[str], out: Mapping[str, str]) -> None:
         """These addresses are the host's own, and those are reached by an interface."""

@@ -2,13 +2,20 @@
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import os
+import socket
+import struct
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _CLONE_NEWNET, _CLONE_NEWUSER = 0x40000000, 0x10000000
+#: linux/sockios.h; IFF_RUNNING of linux/if.h
+_SIOCGIFFLAGS, _RUNNING = 0x8913, 0x40
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -98,3 +105,14 @@ class Namespace:
         """Set `net.ipv4.ip_forward` and the like, for this namespace."""
         with self.inside():
             Path("/proc/sys", *name.split(".")).write_text(str(value))
+
+    def wait_for_carrier(self, device: str, seconds: float) -> None:
+        """The kernel drops what is sent before it has noticed that the other end is up. Raises OSError."""
+        deadline = time.monotonic() + seconds
+        with self.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            while time.monotonic() < deadline:
+                answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16s16x8x", device.encode()))
+                if struct.unpack_from("H", answer, 16)[0] & _RUNNING:
+                    return
+                time.sleep(0.002)
+        raise OSError(errno.ENETDOWN, f"{device}: no carrier")

@@ -10,16 +10,17 @@ from ruleaudit.source import SourceFile
 
 def render(packets: Sequence[Followed]) -> str:
     """One object, the packets in the order given."""
-    return document({"packets": [_packet(packet.ruleset.source, packet) for packet in packets]})
+    return document({"packets": [_packet(packet) for packet in packets]})
 
 
-def connections(source: SourceFile, exchanges: Sequence[Exchange]) -> str:
+def connections(exchanges: Sequence[Exchange]) -> str:
     """One object: the packets of all connections, each with its role, and what came of each connection."""
-    packets = [{**_packet(source, packet), "role": packet.role} for one in exchanges for packet in one.packets]
-    return document({"packets": list(packets), "connections": [_connection(source, one) for one in exchanges]})
+    packets = [{**_packet(packet), "role": packet.role} for one in exchanges for packet in one.packets]
+    return document({"packets": list(packets), "connections": [_connection(one) for one in exchanges]})
 
 
-def _connection(source: SourceFile, found: Exchange) -> dict[str, Json]:
+def _connection(found: Exchange) -> dict[str, Json]:
+    source = found.packets[0].ruleset.source
     return {
         "packet": found.asked,
         "works": found.works,
@@ -29,7 +30,8 @@ def _connection(source: SourceFile, found: Exchange) -> dict[str, Json]:
     }
 
 
-def _packet(source: SourceFile, found: Followed) -> dict[str, Json]:
+def _packet(found: Followed) -> dict[str, Json]:
+    source = found.ruleset.source
     return {
         "packet": found.asked,
         "followed": found.packet,

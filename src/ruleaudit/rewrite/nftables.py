@@ -216,18 +216,15 @@ class Editor:
         table = self._table_of(family)
         if self.separate or table is None:
             name = unused("no_tracking", {t.name for t in self.document.tables if t.family == family})
-            lines = [f"table {family} {name} {{"]
-            for hook, texts in wanted.items():
-                lines += [f"{self._indent}{line}" for line in self._chain(f"{hook}", hook, texts)]
-            self._append(self.end.join([*lines, "}"]), topic, reason)
+            chains = [self._chain(hook, hook, texts) for hook, texts in wanted.items()]
+            self._append(self._written_table(family, name, chains), topic, reason)
             return
         if table.body is not None and self.document.source.number_at(table.body.start):
             # only included files write it out, and this file may add to it as well
-            lines = [f"table {family} {table.name} {{"]
-            for hook, texts in wanted.items():
-                name = unused(f"raw_{hook}", {*table.chains})
-                lines += [f"{self._indent}{line}" for line in self._chain(name, hook, texts)]
-            self._append(self.end.join([*lines, "}"]), topic, reason)
+            chains = [
+                self._chain(unused(f"raw_{hook}", {*table.chains}), hook, texts) for hook, texts in wanted.items()
+            ]
+            self._append(self._written_table(family, table.name, chains), topic, reason)
             return
         for hook, texts in wanted.items():
             name = unused(f"raw_{hook}", {*table.chains})
@@ -248,6 +245,10 @@ class Editor:
     def _chain(self, name: str, hook: str, texts: Sequence[str]) -> list[str]:
         inside = [f"type filter hook {hook} priority {self.raw}; policy accept;", *texts]
         return [f"chain {name} {{", *(f"{self._indent}{line}" for line in inside), "}"]
+
+    def _written_table(self, family: str, name: str, chains: Sequence[Sequence[str]]) -> str:
+        inside = (f"{self._indent}{line}" for chain in chains for line in chain)
+        return self.end.join([f"table {family} {name} {{", *inside, "}"])
 
     @property
     def _indent(self) -> str:

@@ -16,6 +16,8 @@ from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 PATHS = ("in", "out", "forward")
 KEYS = ("iif", "oif", "flags", "type", "mark", "fragment", "state")
+#: keys whose field in AskedPacket, and in Traffic, is called otherwise
+FIELDS = {"type": "icmp", "state": "states"}
 _FLAGS = "FSRPAU"
 #: what people write who think of a chain, a hook or another tool
 _PATH_WORDS = {
@@ -139,7 +141,7 @@ def _keys(words: list[str], protocol: int | None) -> dict[str, object]:
             meant = _KEY_WORDS.get(key)
             hint = f"here it is written {meant}" if meant else did_you_mean(key, KEYS)
             raise Refused(f'unknown key "{key}"', key, hint or f"known: {', '.join(KEYS)}")
-        name = {"type": "icmp", "state": "states"}.get(key, key)
+        name = FIELDS.get(key, key)
         if name in out:
             raise Refused(f"{key} is given twice", key)
         out[name] = key_value(key, words[at + 1] if at + 1 < len(words) else "", protocol)

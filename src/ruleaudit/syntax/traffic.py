@@ -12,7 +12,7 @@ from ruleaudit.model.fields import ICMP, ICMPV6, PORT_PROTOCOLS, Family
 from ruleaudit.model.traffic import Interval, Traffic
 from ruleaudit.syntax import services
 from ruleaudit.syntax.addresses import HostName, address_range, network
-from ruleaudit.syntax.packet import KEYS, asked_packet, key_value, path_word, protocol_word
+from ruleaudit.syntax.packet import FIELDS, KEYS, asked_packet, key_value, path_word, protocol_word
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 _SETS = ("from", "to", "sport", "dport")
@@ -69,8 +69,7 @@ def _with_keys(found: Traffic, words: list[str]) -> Traffic:
                 ports = _ports(key, value, found)
                 found = replace(found, sports=ports) if key == "sport" else replace(found, dports=ports)
             case _:
-                name = {"type": "icmp", "state": "states"}.get(key, key)
-                found = replace(found, **{name: key_value(key, value, found.protocol)})  # type: ignore[arg-type]
+                found = replace(found, **{FIELDS.get(key, key): key_value(key, value, found.protocol)})  # type: ignore[arg-type]
     return replace(found, family=family)
 
 
