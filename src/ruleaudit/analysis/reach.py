@@ -18,6 +18,7 @@ from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import Opaque, tests
 from ruleaudit.model.fields import State
+from ruleaudit.model.lines import lines
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,
     Chain,
@@ -151,9 +152,8 @@ class _Rule:
             return f"no packet gets into chain {name}: none that reaches its callers matches them", ()
         takers = tuple(dict.fromkeys(self._takers()))
         if takers:
-            lines = sorted({rule.line for rule in takers})
-            who = f"line {lines[0]} takes" if len(lines) == 1 else f"lines {_listed(lines)} take"
-            return f"{who} every packet that it would match", takers
+            take = "takes" if len({(rule.path, rule.line) for rule in takers}) == 1 else "take"
+            return f"{lines(takers, 8)} {take} every packet that it would match", takers
         if visited:
             return "packets come by, and none of them can match it", ()
         return f"no packet that gets into chain {name} can match it", ()
@@ -187,7 +187,3 @@ class _Rule:
         for rule in self.parts:
             out = out | space.condition(rule.condition, walk.frame, view, numbers.get(rule, 0), rule.understood)
         return out
-
-
-def _listed(lines: Sequence[int]) -> str:
-    return ", ".join(map(str, lines[:8])) + (f" and {len(lines) - 8} more" if len(lines) > 8 else "")

@@ -14,7 +14,8 @@ from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import Opaque, Scope, tests
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import State
-from ruleaudit.model.ruleset import EffectKind, Rule
+from ruleaudit.model.lines import lines
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Stage, Unmet
 
@@ -78,18 +79,8 @@ class Refuting:
         if isinstance(by, Rule) and any(c.what.upper() == "SYNPROXY" for c in by.consumers):
             reason = "SYNPROXY answers in the host's stead, and opens the connection by itself: that is not followed"
             return Unmet(self.expectation, part.stage, reason, False, by, self._witness(chosen, trace))
-        depends = () if certain else self._depends(wrong, chosen)
-        return Unmet(
-            self.expectation,
-            part.stage,
-            _happens(trace.verdict),
-            certain,
-            by,
-            self._witness(chosen, trace),
-            tuple(self._others(part, wrong, trace.verdict[0], by)),
-            depends,
-            wrong == part.packets,
-        )
+        others = tuple(self._others(part, wrong, trace.verdict[0], by))
+        return self._told(part, wrong, certain, chosen, trace, _happens(trace.verdict), by, others)
 
     def _untracked(self, part: Part, wrong: PacketSet) -> Unmet:
         certain, chosen, trace, agreed = self._shown(part, wrong, lambda t: t.untracked or not self.side.active)
@@ -97,35 +88,37 @@ class Refuting:
             return self._disagreeing(part, chosen, trace)
         rule = next((s.rule for s in trace.steps if s.matched and _leaves_untracked(s.rule)), None)
         reason = "left untracked" if self.side.active else "not tracked: no rule has the kernel track connections"
-        depends = () if certain else self._depends(wrong, chosen)
-        witness = self._witness(chosen, trace)
-        return Unmet(self.expectation, part.stage, reason, certain, rule, witness, (), depends, wrong == part.packets)
+        return self._told(part, wrong, certain, chosen, trace, reason, rule)
 
     def _tracked(self, part: Part, wrong: PacketSet) -> Unmet:
         certain, chosen, trace, agreed = self._shown(part, wrong, lambda t: t.verdict == ACCEPT and not t.untracked)
         if not agreed:
             return self._disagreeing(part, chosen, trace)
-        by = decider(self.side.ruleset, trace)
+        return self._told(part, wrong, certain, chosen, trace, "tracked", decider(self.side.ruleset, trace))
+
+    def _told(
+        self,
+        part: Part,
+        wrong: PacketSet,
+        certain: bool,
+        chosen: Sample,
+        trace: Trace,
+        reason: str,
+        by: Rule | Chain | None,
+        others: tuple[Rule, ...] = (),
+    ) -> Unmet:
         depends = () if certain else self._depends(wrong, chosen)
-        return Unmet(
-            self.expectation,
-            part.stage,
-            "tracked",
-            certain,
-            by,
-            self._witness(chosen, trace),
-            (),
-            depends,
-            wrong == part.packets,
-        )
+        witness = self._witness(chosen, trace)
+        whole = wrong == part.packets
+        return Unmet(self.expectation, part.stage, reason, certain, by, witness, others, depends, whole)
 
     def not_followed(self, part: Part, rule: Rule, packets: PacketSet, hidden: Rule | None = None) -> Unmet:
         """NAT changes what decides about these packets, or about their replies (met by the rule `hidden`)."""
         word = translates(rule)
-        reason = f"line {rule.line} ({word}) translates it: what becomes of it then is not followed"
+        reason = f"{rule.where} ({word}) translates it: what becomes of it then is not followed"
         if hidden is not None:
             reason = (
-                f"line {rule.line} ({word}) translates it, and the rules before NAT (line {hidden.line}) see its"
+                f"{rule.where} ({word}) translates it, and the rules before NAT ({hidden.where}) see its"
                 " replies translated: that is not followed"
             )
         chosen, trace = self._followed(part, packets)
@@ -157,7 +150,7 @@ class Refuting:
 
     def _witness(self, chosen: Sample, trace: Trace) -> Witness:
         by = decider(self.side.ruleset, trace)
-        where = "" if by is None else f" by line {by.line}" if isinstance(by, Rule) else f" by the policy of {by.name}"
+        where = "" if by is None else f" by {by.where}" if isinstance(by, Rule) else f" by the policy of {by.name}"
         return Witness(chosen.text, _happens(trace.verdict) + where)
 
     def _depends(self, wrong: PacketSet, chosen: Sample) -> tuple[str, ...]:
@@ -172,9 +165,8 @@ class Refuting:
         for number, test in space.unknown_tests.items():
             alone, bit = space.diagrams.cube([number]), space.diagrams.bit(number)
             if (point & bit).exists(alone) != (point & ~bit).exists(alone):
-                lines = sorted({r.line for r in self._asking(test.name, test.scope, test.identity)})
-                where = f" (line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))})" if lines else ""
-                found.append(test.name + where)
+                where = lines(self._asking(test.name, test.scope, test.identity))
+                found.append(f"{test.name} ({where})" if where else test.name)
         return tuple(dict.fromkeys(found))
 
     def _asking(self, name: str, scope: Scope, identity: int | None) -> Iterator[Rule]:

@@ -5,6 +5,7 @@ from shlex import quote
 
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Family
+from ruleaudit.model.lines import in_words
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.report import applying, kernel_text
 from ruleaudit.report.diff import unified
@@ -12,7 +13,6 @@ from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
     count,
     flow_words,
-    in_words,
     lines,
     places,
     printable,

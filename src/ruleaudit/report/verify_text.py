@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from ruleaudit.diagnostics import FixClass
+from ruleaudit.model.lines import in_words
 from ruleaudit.report import kernel_text
 from ruleaudit.report.style import PLAIN, Style
-from ruleaudit.report.wording import count, in_words, verdict, wrapped
+from ruleaudit.report.wording import count, verdict, wrapped
 from ruleaudit.results import Comparison, Difference, DifferenceKind, Observation
 
 #: what each kind is called, in the order of the report

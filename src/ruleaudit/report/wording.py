@@ -1,8 +1,9 @@
 """How the reports say lines, verdicts and long texts, so that all of them say it alike."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from ruleaudit.model import lines as model_lines
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Flow, Outcome
 
@@ -34,29 +35,13 @@ def count(number: int, noun: str) -> str:
 
 
 def lines(rules: Iterable[Rule]) -> str:
-    """`line 6`, `lines 6, 7, 9, 10`, and no more than twelve of a file; those of included files with its path."""
-    found: dict[str, set[int]] = {}
-    for rule in rules:
-        found.setdefault(rule.path, set()).add(rule.line)
-    return in_words([_of_one_file(path, sorted(numbers)) for path, numbers in sorted(found.items())])
+    """`line 6`, `lines 6, 7, 9, 10`; those of included files with its path."""
+    return printable(model_lines.lines(rules))
 
 
 def places(rules: Iterable[Rule]) -> int:
     """How many lines some rules stand in."""
     return len({(rule.path, rule.line) for rule in rules})
-
-
-def _of_one_file(path: str, numbers: Sequence[int]) -> str:
-    of = f" of {printable(path)}" if path else ""
-    if len(numbers) == 1:
-        return f"line {numbers[0]}{of}"
-    shown = ", ".join(map(str, numbers[:12]))
-    return f"lines {shown}" + (f" and {len(numbers) - 12} more" if len(numbers) > 12 else "") + of
-
-
-def in_words(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def flow_words(flow: Flow) -> str:

@@ -39,6 +39,7 @@ from collections.abc import Iterator
 
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.expectation import Expectation, Fate
+from ruleaudit.model.lines import lines
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.results import Stage, Unmet
 from ruleaudit.rules import places
@@ -166,9 +167,7 @@ def _finding(audit: Audit, found: Unmet) -> Finding:
     expectation = found.expectation
     notes: list[tuple[str, str]] = []
     if found.others:
-        more = sorted({rule.line for rule in found.others})
-        shown = ", ".join(map(str, more[:8])) + (" and more" if len(more) > 8 else "")
-        notes.append(("note", f"line{'s' * (len(more) > 1)} {shown} too"))
+        notes.append(("note", f"{lines(found.others, 8)} too"))
     if found.stage is Stage.OPENING and found.witness is not None:
         command = f"ruleaudit explain {audit.source.path} --connection --packet '{found.witness.packet}'"
         notes.append(("help", command))

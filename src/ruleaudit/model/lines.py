@@ -1,0 +1,26 @@
+"""How rules are called in a sentence: by their lines, and their file where that is an included one."""
+
+from collections.abc import Iterable, Sequence
+
+from ruleaudit.model.ruleset import Rule
+
+
+def lines(rules: Iterable[Rule], most: int = 12) -> str:
+    """`line 6`, `lines 6, 7, 9, 10`, and no more than `most` of a file; those of included files with its path."""
+    found: dict[str, set[int]] = {}
+    for rule in rules:
+        found.setdefault(rule.path, set()).add(rule.line)
+    return in_words([_of_one_file(path, sorted(numbers), most) for path, numbers in sorted(found.items())])
+
+
+def _of_one_file(path: str, numbers: Sequence[int], most: int) -> str:
+    of = f" of {path}" if path else ""
+    if len(numbers) == 1:
+        return f"line {numbers[0]}{of}"
+    shown = ", ".join(map(str, numbers[:most]))
+    return f"lines {shown}" + (f" and {len(numbers) - most} more" if len(numbers) > most else "") + of
+
+
+def in_words(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
