@@ -92,8 +92,7 @@ def read_nft_json(text: str) -> None:
 
 def _sound(document: NftDocument, text: str) -> None:
     assert str(document) == text
-    files = (document.source, *document.source.included)
-    size = sum(len(file.text) + 1 for file in files) - 1
+    size = _size(document.source)
     lowered = from_nftables.lower(document)
     for finding in lowered.findings:
         assert 0 <= finding.span.start <= finding.span.end <= size, finding
@@ -111,9 +110,16 @@ def write_json(text: str) -> None:
         json.loads(nft_json_document.text(nftables.read(SourceFile("fuzz.nft", text))))
 
 
+def _size(source: SourceFile) -> int:
+    """The end of the last place in a file and in what it includes."""
+    last, base = list(source.parts())[-1]
+    return base + len(last.text)
+
+
 def answer(text: str, language: str | None = None) -> None:
     """No command raises anything but the error that it names, whatever was read, and every report can be written."""
-    source = SourceFile("fuzz", text)
+    # in a folder that is not there: what lies about on this machine is not included
+    source = SourceFile("nowhere/fuzz", text)
     for command in (_checked, _explained, _suggested):
         with suppress(ruleaudit.SourceError):
             command(source, language)
@@ -122,7 +128,7 @@ def answer(text: str, language: str | None = None) -> None:
 def _checked(source: SourceFile, language: str | None) -> None:
     reports = ruleaudit.check([source], language=language)
     for finding in reports[0].findings:
-        assert 0 <= finding.span.start <= finding.span.end <= len(source.text), finding
+        assert 0 <= finding.span.start <= finding.span.end <= _size(reports[0].source), finding
     check_full.render(reports, notes=True)
     json.loads(check_json.render(reports))
     json.loads(check_sarif.render(reports, RULES))
