@@ -1,8 +1,9 @@
 """Jumps that lead back to where they came from, or that nest too deep.
 
 What it finds
-    A chain that a packet can enter again while it is still in it, by `-j` or `-g` (nft: jump or goto), through any
-    number of other chains; and jumps from a base chain through more than 15 user chains.
+    A chain that a packet can enter again while it is still in it, by `-j` or `-g`, through any number of other chains;
+    and jumps from a base chain through more than 15 user chains. In nft rulesets both are errors of the syntax (RA001),
+    as nft itself says them.
 
 Why
     The kernel refuses the whole table ("Too many links"). `iptables-restore --test` accepts it: the first one to
@@ -90,8 +91,10 @@ COMMIT
 
 
 def check(audit: Audit) -> Iterator[Finding]:
-    """One finding for each loop that packets can reach, and for each table whose jumps nest too deep."""
-    for table in audit.ruleset.tables.values():
+    """One finding for each loop that packets can reach, and for each table whose jumps nest too deep; the reader of nft
+    says it itself.
+    """
+    for table in () if audit.ruleset.is_nft else audit.ruleset.tables.values():
         yield from _loops(audit, table)
 
 
@@ -148,8 +151,7 @@ def _loop(audit: Audit, edges: list[Rule], names: list[str]) -> Finding:
         Label(places.target_name(r, audit.source), "a jump of the loop, or to it") for r in edges if r is not last
     )
     way = " -> ".join(names) if len(names) < 12 else " -> ".join([*names[:5], "...", *names[-5:]])
-    unseen = "" if audit.ruleset.is_nft else ", iptables-restore --test does not"
-    message = f"jumps go in a circle: {way}; the kernel refuses the whole table{unseen}"
+    message = f"jumps go in a circle: {way}; the kernel refuses the whole table, iptables-restore --test does not"
     return Finding(CODE, NAME, SEVERITY, message, places.target_name(last, audit.source), "closes it", tuple(others))
 
 
@@ -160,6 +162,8 @@ def _deep(audit: Audit, calls: dict[str, dict[str, Rule]], base: str, depth: dic
         name, rule = max(calls[name].items(), key=lambda item: depth[item[0]])
         edges.append(rule)
     last = max(edges, key=lambda r: r.span.start)
-    message = f"jumps from {base} nest {len(edges)} chains deep, the kernel takes {DEEPEST} at most"
-    message += " and refuses the whole table" + ("" if audit.ruleset.is_nft else " (iptables-legacy has no limit)")
+    message = (
+        f"jumps from {base} nest {len(edges)} chains deep, the kernel takes {DEEPEST} at most and refuses the whole"
+        " table (iptables-legacy has no limit)"
+    )
     return Finding(CODE, NAME, SEVERITY, message, places.target_name(last, audit.source))
