@@ -41,6 +41,7 @@ from ruleaudit.model.from_nftables_selectors import (
     Unknowable,
     looked_at,
 )
+from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import STATES, Unknown, number
 from ruleaudit.model.ruleset import Consumer
 from ruleaudit.syntax.nft_tree import (
@@ -106,25 +107,44 @@ class Conditions:
     def __init__(self, family: Family, contents: Contents) -> None:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
+        self._known: dict[tuple[str, str, str, bool], Tested] = {}
 
-    def match(self, match: Match, text: str, *, with_ports: bool = False) -> Tested:
-        """The condition of `left operator right`; `with_ports`: only packets with ports get here."""
+    def match(self, match: Match, with_ports: Callable[[], bool] = lambda: False) -> Tested:
+        """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
+        left, right = match.left, match.right
+        if not isinstance(left, Selector) or not isinstance(right, Word):
+            return self._tested(match, with_ports)
+        looked = looked_at(left.text, self.family)
+        if isinstance(looked, Exact) and looked.elsewhere is not None:
+            return self._tested(match, with_ports)
+        # the same words mean the same wherever they stand
+        words = (left.text, match.operator, right.text, right.quoted)
+        known = self._known.get(words)
+        if known is None:
+            known = self._known[words] = self._tested(match, with_ports)
+        return known
+
+    def _tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
         looked = [looked_at(s.text, self.family) for s in selectors(match.left)]
-        if any(one is None for one in looked):
-            return Tested(NEVER)
         known = [one for one in looked if one is not None]
+        if len(known) < len(looked):
+            return Tested(NEVER)
         consumer = next((o.consumer for o in known if isinstance(o, Unknowable) and o.consumer), None)
         # a number generator counts what asks it
         memory = any(s.text.startswith("numgen") for s in selectors(match.left))
+        by_nature, reason = True, ""
         try:
             condition = self._exact(match)
         except Unknown as error:
             # what is unknown by nature is understood; so is a set that somebody else fills
             by_nature = isinstance(match.right, SetName) or any(isinstance(o, Unknowable) for o in known)
-            condition = negate(self._opaque(match, known, text), match.operator == "!=")
+            condition = negate(self._opaque(match, known, spelled(match)), match.operator == "!=")
             reason = "" if by_nature else str(error)
-            return Tested(guarded(known, condition, text, with_ports), consumer, memory, by_nature, reason)
-        return Tested(guarded(known, condition, text, with_ports), consumer, memory)
+        if any(isinstance(one, Exact) and one.elsewhere is not None for one in known):
+            here = guarded(known, condition, spelled(match), with_ports())
+        else:
+            here = guarded(known, condition, "")
+        return Tested(here, consumer, memory, by_nature, reason)
 
     # -- exact ---------------------------------------------------------------------------------
 

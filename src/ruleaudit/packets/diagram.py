@@ -130,6 +130,11 @@ class Diagrams:
         if begun is not None:
             yield begun
 
+    def count(self, found: PacketSet, bits: Sequence[int]) -> int:
+        """How many numbers these bits take in a set which depends on no other bit."""
+        others = self._manager.num_vars() - len(bits)
+        return int(found.sat_count(len(bits) + others)) >> others
+
     def exchange(self, found: PacketSet, pairs: Iterable[tuple[int, int]]) -> PacketSet:
         """The set with the bits of each pair exchanged."""
         swaps: list[tuple[int, PacketSet]] = []
