@@ -6,6 +6,7 @@ What cannot be said exactly becomes an opaque test with the text as its name. Th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ruleaudit.model.condition import (
     ALWAYS,
@@ -44,6 +45,7 @@ from ruleaudit.model.from_nftables_selectors import (
 from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import STATES, Unknown, number
 from ruleaudit.model.ruleset import Consumer
+from ruleaudit.source import Span
 from ruleaudit.syntax.nft_tree import (
     Braces,
     Concat,
@@ -107,24 +109,18 @@ class Conditions:
     def __init__(self, family: Family, contents: Contents) -> None:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
-        self._known: dict[tuple[str, str, str, bool], Tested] = {}
 
     def match(self, match: Match, with_ports: Callable[[], bool] = lambda: False) -> Tested:
         """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
         left, right = match.left, match.right
-        if not isinstance(left, Selector) or not isinstance(right, Word):
-            return self._tested(match, with_ports)
-        looked = looked_at(left.text, self.family)
-        if isinstance(looked, Exact) and looked.elsewhere is not None:
-            return self._tested(match, with_ports)
-        # the same words mean the same wherever they stand
-        words = (left.text, match.operator, right.text, right.quoted)
-        known = self._known.get(words)
-        if known is None:
-            known = self._known[words] = self._tested(match, with_ports)
-        return known
+        if isinstance(left, Selector) and isinstance(right, Word):
+            looked = looked_at(left.text, self.family)
+            if not isinstance(looked, Exact) or looked.elsewhere is None:
+                return _of_words(self.family, left.text, match.operator, right.text, right.quoted)
+        return self.tested(match, with_ports)
 
-    def _tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
+    def tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
+        """The same, remembered by nobody."""
         looked = [looked_at(s.text, self.family) for s in selectors(match.left)]
         known = [one for one in looked if one is not None]
         if len(known) < len(looked):
@@ -372,6 +368,14 @@ class Conditions:
         if all(f in _OF_CONNECTION for f in reads):
             return Opaque(whole, Scope.CONNECTION, tuple(f for f in reads if f is not None))
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
+
+
+@lru_cache(maxsize=1 << 18)
+def _of_words(family: Family, selector: str, operator: str, word: str, quoted: bool) -> Tested:
+    """The condition of a selector and one word: it is the same in every rule and in every table."""
+    nowhere = Span(0, 0)
+    match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
+    return Conditions(family, Contents("", {}, set())).tested(match, lambda: False)
 
 
 def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:
