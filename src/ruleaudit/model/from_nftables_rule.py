@@ -131,12 +131,8 @@ class RuleReader:
                 told = self.conditions.match(statement, self._with_ports)
                 name = next((s.text for s in selectors(statement.left)), "")
                 text = self.written(statement.span) or spelled(statement)
-                self._match(
-                    ModelMatch(
-                        name, statement.span, told.condition, told.consumer, told.memory, None, told.understood,
-                        told.reason, text,
-                    )
-                )  # fmt: skip
+                what = (told.condition, told.consumer, told.memory, None, told.understood, told.reason)
+                self._match(ModelMatch(name, statement.span, *what, text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():
