@@ -18,13 +18,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TypeVar
 
 import nft_rulesets
 import rulesets
+
+Answer = TypeVar("Answer")
 
 #: beyond this many rules no iptables ruleset is translated: each list becomes an anonymous set of the kernel's
 TRANSLATED_RULES = 1000
@@ -133,27 +137,40 @@ def translate(ruleset: Ruleset, folder: Path) -> Path | None:
 def made(language: str, largest: int, folder: Path) -> Iterator[Ruleset]:
     """The rulesets of `rulesets.py` or `nft_rulesets.py`, those of one kind and language together."""
     if language == "iptables":
-        for kind, (make, sizes) in rulesets.KINDS.items():
+        for kind, (_, sizes) in rulesets.KINDS.items():
             for size in (s for s in sizes if s <= largest):
                 path = folder / f"{kind}-{size}.v4"
-                path.write_text("".join(make(size)))
+                elsewhere(write_iptables, kind, size, path)
                 yield Ruleset(kind, size, path)
         return
-    for kind, (make_nft, sizes) in nft_rulesets.KINDS.items():
+    for kind, (_, sizes) in nft_rulesets.KINDS.items():
         for suffix in ("nft", "json"):
             for size in (s for s in sizes if s <= largest):
-                ruleset = make_nft(size)
-                changed = ruleset.changed()
-                path, copy = folder / f"{kind}-{size}.{suffix}", folder / f"{kind}-{size}-changed.{suffix}"
-                path.write_text(ruleset.json if suffix == "json" else ruleset.text)
-                copy.write_text(changed.json if suffix == "json" else changed.text)
-                yield Ruleset(f"{kind}, {'JSON' if suffix == 'json' else 'text'}", size, path, copy)
+                path, changed = folder / f"{kind}-{size}.{suffix}", folder / f"{kind}-{size}-changed.{suffix}"
+                elsewhere(write_nft, kind, size, path, changed)
+                yield Ruleset(f"{kind}, {'JSON' if suffix == 'json' else 'text'}", size, path, changed)
 
 
-def given(path: Path) -> Ruleset:
-    """A file of the user's; a name that ends in .nft or .json says its language."""
-    rules = sum(line.lstrip("\t ").startswith(("-A", "[")) for line in path.read_text().splitlines())
-    return Ruleset(path.name, rules, path)
+def elsewhere(do: Callable[..., Answer], *arguments: object) -> Answer:
+    """Do something in a process of its own: the memory that it takes is not counted as that of what is measured."""
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(do, *arguments).result()
+
+
+def write_iptables(kind: str, size: int, path: Path) -> None:
+    path.write_text("".join(rulesets.KINDS[kind][0](size)))
+
+
+def write_nft(kind: str, size: int, path: Path, changed: Path) -> None:
+    ruleset = nft_rulesets.KINDS[kind][0](size)
+    for one, into in ((ruleset, path), (ruleset.changed(), changed)):
+        into.write_text(one.json if path.suffix == ".json" else one.text)
+
+
+def rules_in(path: Path) -> int:
+    """The number of rules in a file, about: lines that look like one, or JSON objects."""
+    text = path.read_text()
+    return text.count('"rule"') or sum(line.startswith(("-A", "[", "\t\t")) for line in text.splitlines())
 
 
 def rows(ruleset: Ruleset, asked: argparse.Namespace, failed: set[str], folder: Path) -> Iterator[str]:
@@ -191,7 +208,7 @@ def main() -> None:
         folder = Path(name)
         every = [ruleset for language in languages if language != "none"
                  for ruleset in made(language, asked.largest, folder)]  # fmt: skip
-        for ruleset in [*every, *(given(path) for path in asked.files)]:
+        for ruleset in [*every, *(Ruleset(path.name, elsewhere(rules_in, path), path) for path in asked.files)]:
             for line in rows(ruleset, asked, failed.setdefault(ruleset.kind, set()), folder):
                 print(line, flush=True)
 

@@ -40,6 +40,15 @@ def test_intervals_are_sorted_and_do_not_touch(a: frozenset[int]) -> None:
     assert back(d, bits, of(d, bits, a)) == a
 
 
+@given(sets, st.integers(0, 2**128 - 1), st.integers(0, 2**128 - 1))
+def test_numbers_are_counted_exactly(a: frozenset[int], one: int, other: int) -> None:
+    d = Diagrams()
+    bits, wide = d.add(WIDTH), d.add(128)
+    assert d.count(of(d, bits, a), bits) == len(a)
+    low, high = sorted((one, other))
+    assert d.count(d.within(wide, [(low, high)]), wide) == high - low + 1
+
+
 @given(numbers, numbers, numbers)
 def test_a_masked_test_looks_at_the_masked_bits_only(value: int, mask: int, want: int) -> None:
     d = Diagrams()

@@ -277,3 +277,12 @@ def test_nothing_goes_too_deep(text: str) -> None:
     assert str(read(SourceFile("x", text))) == text
     inside = f"table ip t {{\nchain c {{\nip saddr {text}\n}}\n}}\n"
     assert str(read(SourceFile("x", inside))) == inside
+
+
+def test_the_grammar_takes_common_statements_one_after_another_as_they_are_listed() -> None:
+    trees, _ = nft_shapes._common_statements()
+    assert len(trees) == len(nft_shapes.COMMON_STATEMENTS.split("\n")) - 2
+    for one in trees:
+        for other in ("", *trees):
+            known = nft_shapes.of_common_statements(one + other)
+            assert known is not None and known == parse_with_grammar("rule", one + other), (one, other)

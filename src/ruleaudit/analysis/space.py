@@ -239,6 +239,10 @@ class Space:
         every += self.unknown_tests
         return found.exists(self.diagrams.cube([b for b in every if b not in kept]))
 
+    def number_taken(self, found: PacketSet, name: Field) -> int:
+        """How many values a field takes among some packets."""
+        return self.diagrams.count(self.forget_all_but(found, (name,)), self.bits[name])
+
     def taken(self, found: PacketSet, name: Field, reverse: bool = False) -> list[tuple[int, int]]:
         """The values that a field takes among some packets, as intervals."""
         name = MIRROR.get(name, name) if reverse else name

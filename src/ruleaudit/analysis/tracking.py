@@ -22,10 +22,10 @@ from ruleaudit.analysis.walk import (
     Identities,
     Walk,
     called_chains,
+    conntrack_users,
     early_chains,
     mentions_state,
     steps,
-    uses_conntrack,
 )
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
@@ -63,7 +63,7 @@ def judge(ruleset: Ruleset) -> Tracking:
     if found is not None:
         return found
     reason = "the packets that reach it do not fit into memory: it counts as required"
-    rules = [r for r in ruleset.rules() if uses_conntrack(r)]
+    rules = conntrack_users(ruleset)
     return Tracking(ruleset, tuple(Judgement(r, RuleClass.REQUIRED, reason) for r in rules))
 
 
@@ -91,7 +91,7 @@ def together(found: Sequence[Tracking]) -> Tracking:
 class _Judge:
     def __init__(self, space: Space, ruleset: Ruleset) -> None:
         self.space, self.ruleset = space, ruleset
-        self.mentioning = [r for r in ruleset.rules() if uses_conntrack(r)]
+        self.mentioning = conntrack_users(ruleset)
         self.whole = Pair.alone(space, ruleset)
         self.called = called_chains(ruleset)
 

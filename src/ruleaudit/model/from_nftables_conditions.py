@@ -6,6 +6,7 @@ What cannot be said exactly becomes an opaque test with the text as its name. Th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ruleaudit.model.condition import (
     ALWAYS,
@@ -41,8 +42,10 @@ from ruleaudit.model.from_nftables_selectors import (
     Unknowable,
     looked_at,
 )
+from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import STATES, Unknown, number
 from ruleaudit.model.ruleset import Consumer
+from ruleaudit.source import Span
 from ruleaudit.syntax.nft_tree import (
     Braces,
     Concat,
@@ -107,24 +110,37 @@ class Conditions:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
 
-    def match(self, match: Match, text: str, *, with_ports: bool = False) -> Tested:
-        """The condition of `left operator right`; `with_ports`: only packets with ports get here."""
+    def match(self, match: Match, with_ports: Callable[[], bool] = lambda: False) -> Tested:
+        """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
+        left, right = match.left, match.right
+        if isinstance(left, Selector) and isinstance(right, Word):
+            looked = looked_at(left.text, self.family)
+            if not isinstance(looked, Exact) or looked.elsewhere is None:
+                return _of_words(self.family, left.text, match.operator, right.text, right.quoted)
+        return self.tested(match, with_ports)
+
+    def tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
+        """The same, remembered by nobody."""
         looked = [looked_at(s.text, self.family) for s in selectors(match.left)]
-        if any(one is None for one in looked):
-            return Tested(NEVER)
         known = [one for one in looked if one is not None]
+        if len(known) < len(looked):
+            return Tested(NEVER)
         consumer = next((o.consumer for o in known if isinstance(o, Unknowable) and o.consumer), None)
         # a number generator counts what asks it
         memory = any(s.text.startswith("numgen") for s in selectors(match.left))
+        by_nature, reason = True, ""
         try:
             condition = self._exact(match)
         except Unknown as error:
             # what is unknown by nature is understood; so is a set that somebody else fills
             by_nature = isinstance(match.right, SetName) or any(isinstance(o, Unknowable) for o in known)
-            condition = negate(self._opaque(match, known, text), match.operator == "!=")
+            condition = negate(self._opaque(match, known, spelled(match)), match.operator == "!=")
             reason = "" if by_nature else str(error)
-            return Tested(guarded(known, condition, text, with_ports), consumer, memory, by_nature, reason)
-        return Tested(guarded(known, condition, text, with_ports), consumer, memory)
+        if any(isinstance(one, Exact) and one.elsewhere is not None for one in known):
+            here = guarded(known, condition, spelled(match), with_ports())
+        else:
+            here = guarded(known, condition, "")
+        return Tested(here, consumer, memory, by_nature, reason)
 
     # -- exact ---------------------------------------------------------------------------------
 
@@ -352,6 +368,14 @@ class Conditions:
         if all(f in _OF_CONNECTION for f in reads):
             return Opaque(whole, Scope.CONNECTION, tuple(f for f in reads if f is not None))
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
+
+
+@lru_cache(maxsize=1 << 18)
+def _of_words(family: Family, selector: str, operator: str, word: str, quoted: bool) -> Tested:
+    """The condition of a selector and one word: it is the same in every rule and in every table."""
+    nowhere = Span(0, 0)
+    match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
+    return Conditions(family, Contents("", {}, set())).tested(match, lambda: False)
 
 
 def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:

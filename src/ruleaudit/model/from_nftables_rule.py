@@ -26,6 +26,7 @@ from ruleaudit.model.condition import (
 from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
 from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
 from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
+from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import Unknown
 from ruleaudit.model.ruleset import (
     Accept,
@@ -103,7 +104,8 @@ class RuleReader:
                 self._done.append(replace(part, label=f"{part.label} first {len(self._done)}"))
                 effects, again = (), tuple(replace(m, memory=False, writes=None) for m in part.matches)
                 part = replace(part, consumers=())
-            going_on.append(replace(part, matches=(*again, match), effects=effects))
+            matches = (*again, match)
+            going_on.append(Part(matches, effects, part.verdict, part.consumers, part.understood, part.label))
         self._open = going_on
 
     def _with_ports(self) -> bool:
@@ -126,11 +128,11 @@ class RuleReader:
     def _statement(self, statement: tree.Statement) -> None:
         match statement:
             case tree.Match():
-                tested = self.conditions.match(statement, _written(statement), with_ports=self._with_ports())
+                told = self.conditions.match(statement, self._with_ports)
                 name = next((s.text for s in selectors(statement.left)), "")
-                match = ModelMatch(name, statement.span, tested.condition, tested.consumer, tested.memory)
-                text = self.written(statement.span) or _written(statement)
-                self._match(replace(match, understood=tested.understood, reason=tested.reason, text=text))
+                text = self.written(statement.span) or spelled(statement)
+                what = (told.condition, told.consumer, told.memory, None, told.understood, told.reason)
+                self._match(ModelMatch(name, statement.span, *what, text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():
@@ -150,7 +152,7 @@ class RuleReader:
 
     def _both(self, second: tree.Match, first: tree.Match) -> None:
         """nft before 1.0.7 makes one comparison of two: it fails only where neither holds."""
-        one, other = (self.conditions.match(m, _written(m)).condition for m in (first, second))
+        one, other = (self.conditions.match(m).condition for m in (first, second))
         either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
         reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
         self._open = [replace(p, matches=tuple(m for m in p.matches if m.span != first.span)) for p in self._open]
@@ -539,38 +541,3 @@ def _written(node: tree.Statement) -> str:
             return spelled(node)
         case _:
             return node.text if hasattr(node, "text") else spelled(node)
-
-
-def spelled(node: object) -> str:
-    """A node of the tree as nft would write it."""
-    match node:
-        case None:
-            return ""
-        case tree.Word(text, _, quoted):
-            return f'"{text}"' if quoted else text
-        case tree.Selector(text):
-            return text
-        case tree.SetName(name):
-            return f"@{name}"
-        case tree.Range(low, high):
-            return f"{spelled(low)}-{spelled(high)}"
-        case tree.Concat(parts):
-            return " . ".join(map(spelled, parts))
-        case tree.Several(parts):
-            return ",".join(map(spelled, parts))
-        case tree.Operation(operator, left, right):
-            return f"{spelled(left)} {operator} {spelled(right)}"
-        case tree.Braces(elements):
-            return "{ " + ", ".join(map(spelled, elements)) + " }"
-        case tree.Element(key, data):
-            return spelled(key) + (f" : {spelled(data)}" if data is not None else "")
-        case tree.Lookup(key, given):
-            return f"{spelled(key)} map {spelled(given)}"
-        case tree.Verdict(name, chain):
-            return f"{name} {chain}".strip()
-        case tree.Match(left, operator, right):
-            return " ".join(w for w in (spelled(left), operator, spelled(right)) if w)
-        case tree.VerdictMap(key, given):
-            return f"{spelled(key)} vmap {spelled(given)}"
-        case _:
-            return str(getattr(node, "text", node))

@@ -108,19 +108,8 @@ class Diagrams:
         return out if len(out) <= limit else None
 
     def _intervals(self, found: PacketSet, bits: Sequence[int]) -> Iterator[Interval]:
-        def parts(part: PacketSet, depth: int, low: int) -> Iterator[Interval]:
-            if not part.satisfiable():
-                return
-            if part == self.all:
-                yield low, low + (1 << len(bits) - depth) - 1
-                return
-            one, zero = self._literals[bits[depth]]
-            alone = self.cube([bits[depth]])
-            yield from parts((part & zero).exists(alone), depth + 1, low)
-            yield from parts((part & one).exists(alone), depth + 1, low + (1 << len(bits) - depth - 1))
-
         begun: Interval | None = None
-        for low, high in parts(found, 0, 0):
+        for low, high in self._blocks(found, bits):
             if begun is not None and begun[1] == low - 1:
                 begun = (begun[0], high)
                 continue
@@ -129,6 +118,26 @@ class Diagrams:
             begun = (low, high)
         if begun is not None:
             yield begun
+
+    def _blocks(self, found: PacketSet, bits: Sequence[int]) -> Iterator[Interval]:
+        """The same as blocks of numbers that share their first bits, some beside each other."""
+        width = len(bits)
+        left = [(found, 0, 0)]
+        while left:
+            part, depth, low = left.pop()
+            halves = part.cofactors()
+            if halves is None:
+                if part.satisfiable():
+                    yield low, low + (1 << width - depth) - 1
+                continue
+            above, below = halves if part.node_var() == bits[depth] else (part, part)
+            left.append((above, depth + 1, low + (1 << width - depth - 1)))
+            left.append((below, depth + 1, low))
+
+    def count(self, found: PacketSet, bits: Sequence[int]) -> int:
+        """How many numbers these bits take in a set which depends on no other bit."""
+        others = self._manager.num_vars() - len(bits)
+        return int(found.sat_count(len(bits) + others)) >> others
 
     def exchange(self, found: PacketSet, pairs: Iterable[tuple[int, int]]) -> PacketSet:
         """The set with the bits of each pair exchanged."""

@@ -1,8 +1,11 @@
 """Shapes of rules: which words make up which statement, asked of `grammars/nftables.lark` once for each shape.
 
-A shape is the string of the kinds of a rule's words (`nft_tokens`); rules of one shape differ in words only.
+A shape is the string of the kinds of a rule's words (`nft_tokens`); rules of one shape differ in words only. The
+commonest statements are listed here, so that an ordinary ruleset needs no parser at all; a test compares the list with
+the grammar.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +42,39 @@ class Malformed(NamedTuple):
     limit: str = ""
 
 
+#: statements as trees of the grammar, in its words; none of them goes on where another one begins
+COMMON_STATEMENTS = """
+match(selector(SELECTOR) word(WORD))
+match(selector(SELECTOR) string(STRING))
+match(selector(SELECTOR) set_name(SET_NAME))
+match(selector(SELECTOR) braces(BRACES))
+match(selector(SELECTOR) COMPARISON word(WORD))
+match(selector(SELECTOR) COMPARISON string(STRING))
+match(selector(SELECTOR) COMPARISON set_name(SET_NAME))
+match(selector(SELECTOR) COMPARISON braces(BRACES))
+match(selector(SELECTOR) item(word(WORD) DASH word(WORD)))
+match(selector(SELECTOR) item(word(WORD) SLASH word(WORD)))
+match(selector(SELECTOR) list(word(WORD) COMMA word(WORD)))
+match(selector(SELECTOR) list(word(WORD) COMMA word(WORD) COMMA word(WORD)))
+verdict_map(selector(SELECTOR) VMAP braces(BRACES))
+verdict_map(selector(SELECTOR) VMAP set_name(SET_NAME))
+verdict(ACCEPT)
+verdict(DROP)
+verdict(RETURN)
+verdict(CONTINUE)
+verdict(JUMP WORD)
+verdict(GOTO WORD)
+reject(REJECT)
+counter(COUNTER)
+counter(COUNTER PACKETS number(WORD) BYTES number(WORD))
+limit(LIMIT RATE number(WORD) SLASH WORD)
+limit(LIMIT RATE number(WORD) SLASH WORD BURST number(WORD) PACKETS)
+log(LOG)
+log(LOG PREFIX STRING)
+comment(COMMENT STRING)
+notrack(NOTRACK)
+nat(MASQUERADE)
+"""
 _PLANS: dict[tuple[str, str], Node | Malformed] = {}
 
 
@@ -46,8 +82,52 @@ def plan(start: str, shape: str) -> Node | Malformed:
     """The tree of a shape; `start` is rule, element, update or definition."""
     known = _PLANS.get((start, shape))
     if known is None:
-        known = _PLANS[start, shape] = parse_with_grammar(start, shape)
+        common = of_common_statements(shape) if start == "rule" else None
+        known = _PLANS[start, shape] = common or parse_with_grammar(start, shape)
     return known
+
+
+def of_common_statements(shape: str) -> Node | None:
+    """The tree of a rule that is made of common statements, None for every other."""
+    trees, pattern = _common_statements()
+    statements: list[Node] = []
+    at = 0
+    while at < len(shape):
+        found = pattern.match(shape, at)
+        if found is None:
+            return None
+        statements.append(_moved(trees[found[0]], at))
+        at = found.end()
+    return Node("rule", 0, len(shape) - 1, tuple(statements), tuple(statements)) if statements else None
+
+
+@cache
+def _common_statements() -> tuple[dict[str, Node], re.Pattern[str]]:
+    """The tree of each by its shape, and a pattern for the longest that stands at a place."""
+    kinds = {terminal: kind for kind, terminal in TERMINALS.items()}
+    trees: dict[str, Node] = {}
+    for line in COMMON_STATEMENTS.split("\n")[1:-1]:
+        shape = ""
+        stack: list[tuple[str, list[Node | int]]] = [("", [])]
+        for name, opening, closing in re.findall(r"(\w+)(\(?)|(\))", line):
+            if opening:
+                stack.append((name, []))
+            elif closing:
+                ended, children = stack.pop()
+                stack[-1][1].append(_made(ended, children))
+            else:
+                stack[-1][1].append(len(shape))
+                shape += kinds[name]
+        (tree,) = stack[0][1]
+        assert isinstance(tree, Node)
+        trees[shape] = tree
+    longest_first = sorted(trees, key=len, reverse=True)
+    return trees, re.compile("|".join(map(re.escape, longest_first)))
+
+
+def _moved(node: Node, by: int) -> Node:
+    children = [child + by if isinstance(child, int) else _moved(child, by) for child in node.children]
+    return _made(node.name, children)
 
 
 def parse_with_grammar(start: str, shape: str) -> Node | Malformed:
@@ -80,12 +160,14 @@ def _too_deep(shape: str) -> int | None:
 
 
 def _node(tree: Any) -> Node:
-    children: list[Node | int] = []
-    for child in tree.children:
-        children.append(_node(child) if hasattr(child, "children") else int(child))
+    children = [_node(child) if hasattr(child, "children") else int(child) for child in tree.children]
+    return _made(str(tree.data).split("{")[0], children)
+
+
+def _made(name: str, children: list[Node | int]) -> Node:
     first, last = (children[0], children[-1]) if children else (0, -1)
     return Node(
-        str(tree.data).split("{")[0],
+        name,
         first if isinstance(first, int) else first.first,
         last if isinstance(last, int) else last.last,
         tuple(children),

@@ -15,8 +15,8 @@ _NOTABLE = re.compile(r"[;{}$]")
 #: how many braces may stand in each other
 DEEPEST = 40
 #: how many words variables may stand for in all their places together, and how many more for each word of the file:
-#: variables of variables double in every line
-_ROOM, _ROOM_FOR_WORD = 30_000, 20
+#: variables of variables double in every line; hundreds of hosts in hundreds of rules are 200,000
+_ROOM, _ROOM_FOR_WORD = 300_000, 20
 _CARRIAGE_RETURN = re.compile(r"^[^#\n]*?(\r)", re.M)
 _NAME = re.compile(r"[A-Za-z_.]")
 _OPENING = re.compile(r"^[ \t]*(table|chain|set|map|flowtable)[ \t]+[\w -]+\{", re.M)
