@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -120,16 +119,13 @@ def _git(folder: Path, *words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hooks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the hooks: what is in this folder now, committed or not."""
-    folder = tmp_path_factory.mktemp("hooks") / "ruleaudit"
-    left = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "tests")
-    shutil.copytree(ROOT, folder, ignore=left)
-    _git(folder, "init", "-q")
-    _git(folder, "add", "-A")
-    _git(folder, "commit", "-q", "-m", "hooks")
-    _git(folder, "tag", "v0")
-    return folder
+def hooks(checkout: Path) -> Path:
+    """A repository with the hooks."""
+    _git(checkout, "init", "-q")
+    _git(checkout, "add", "-A")
+    _git(checkout, "commit", "-q", "-m", "hooks")
+    _git(checkout, "tag", "v0")
+    return checkout
 
 
 @pytest.fixture(scope="module")
