@@ -84,7 +84,7 @@ def test_every_command_line_exists(page: Path) -> None:
 
 
 def test_the_commands_are_found() -> None:
-    for name in ("commands", "kernel", "nft-includes", "full-table"):
+    for name in ("commands", "kernel", "ci", "full-table"):
         assert list(_commands((ROOT / "docs" / f"{name}.md").read_text())), name
 
 
