@@ -88,7 +88,8 @@ def rule_page(rule: ModuleType) -> str:
         f"| `{rule.CODE}` | `{rule.NAME}` | {rule.SEVERITY.value} | {', '.join(fixes) or 'by hand'} | {rule.SINCE} |\n"
     )
     for heading, text in _sections(rule.__doc__ or ""):
-        in_code = heading in ("Example", "Instead")
+        # what to write instead is said in words where it depends
+        in_code = heading in ("Example", "Instead") and not text.endswith(".")
         parts.append(f"## {heading}\n\n{_fenced(text) if in_code else _escaped(text)}\n")
     parts.append("## Caught\n")
     parts += [_shown(rule, example, report) for example, report in reports if example.spans]

@@ -18,7 +18,7 @@ def page() -> str:
     """The whole page."""
     parser = make_parser()
     chosen = next(a for a in parser._actions if a.dest == "command")
-    commands: dict[str, ArgumentParser] = dict(chosen.choices or {})  # type: ignore[call-overload]
+    commands: dict[str, ArgumentParser] = dict(chosen.choices or {})
     # what every command that reads a ruleset says in the same words is said once
     readers = [command for command in commands.values() if command.prog.split()[-1] in FORMATS]
     common = [told for told in _options(readers[0]) if all(told in _options(other) for other in readers)]
