@@ -1,5 +1,8 @@
 """Fixtures for all tests."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -18,3 +21,12 @@ def kernel() -> None:
     reason = missing()
     if reason is not None:
         pytest.skip(f"kernel tests: {reason}")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What somebody who takes this repository has: a copy of what is in the folder now, committed or not."""
+    folder = tmp_path_factory.mktemp("checkout") / "ruleaudit"
+    left = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "tests")
+    shutil.copytree(Path(__file__).parent.parent, folder, ignore=left)
+    return folder

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ruleaudit import LANGUAGES, __version__
@@ -16,6 +17,7 @@ _DESCRIPTION = (
 _EXITS = "exit status: 0 done, 1 findings or differences (see each command), 2 could not do it"
 BASELINE = ".ruleaudit-baseline.json"
 _LOOSE = ("reversed", "relaxing")
+SHELLS = ("bash", "zsh", "fish")
 _KERNEL = "also load the rules in a network namespace, and send packets through them: 2 if that cannot be done"
 #: what `verify --allow` takes: kinds of differences (strays is a synonym of stray), and classes of rewrites
 ALLOWED = (
@@ -58,38 +60,59 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _choices(*names: str) -> Any:
-    def parse(text: str) -> tuple[str, ...]:
-        found = _list(text)
-        for name in found:
-            if name not in names:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(names)}")
-        return found
+@dataclass(frozen=True)
+class Chosen:
+    """`reversed,relaxing` as a tuple of words, each out of `names`."""
 
-    return parse
+    names: tuple[str, ...]
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        return tuple(_known(name, self.names) for name in _list(text))
 
 
-def _format(known: Sequence[str]) -> Any:
-    """`sarif` or `sarif:out.sarif` as (format, file)."""
+@dataclass(frozen=True)
+class FormatAndFile:
+    """`sarif` or `sarif:out.sarif` as (format, file); the format is out of `names`."""
 
-    def parse(text: str) -> tuple[str, str]:
+    names: tuple[str, ...]
+
+    def __call__(self, text: str) -> tuple[str, str]:
         name, _, path = text.partition(":")
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-        return name, path
+        return _known(name, self.names), path
 
-    return parse
+
+def _known(name: str, names: Sequence[str]) -> str:
+    if name not in names:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(names)}")
+    return name
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What the user asks for. Raises UsageError; --help and --version raise SystemExit."""
     asks_for_help = any(a in ("-h", "--help") for a in arguments)
-    formatter = _formatter() if asks_for_help else argparse.RawDescriptionHelpFormatter
+    parser = make_parser(_formatter() if asks_for_help else argparse.RawDescriptionHelpFormatter)
+    asked = parser.parse_args(arguments)
+    if asked.completions:
+        asked.command = "completions"
+    if asked.command is None:
+        parser.error("the following arguments are required: COMMAND")
+    if asked.command == "check":
+        shown = [name for name, path in asked.formats if not path]
+        if len(shown) > 1:
+            raise UsageError("only one --format can go to standard output; name a file: --format sarif:out.sarif")
+        asked.format = shown[0] if shown else _default_format()
+    return asked
+
+
+def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argparse.ArgumentParser:
+    """Everything that the command line takes."""
     parser = _Parser(
         "ruleaudit", description=_DESCRIPTION, epilog=_EXITS, formatter_class=formatter, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"ruleaudit {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    completions = f"print the script by which a shell completes this command: {', '.join(SHELLS)}"
+    parser.add_argument("--completions", choices=SHELLS, metavar="SHELL", help=completions)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def command(name: str, help: str, exits: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = commands.add_parser(
@@ -140,7 +163,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     suggest.add_argument("--separate-table", action="store_true", help=separate)
     suggest.add_argument(
         "--allow",
-        type=_choices(*_LOOSE),
+        type=Chosen(_LOOSE),
         action="extend",
         default=[],
         metavar="LIST",
@@ -172,7 +195,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     verify.add_argument("new", metavar="NEW")
     verify.add_argument(
         "--allow",
-        type=_choices(*ALLOWED),
+        type=Chosen(ALLOWED),
         action="extend",
         default=[],
         metavar="LIST",
@@ -188,13 +211,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     command("rules", "list the lint rules", "0 done")
     rule = command("rule", "show the documentation of a lint rule", "0 done, 2 there is no such rule")
     rule.add_argument("code", metavar="CODE", help="a code or a name: RA201, one-way-notrack")
-    asked = parser.parse_args(arguments)
-    if asked.command == "check":
-        shown = [name for name, path in asked.formats if not path]
-        if len(shown) > 1:
-            raise UsageError("only one --format can go to standard output; name a file: --format sarif:out.sarif")
-        asked.format = shown[0] if shown else _default_format()
-    return asked
+    return parser
 
 
 def _default_format() -> str:
@@ -217,7 +234,7 @@ def _common(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "check":
         group.add_argument(
             "--format",
-            type=_format(formats),
+            type=FormatAndFile(formats),
             action="append",
             default=[],
             dest="formats",

@@ -555,6 +555,14 @@ def _rule(asked: Namespace) -> Answer:
     return Answer(DONE, rule_text.page(found))
 
 
+def _completions(asked: Namespace) -> Answer:
+    from ruleaudit import arguments, completions
+    from ruleaudit.rules import RULES
+
+    names = [name for rule in RULES for name in (rule.CODE, rule.NAME)]
+    return Answer(DONE, completions.script(arguments.make_parser(), asked.completions, names))
+
+
 _COMMANDS: dict[str, Callable[[Namespace], Answer]] = {
     "check": _check,
     "suggest": _suggest,
@@ -563,4 +571,5 @@ _COMMANDS: dict[str, Callable[[Namespace], Answer]] = {
     "show": _show,
     "rules": _rules,
     "rule": _rule,
+    "completions": _completions,
 }

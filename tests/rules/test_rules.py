@@ -4,12 +4,9 @@ from types import ModuleType
 
 import pytest
 
-from ruleaudit import config, lower
 from ruleaudit.diagnostics import Severity
-from ruleaudit.results import FileReport
-from ruleaudit.rules import RULES, check_source, find
+from ruleaudit.rules import RULES, check_example, find
 from ruleaudit.rules.examples import Example
-from ruleaudit.source import SourceFile
 
 HEADINGS = ("What it finds", "Why", "Example", "Instead", "Fix safety", "References")
 
@@ -20,16 +17,9 @@ ALL = [
 ]
 
 
-def _checked(example: Example) -> FileReport:
-    twin = lower(SourceFile("twin.v6", example.twin)).rulesets[0] if example.twin else None
-    known = [(rule.CODE, rule.NAME) for rule in RULES]
-    settings = config.load(SourceFile("ruleaudit.toml", example.configuration), known)
-    return check_source(SourceFile("example.rules", example.text), example.language, twin=twin, settings=settings)
-
-
 @pytest.mark.parametrize(("rule", "example"), ALL)
 def test_example(rule: ModuleType, example: Example) -> None:
-    report = _checked(example)
+    report = check_example(example)
     found = [f for f in report.findings if f.code == rule.CODE]
     assert [example.text[f.span.start : f.span.end] for f in found] == [
         example.text[s.start : s.end] for s in example.spans
@@ -41,7 +31,7 @@ def test_example(rule: ModuleType, example: Example) -> None:
 
 @pytest.mark.parametrize(("rule", "example"), ALL)
 def test_example_has_no_other_error(rule: ModuleType, example: Example) -> None:
-    report = _checked(example)
+    report = check_example(example)
     others = [f for f in report.findings if f.code != rule.CODE and f.severity is Severity.ERROR]
     assert others == []
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import ModuleType
 
 import ruleaudit
-from ruleaudit import suppress
+from ruleaudit import config, suppress
 from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
@@ -41,6 +41,7 @@ from ruleaudit.rules import (
     v4_v6_mismatch,
 )
 from ruleaudit.rules.audit import Audit
+from ruleaudit.rules.examples import Example
 from ruleaudit.source import SourceFile, Span
 
 #: every rule, in the order of the codes
@@ -126,6 +127,13 @@ def check_source(
         unmet=len({u.expectation for u in wrong}),
         unchecked=0 if expectations else len(settings.expectations(source)),
     )
+
+
+def check_example(example: Example) -> FileReport:
+    """What is said about a ruleset that comes with a rule, its twin and its configuration beside it."""
+    twin = ruleaudit.lower(SourceFile("rules.v6", example.twin)).rulesets[0] if example.twin else None
+    settings = config.load(SourceFile("ruleaudit.toml", example.configuration), [(r.CODE, r.NAME) for r in RULES])
+    return check_source(SourceFile("ruleset", example.text), example.language, twin=twin, settings=settings)
 
 
 def _expectations(
