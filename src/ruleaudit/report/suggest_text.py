@@ -30,7 +30,7 @@ from ruleaudit.results import (
     Refused,
     Suggestion,
 )
-from ruleaudit.source import Edit, Span, apply
+from ruleaudit.source import Edit, SourceFile, Span, apply
 
 _RULE_WIDTH = 92
 TAKE_OUT = "Take the state tests (or these rules) out: nothing is tracked then, and NOTRACK would be pointless."
@@ -43,6 +43,7 @@ FRAGMENTS = (
     " fragments have no ports. Under a policy of DROP, fragmented IPv6 to this host and all fragmented traffic through"
     " it need a rule of their own (-f; -m ipv6header --soft --header frag)."
 )
+APART = "file by file; with --diff and -o the included ones are written out in place of their includes"
 STRAYS = "a stray packet belongs to no connection; the host answers one that no socket wants with a reset"
 _OPENING = (FixClass.REVERSED, FixClass.RELAXING)
 
@@ -196,19 +197,20 @@ def _change(suggestion: Suggestion, style: Style) -> Iterator[str]:
     one_family = f"  ({family} only: {other} has a ruleset of its own)" if not suggestion.ruleset.is_nft else ""
     yield style.bold("THE CHANGE") + one_family
     yield ""
-    apart = _file_by_file(suggestion)
-    if apart:
-        yield "  file by file; with --diff and -o the included ones are written out in place of their includes"
+    changed = changed_files(suggestion)
+    if is_apart(suggestion):
+        yield f"  {APART}"
         yield ""
-    for line in (apart or unified(suggestion.source, suggestion.text)).split("\n")[:-1]:
+    for line in "".join(unified(source, text) for source, text in changed).split("\n")[:-1]:
         text = printable(line)
         headline = line.startswith(("---", "+++", "@@"))
         paint = style.faint if headline else {"+": style.added, "-": style.removed}.get(line[:1], str)
         yield f"  {paint(text)}"
 
 
-def _file_by_file(suggestion: Suggestion) -> str:
-    """The edits of each file where some are included ones; empty where none is, or one is included twice."""
+def changed_files(suggestion: Suggestion) -> list[tuple[SourceFile, str]]:
+    """Each file that changes, and its new text; one alone where no included one does, or one is included twice."""
+    assert suggestion.text is not None
     source = suggestion.source
     edits: dict[int, list[Edit]] = {}
     for change in suggestion.changes:
@@ -216,13 +218,18 @@ def _file_by_file(suggestion: Suggestion) -> str:
     parts = list(source.parts())
     paths = [part.path for part, _ in parts]
     if not any(edits) or any(paths.count(paths[number]) > 1 for number in edits):
-        return ""
-    diffs = []
+        return [(source, suggestion.text)]
+    changed = []
     for number, mine in sorted(edits.items()):
         part, base = parts[number]
         moved = (Edit(Span(e.span.start - base, e.span.end - base), e.text) for e in mine)
-        diffs.append(unified(part, apply(part.text, moved)))
-    return "".join(diffs)
+        changed.append((part, apply(part.text, moved)))
+    return changed
+
+
+def is_apart(suggestion: Suggestion) -> bool:
+    """Whether the change is shown file by file."""
+    return any(part is not suggestion.source for part, _ in changed_files(suggestion))
 
 
 def _why(suggestion: Suggestion, style: Style) -> Iterator[str]:
