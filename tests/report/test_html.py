@@ -229,6 +229,17 @@ def test_what_is_found_is_never_folded_away() -> None:
     assert any("told warning" in e.attrib.get("class", "") for e in root.iter())
 
 
+def test_rules_that_ask_for_tracking_stay_in_sight_where_they_are_few() -> None:
+    text = "*filter\n" + "-A INPUT -s 10.0.0.1 -j DROP\n" * 200 + made.TEXT.split("\n", 4)[4]
+    source = SourceFile("long.v4", text)
+    (report,) = ruleaudit.check([source])
+    root = tree(check_html.render([report], ["no"]))
+    folded = {e.attrib["id"] for row in root.iter("details") for e in row.iter("li") if "id" in e.attrib}
+    assert "file-1-0-100" in folded
+    for line in (203, 204, 206, 207):
+        assert "-m conntrack" in source.line(line) and f"file-1-0-{line}" not in folded
+
+
 def test_the_size_of_a_page_is_bounded_by_that_of_the_file() -> None:
     small, large = (len(check_html.render([long_file(n)], ["no"])) for n in (1_000, 10_000))
     assert large - small < 9_000 * 260  # 32 bytes of text in each line
@@ -245,17 +256,21 @@ def test_a_line_without_end_is_shown_in_part_and_its_finding_with_an_excerpt() -
 
 
 def test_included_files_stand_below_and_are_pointed_at() -> None:
-    part = SourceFile("parts/web.nft", "tcp dport 80 accept\n")
+    parts = (SourceFile("parts/web.nft", "tcp dport 80 accept\n"), SourceFile("parts/none.nft", "# nothing\n"))
+    settings = SourceFile("ruleaudit.toml", "[[expect]]\n")
     main = 'table inet filter {\n include "parts/*.nft"\n}\n'
-    source = SourceFile("main.nft", main, (part,), (Include(Span(21, 42), "parts/*.nft", "", (0,)),))
-    at = len(main) + 1
-    label = Label(Span(at, at + 3), "here")
-    finding = replace(made.FINDING, span=Span(0, 5), related=(label,))
-    root = tree(check_html.render([FileReport(source, None, 1, 1, (), (finding,), None)], ["no"]))
-    assert [words(h) for h in elements(root, "h4")] == ["main.nft", "parts/web.nft"]
-    (link,) = (a for a in root.iter("a") if words(a) == "line 1 of parts/web.nft")
-    (line,) = (e for e in root.iter("li") if e.attrib.get("id") == link.attrib["href"][1:])
-    assert "tcp dport 80 accept" in words(line)
+    include = Include(Span(21, 42), "parts/*.nft", "", (0, 1))
+    source = SourceFile("main.nft", main, (*parts, settings), (include,))
+    web, expected = len(main) + 1, len(main) + sum(len(part.text) + 1 for part in parts) + 1
+    finding = replace(made.FINDING, span=Span(0, 5), related=(Label(Span(web, web + 3), "here"),))
+    wanted = replace(finding, related=(*finding.related, Label(Span(expected, expected + 10), "wanted here")))
+    shown = [source.path, *(part.path for part in parts)]
+    for found, files in ((finding, shown), (wanted, [*shown, settings.path])):
+        root = tree(check_html.render([FileReport(source, None, 1, 1, (), (found,), None)], ["no"]))
+        assert [words(h) for h in elements(root, "h4")] == files
+        (link,) = (a for a in root.iter("a") if words(a) == "line 1 of parts/web.nft")
+        (line,) = (e for e in root.iter("li") if e.attrib.get("id") == link.attrib["href"][1:])
+        assert "tcp dport 80 accept" in words(line)
 
 
 # -- the picture --------------------------------------------------------------------------------------
@@ -287,6 +302,12 @@ def test_what_leaves_is_drawn_around_the_table_afterwards_alone() -> None:
             assert [highest(lane) < top for lane, top in zip(lanes, tables, strict=True)] == [leaves, leaves]
 
 
+def test_where_nothing_needs_tracking_everything_goes_around_without_the_tests() -> None:
+    before, after = packet_path.panels(made.NEEDLESS)
+    assert before.words == "Before: everything: tracked." and before.on
+    assert after.words == "Without the tests: everything: not tracked." and not after.on
+
+
 @pytest.mark.parametrize(
     ("directions", "ways"), [(("in",), {"in", "out"}), (("out",), {"in", "out"}), (("forward",), {"through"})]
 )
@@ -298,7 +319,7 @@ def test_the_ways_that_change_are_drawn(directions: tuple[str, ...], ways: set[s
 
 def now(raw: str) -> packet_path.Panel:
     source = SourceFile("rules.v4", f"*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{raw}COMMIT\n{made.TEXT}")
-    return packet_path.present(ruleaudit.lower(source).rulesets[0], tracks=True)
+    return packet_path.present(ruleaudit.lower(source).rulesets[0], ruleaudit.explain(source))
 
 
 def test_a_notrack_of_one_direction_is_drawn_as_that() -> None:
@@ -316,14 +337,16 @@ def test_a_late_notrack_of_nft_is_drawn_as_nothing() -> None:
             "table ip t {\n"
             f" chain c {{ type filter hook prerouting priority {priority};\n  udp dport 53 notrack\n }}\n"
             f" chain o {{ type filter hook output priority {priority};\n  jump n\n }}\n"
-            " chain n {\n  udp sport 53 notrack\n }\n}\n"
+            " chain n {\n  udp sport 53 notrack\n }\n"
+            " chain i { type filter hook input priority 0;\n  ct state invalid drop\n }\n}\n"
         )
-        panel = packet_path.present(ruleaudit.lower(SourceFile("x.nft", text)).rulesets[0], tracks=True)
-        assert panel.words.startswith(f"Now: {said}".replace("line 3", "lines 3, 9"))
+        source = SourceFile("x.nft", text)
+        panel = packet_path.present(ruleaudit.lower(source).rulesets[0], ruleaudit.explain(source))
+        assert panel.words.startswith(f"Now, IPv4: {said}".replace("line 3", "lines 3, 9"))
 
 
 def test_without_a_rule_for_it_the_table_is_not_in_use() -> None:
-    panel = packet_path.present(made.RULESET, tracks=False)
+    panel = packet_path.present(made.RULESET, replace(made.TRACKING, judgements=()))
     assert panel.words == "Now: everything: not tracked." and not panel.on
     assert not [e for e in drawn(panel).iter() if e.attrib.get("class") == "table box"]
 

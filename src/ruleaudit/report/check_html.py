@@ -71,4 +71,4 @@ def _picture(report: FileReport, suggestion: Suggestion | None, name: str) -> Ma
         return html_answer.picture(suggestion, name)
     if report.ruleset is None or report.tracking is None:
         return ""
-    return html_answer.present((packet_path.present(report.ruleset, bool(report.tracking.judgements)),), name)
+    return html_answer.present((packet_path.present(report.ruleset, report.tracking),), name)

@@ -19,8 +19,8 @@ from ruleaudit.source import SourceFile, Span
 
 #: a longer line is shown in part, and each finding has its own excerpt of it
 _LONGEST_LINE = 1000
-#: a file of more lines is folded, but for those around findings
-_WHOLE, _AROUND, _WORTH = 150, 3, 8
+#: a file of more lines is folded, but for those around findings, and those with a word beside them if these are few
+_WHOLE, _AROUND, _WORTH, _FEW = 150, 3, 8, 50
 _MOST = 500
 
 _WORDS = {
@@ -154,6 +154,8 @@ class _Shown:
             return
         told = [line - 1 for part, line in self.open if part == number]
         near = {at + by for at in told for by in range(-_AROUND, _AROUND + 1)} | set(range(_AROUND))
+        if len(self.words) <= _FEW:
+            near |= {line - 1 for part, line in self.words if part == number}
         yield from _folded(lines, near)
 
     def _line(self, number: int, count: int, text: str, start: int) -> Line:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from ruleaudit.model.fields import Hook
+from ruleaudit.model.fields import Family, Hook
 from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Chain, EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.report.html_page import fill
 from ruleaudit.report.suggest_text import freed_words
 from ruleaudit.report.wording import count, lines, shortened
-from ruleaudit.results import Suggestion
+from ruleaudit.results import Suggestion, Tracking
 
 #: the ways of packets: what they are called, the hooks that they pass, and where they begin and end
 WAYS: dict[str, tuple[str, tuple[Hook, ...], str, str]] = {
@@ -74,11 +74,13 @@ class Panel:
 def panels(suggestion: Suggestion) -> tuple[Panel, ...]:
     """What a suggestion changes: before and after, or how it is where nothing changes."""
     old = suggestion.ruleset
-    judged = bool(suggestion.tracking.judgements)
-    now = present(old, judged)
-    if suggestion.outcome == "nothing-needs-tracking" and judged:
-        lanes = tuple(replace(lane, kind="freed", around=lane.ways) for lane in now.lanes if lane.kind == "rest")
-        return replace(now, title="Before"), Panel("After, without the state tests", old, lanes, on=False)
+    now = present(old, suggestion.tracking)
+    if suggestion.outcome == "nothing-needs-tracking" and now.on:
+        everything = Lane("everything", "freed", frozenset(now.ways), frozenset(now.ways))
+        return (
+            replace(now, title=_title(old, "Before")),
+            Panel(_title(old, "Without the tests"), old, (everything,), on=False),
+        )
     if suggestion.outcome != "rewrite" or suggestion.comparison is None:
         return (now,)
     ways: set[str] = set()
@@ -98,23 +100,31 @@ def panels(suggestion: Suggestion) -> tuple[Panel, ...]:
     )
     after = replace(free, around=free.ways)
     return (
-        replace(now, title="Before", lanes=(free, *others)),
-        Panel("After", suggestion.comparison.new, (after, *others)),
+        replace(now, title=_title(old, "Before"), lanes=(free, *others)),
+        Panel(_title(old, "After"), suggestion.comparison.new, (after, *others)),
     )
 
 
-def present(ruleset: Ruleset, tracks: bool) -> Panel:
-    """How it is now; `tracks`: some rule asks for conntrack."""
+def present(ruleset: Ruleset, tracking: Tracking) -> Panel:
+    """How it is now, in the address family of a ruleset."""
+    title = _title(ruleset, "Now")
+    asking = {judgement.rule.span for judgement in tracking.judgements} & {rule.span for rule in ruleset.rules()}
     ways = frozenset(way for way in WAYS if way != "through" or _rules(ruleset, (Hook.FORWARD,)))
-    if not tracks and not ruleset.tracks:
-        return Panel("Now", ruleset, (Lane("everything", "freed", ways, ways),), on=False)
+    if not asking and not ruleset.tracks:
+        return Panel(title, ruleset, (Lane("everything", "freed", ways, ways),), on=False)
     before = {hook: _untracking(ruleset, hook) for hook in (Hook.PREROUTING, Hook.OUTPUT)}
     rules = [rule for some in before.values() for rule in some]
     rest = Lane("the rest" if rules else "everything", "rest", ways)
     if not rules:
-        return Panel("Now", ruleset, (rest,))
+        return Panel(title, ruleset, (rest,))
     around = frozenset(w for w in ways if before[Hook.OUTPUT if w == "out" else Hook.PREROUTING])
-    return Panel("Now", ruleset, (Lane(f"what NOTRACK matches ({lines(rules)})", "noted", ways, around), rest))
+    return Panel(title, ruleset, (Lane(f"what NOTRACK matches ({lines(rules)})", "noted", ways, around), rest))
+
+
+def _title(ruleset: Ruleset, word: str) -> str:
+    """An nft file may say something else in the other family."""
+    family = "IPv4" if ruleset.family is Family.IPV4 else "IPv6"
+    return f"{word}, {family}" if ruleset.is_nft else word
 
 
 def _untracking(ruleset: Ruleset, hook: Hook) -> list[Rule]:
