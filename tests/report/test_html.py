@@ -229,6 +229,14 @@ def test_what_is_found_is_never_folded_away() -> None:
     assert any("told warning" in e.attrib.get("class", "") for e in root.iter())
 
 
+def test_what_is_missing_at_the_end_is_told_there() -> None:
+    (report,) = ruleaudit.check([SourceFile("cut.v4", made.TEXT.removesuffix("COMMIT\n"))])
+    page = check_html.render([report], ["no"])
+    assert_safe(page)
+    (last,) = (e for e in tree(page).iter("li") if e.attrib.get("id") == "file-1-0-12")
+    assert "COMMIT is missing" in words(last) and lines_of(page)[-1] == ("12", "")
+
+
 def test_rules_that_ask_for_tracking_stay_in_sight_where_they_are_few() -> None:
     text = "*filter\n" + "-A INPUT -s 10.0.0.1 -j DROP\n" * 200 + made.TEXT.split("\n", 4)[4]
     source = SourceFile("long.v4", text)

@@ -144,7 +144,9 @@ class _Shown:
                 yield Part(file.path, tuple(self._stretches(number, file, base)))
 
     def _stretches(self, number: int, file: SourceFile, base: int) -> Iterator[Stretch]:
-        texts = file.text.removesuffix("\n").split("\n")
+        texts = file.text.split("\n")
+        if not texts[-1] and (number, len(texts)) not in self.findings.keys() | self.open:
+            texts.pop()  # the end of the last line begins no other, unless something is missing there
         lines, start = [], base
         for count, text in enumerate(texts, 1):
             lines.append(self._line(number, count, text.rstrip("\r"), start))
