@@ -17,6 +17,7 @@ import pytest
 
 import ruleaudit
 from ruleaudit import cli
+from ruleaudit.report import FORMATS
 from ruleaudit.report.style import wants_colour
 from tests.report import made
 
@@ -658,7 +659,7 @@ def test_a_connection_needs_a_packet_that_opens_it(run: Run, rules: Path) -> Non
 def test_several_formats_each_to_its_file(
     run: Run, rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {name: tmp_path / f"out.{name}" for name in ("sarif", "junit", "gitlab", "json")}
+    files = {name: tmp_path / f"out.{name}" for name in ("sarif", "junit", "gitlab", "json", "html")}
     ran = run("check", rules, *(f"--format={name}:{path}" for name, path in files.items()))
     assert ran.code == 1
     assert ran.out.startswith("warning[RA101]")
@@ -672,7 +673,19 @@ def test_several_formats_each_to_its_file(
     assert run("check", rules).code == 2
 
 
-@pytest.mark.parametrize("form", ["full", "concise", "json", "jsonl", "github", "gitlab", "sarif", "junit", "markdown"])
+def test_the_page_of_suggest_holds_every_file_and_the_new_one_is_written_beside(
+    run: Run, rules: Path, tmp_path: Path
+) -> None:
+    gone, new = tmp_path / "gone.v4", tmp_path / "new.v4"
+    ran = run("suggest", "--format", "html", rules, gone, EXAMPLE)
+    assert (ran.code, ran.out.count("<h2"), ran.out.count("<strong>YES:</strong>")) == (2, 3, 2)
+    assert f'<h2 id="name-2">{gone}</h2>' in ran.out and f"ruleaudit: {gone}: cannot be read" in ran.err
+    ran = run("suggest", "--format", "html", "--exit-code", "-o", new, rules)
+    assert (ran.code, ran.out.count("<h2"), "--notrack" in new.read_text()) == (1, 1, True)
+    assert f"{new}: written" in ran.err
+
+
+@pytest.mark.parametrize("form", FORMATS["check"])
 def test_the_exit_code_is_the_same_in_every_format(run: Run, rules: Path, tmp_path: Path, form: str) -> None:
     clean = tmp_path / "clean.v4"
     clean.write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")

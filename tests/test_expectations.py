@@ -136,7 +136,7 @@ def test_a_doubt_is_an_error_in_every_format(folder: Path, capfd: pytest.Capture
     code, (found,), _ = check(capfd, "--fail-on", "error")
     assert (code, found["severity"], found["certainty"]) == (1, "error", "undecided")
     assert "may be dropped, depending on limit --limit 5/min (line 6)" in found["message"]
-    for form in ("full", "concise", "jsonl", "github", "gitlab", "sarif", "junit", "markdown"):
+    for form in ("full", "concise", "jsonl", "github", "gitlab", "sarif", "junit", "markdown", "html"):
         assert cli.run(["check", "rules.v4", "--fail-on", "error", "--format", form]) == 1
         assert "limit --limit 5/min" in capfd.readouterr().out
 

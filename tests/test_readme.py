@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ruleaudit
+from ruleaudit.report import packet_path
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PICTURE = ROOT / "docs" / "packet-path.svg"
 
 
 def shown() -> str:
@@ -22,6 +26,16 @@ def printed() -> str:
 
 def test_the_output_in_the_readme_is_the_output() -> None:
     assert shown() == printed()
+
+
+def picture() -> str:
+    """The picture in the README: what the rewrite of its example changes."""
+    suggestion = ruleaudit.suggest(str(ROOT / "examples" / "haproxy-host" / "rules.v4"), menu=False)
+    return packet_path.picture(packet_path.panels(suggestion), "packet-path", alone=True) + "\n"
+
+
+def test_the_picture_in_the_readme_is_that_of_its_example() -> None:
+    assert PICTURE.read_text() == picture()
 
 
 def test_the_links_lead_somewhere() -> None:
@@ -58,4 +72,5 @@ def test_every_command_is_in_the_readme() -> None:
 
 if __name__ == "__main__":
     # python -m tests.test_readme: show today's output; read the difference before it is committed
+    PICTURE.write_text(picture())
     (ROOT / "README.md").write_text(README.replace(shown(), printed()))

@@ -275,10 +275,26 @@ def _checked(
             from ruleaudit.report import check_markdown
 
             return check_markdown.render(reports, failed, notes=notes)
+        case "html":
+            from ruleaudit.report import check_html
+
+            answers = [_answer_beside(asked, report) for report in reports]
+            return check_html.render(reports, answers, failed, notes=notes)
         case _:
             from ruleaudit.report import check_full
 
             return check_full.render(reports, notes=notes, style=style)
+
+
+def _answer_beside(asked: Namespace, report: FileReport) -> Suggestion | str:
+    """The suggestion for a file that was checked, or why there is none."""
+    path = report.source.path
+    sets = ruleaudit.read_sets([*_settings(asked, path).ipset, *asked.ipset])
+    source = SourceFile(path, report.source.text)  # without what its configuration says
+    try:
+        return ruleaudit.suggest(source, language=asked.language, sets=sets)
+    except SourceError as error:
+        return str(error)
 
 
 def _check_code(asked: Namespace, reports: list[tuple[FileReport, Severity]], failed: list[tuple[str, str]]) -> int:
@@ -311,6 +327,8 @@ def _suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
     if asked.output and len(paths) > 1:
         raise UsageError("-o takes the new ruleset of one FILE")
+    if asked.format == "html":
+        return _suggested_page(asked, paths)
     if len(paths) == 1:
         return _suggested(asked, _suggestion(asked, paths[0]))
     code, results, remarks, errors = DONE, [], "", ""
@@ -331,6 +349,26 @@ def _suggest(asked: Namespace) -> Answer:
     return Answer(code, ("" if asked.diff else "\n").join(filter(None, results)), remarks, errors)
 
 
+def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
+    """One page for all files."""
+    from ruleaudit.report import html_page, suggest_html
+
+    code, sections, remarks, errors = DONE, [], "", ""
+    for number, path in enumerate(paths, 1):
+        try:
+            suggestion = _suggestion(asked, path)
+        except SourceError as error:
+            code = FAILED
+            sections.append(html_page.failed(path, str(error)))
+            errors += f"ruleaudit: {error}\n"
+            continue
+        observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
+        answer = _given_out(asked, suggestion, observation)
+        code, remarks, errors = max(code, answer.code), remarks + answer.remarks, errors + answer.errors
+        sections.append(suggest_html.section(suggestion, f"file-{number}", _repeated(asked), observation))
+    return Answer(code, suggest_html.render(sections), remarks, errors)
+
+
 def _suggestion(asked: Namespace, path: str) -> Suggestion:
     return ruleaudit.suggest(
         _load(path, asked),
@@ -349,6 +387,23 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
     from ruleaudit.report import suggest_text
 
     observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
+    answer = _given_out(asked, suggestion, observation)
+    if asked.format == "json":
+        from ruleaudit.report import suggest_json
+
+        return replace(answer, result=suggest_json.render(suggestion, observation))
+    if asked.diff:
+        from ruleaudit.report.diff import unified
+
+        text = None if answer.errors else suggestion.text
+        return replace(answer, result="" if text is None else unified(suggestion.source, text))
+    return replace(answer, result=suggest_text.render(suggestion, _repeated(asked), observation, style=_style(asked)))
+
+
+def _given_out(asked: Namespace, suggestion: Suggestion, observation: Observation | None) -> Answer:
+    """The exit code and what standard error says, without a result; the new file is written where it is asked for."""
+    from ruleaudit.report import suggest_text
+
     errors = _not_observed(observation)
     # what the kernel was to confirm, and did not, is not given out as a file or a patch
     text = None if errors else suggestion.text
@@ -363,16 +418,7 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
     elif asked.output:
         why = "the kernel did not confirm it" if suggestion.text is not None else "there is no rewrite"
         remarks += f"{asked.output}: not written, {why}\n"
-    if asked.format == "json":
-        from ruleaudit.report import suggest_json
-
-        return Answer(code, suggest_json.render(suggestion, observation), remarks, errors)
-    if asked.diff:
-        from ruleaudit.report.diff import unified
-
-        return Answer(code, "" if text is None else unified(suggestion.source, text), remarks, errors)
-    result = suggest_text.render(suggestion, _repeated(asked), observation, style=_style(asked))
-    return Answer(code, result, remarks, errors)
+    return Answer(code, "", remarks, errors)
 
 
 def _kernel_on_suggestion(asked: Namespace, suggestion: Suggestion) -> Observation:

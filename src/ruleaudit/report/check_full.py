@@ -39,14 +39,15 @@ def one(source: SourceFile, finding: Finding, style: Style = PLAIN) -> Iterator[
     width = gutter_width(source, marks)
     yield f"{'':{width}}{style.place('-->')} {printable(place.path)}:{place.line}:{place.column}"
     yield from excerpt(source, marks, style)
-    notes = list(_notes(finding))
+    notes = list(notes_of(finding))
     longest = max((len(kind) for kind, _ in notes), default=0) + 1
     for kind, text in notes:
         name = style.bold(f"{kind + ':':{longest}}")
         yield f"{'':{width}} {style.place('=')} {name} {shortened(text, LONGEST)}"
 
 
-def _notes(finding: Finding) -> Iterator[tuple[str, str]]:
+def notes_of(finding: Finding) -> Iterator[tuple[str, str]]:
+    """What stands below the excerpt, as (kind, text)."""
     yield from finding.notes
     if finding.certainty != "proved":
         yield "certainty", finding.certainty

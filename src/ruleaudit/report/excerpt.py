@@ -44,7 +44,7 @@ def excerpt(source: SourceFile, marks: Sequence[Mark], style: Style = PLAIN) -> 
         text = source.line(place.line, mark.span.start)
         start = place.column - 1
         size = max(1, min(mark.span.end - mark.span.start, len(text) - start))
-        text, start, size = _window(text, start, size)
+        text, start, size = window(text, start, size)
         if place.line != before:
             yield f"{style.place(f'{place.line:>{gutter}} |')} {printable(text)}"
         before = place.line
@@ -72,7 +72,7 @@ def _with_label(gutter: str, column: int, underline: str, painted: str, label: s
             yield f"{gutter} {' ' * column}{line}"
 
 
-def _window(text: str, start: int, size: int) -> tuple[str, int, int]:
+def window(text: str, start: int, size: int) -> tuple[str, int, int]:
     """The part of a line around a span, and the span in it."""
     if len(text) <= _LONGEST:
         return text, start, size

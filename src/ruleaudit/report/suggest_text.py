@@ -21,6 +21,7 @@ from ruleaudit.report.wording import (
     wrapped,
 )
 from ruleaudit.results import (
+    CouldLeave,
     Difference,
     DifferenceKind,
     Judgement,
@@ -29,18 +30,21 @@ from ruleaudit.results import (
     Refused,
     Suggestion,
 )
-from ruleaudit.source import Edit, Span, apply
+from ruleaudit.source import Edit, SourceFile, Span, apply
 
 _RULE_WIDTH = 92
-_OTHERS = (
+TAKE_OUT = "Take the state tests (or these rules) out: nothing is tracked then, and NOTRACK would be pointless."
+OTHERS = (
     "If this host tracks connections all the same, other rules ask for it: see iptables-save, ip6tables-save,"
     " nft list ruleset, and the programs that load rules of their own (Docker, kube-proxy)."
 )
-_FRAGMENTS = (
+FRAGMENTS = (
     "What it means for fragments: without tracking, packets are no longer reassembled before the rules, and later"
     " fragments have no ports. Under a policy of DROP, fragmented IPv6 to this host and all fragmented traffic through"
     " it need a rule of their own (-f; -m ipv6header --soft --header frag)."
 )
+APART = "file by file; with --diff and -o the included ones are written out in place of their includes"
+STRAYS = "a stray packet belongs to no connection; the host answers one that no socket wants with a reset"
 _OPENING = (FixClass.REVERSED, FixClass.RELAXING)
 
 
@@ -67,6 +71,29 @@ def render(
     return "\n".join("".join(line + "\n" for line in section) for section in map(list, sections) if section)
 
 
+def headline(suggestion: Suggestion, style: Style = PLAIN) -> str:
+    """The first line: the answer in one word, and in one sentence."""
+    if suggestion.outcome == "rewrite":
+        freed = style.bold(freed_words(suggestion))
+        return style.good("YES:") + f" {freed} can leave connection tracking; the rest stays tracked."
+    if suggestion.outcome == "nothing-needs-tracking":
+        mentioning = [j.rule for j in suggestion.tracking.judgements]
+        if not mentioning:
+            return style.good("NOTHING TO DO:") + " no rule of this file uses connection tracking."
+        verb = "is" if places(mentioning) == 1 else "are"
+        only = f" {lines(mentioning)} {verb} the only reason why these rules track anything, and nothing needs it."
+        return style.good("BETTER THAN NOTRACK:") + only
+    if suggestion.offers:
+        some = " nothing leaves connection tracking by default; some of it could, if you say so (below)."
+        return style.warning("NO:") + some
+    return style.bad("NO:") + " nothing here can safely leave connection tracking."
+
+
+def freed_words(suggestion: Suggestion) -> str:
+    """What leaves: `tcp/80,443 and udp/53`."""
+    return in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
+
+
 def summary(suggestion: Suggestion) -> str:
     """Lines for standard error: what was read, and the remarks of the analysis."""
     rules = list(suggestion.ruleset.rules())
@@ -91,14 +118,14 @@ def _rewrite(
     suggestion: Suggestion, options: Sequence[str], observation: Observation | None, style: Style
 ) -> Iterator[Iterator[str]]:
     yield _yes(suggestion, observation, style)
-    yield _right_now(style)
+    yield right_now(style)
     yield _change(suggestion, style)
     yield _why(suggestion, style)
     yield _given_up(suggestion, style)
     yield _assumed(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
-    yield _elsewhere(suggestion, style)
+    yield elsewhere(suggestion, style)
     yield applying.apply(suggestion, "".join(f" {quote(option)}" for option in options), style)
     yield applying.afterwards(suggestion, style)
 
@@ -107,7 +134,7 @@ def _nothing_to_free(suggestion: Suggestion, observation: Observation | None, st
     yield _no(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
-    yield _elsewhere(suggestion, style)
+    yield elsewhere(suggestion, style)
     yield _observed(observation)
 
 
@@ -127,8 +154,8 @@ def _observed(observation: Observation | None) -> Iterator[str]:
 
 
 def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) -> Iterator[str]:
-    freed = in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
-    yield style.good("YES:") + f" {style.bold(freed)} can leave connection tracking; the rest stays tracked."
+    freed = freed_words(suggestion)
+    yield headline(suggestion, style)
     yield ""
     mentioning = [j.rule for j in suggestion.tracking.judgements]
     verb = "asks" if places(mentioning) == 1 else "ask"
@@ -136,11 +163,13 @@ def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) 
     kept = [k.rule for k in suggestion.kept if k.rule is not None]
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
-    yield wrapped(_proved(suggestion), "  proved   ")
+    yield wrapped(proved(suggestion), "  proved   ")
     yield from _observed(observation)
 
 
-def _proved(suggestion: Suggestion) -> str:
+def proved(suggestion: Suggestion) -> str:
+    """What was proved of the rewrite, and what stands below it."""
+    """What was proved of the rewrite, and under which conditions."""
     if suggestion.kind in _OPENING:
         said = "no connection that works today breaks; what opens is listed below"
     else:
@@ -153,7 +182,8 @@ def _proved(suggestion: Suggestion) -> str:
     return said
 
 
-def _right_now(style: Style) -> Iterator[str]:
+def right_now(style: Style) -> Iterator[str]:
+    """The section RIGHT NOW."""
     key = "net.netfilter.nf_conntrack_max"
     yield style.bold("RIGHT NOW, if packets are being dropped") + " (no firewall change; lasts until reboot):"
     yield f"  sysctl -w {key}=$((2 * $(sysctl -n {key})))  # twice the room; memory as it fills"
@@ -167,19 +197,20 @@ def _change(suggestion: Suggestion, style: Style) -> Iterator[str]:
     one_family = f"  ({family} only: {other} has a ruleset of its own)" if not suggestion.ruleset.is_nft else ""
     yield style.bold("THE CHANGE") + one_family
     yield ""
-    apart = _file_by_file(suggestion)
-    if apart:
-        yield "  file by file; with --diff and -o the included ones are written out in place of their includes"
+    changed = changed_files(suggestion)
+    if is_apart(suggestion):
+        yield f"  {APART}"
         yield ""
-    for line in (apart or unified(suggestion.source, suggestion.text)).split("\n")[:-1]:
+    for line in "".join(unified(source, text) for source, text in changed).split("\n")[:-1]:
         text = printable(line)
         headline = line.startswith(("---", "+++", "@@"))
         paint = style.faint if headline else {"+": style.added, "-": style.removed}.get(line[:1], str)
         yield f"  {paint(text)}"
 
 
-def _file_by_file(suggestion: Suggestion) -> str:
-    """The edits of each file where some are included ones; empty where none is, or one is included twice."""
+def changed_files(suggestion: Suggestion) -> list[tuple[SourceFile, str]]:
+    """Each file that changes, and its new text; one alone where no included one does, or one is included twice."""
+    assert suggestion.text is not None
     source = suggestion.source
     edits: dict[int, list[Edit]] = {}
     for change in suggestion.changes:
@@ -187,26 +218,36 @@ def _file_by_file(suggestion: Suggestion) -> str:
     parts = list(source.parts())
     paths = [part.path for part, _ in parts]
     if not any(edits) or any(paths.count(paths[number]) > 1 for number in edits):
-        return ""
-    diffs = []
+        return [(source, suggestion.text)]
+    changed = []
     for number, mine in sorted(edits.items()):
         part, base = parts[number]
         moved = (Edit(Span(e.span.start - base, e.span.end - base), e.text) for e in mine)
-        diffs.append(unified(part, apply(part.text, moved)))
-    return "".join(diffs)
+        changed.append((part, apply(part.text, moved)))
+    return changed
+
+
+def is_apart(suggestion: Suggestion) -> bool:
+    """Whether the change is shown file by file."""
+    return any(part is not suggestion.source for part, _ in changed_files(suggestion))
 
 
 def _why(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    yield style.bold("WHY EACH LINE")
+    heads = reasons(suggestion)
+    width = max(map(len, heads.values()), default=0) + 2
+    for reason, head in heads.items():
+        yield wrapped(reason, f"  {head:<{width}}")
+
+
+def reasons(suggestion: Suggestion) -> dict[str, str]:
+    """Why each line is changed: each reason, with what it is the reason of."""
     topics: dict[str, list[str]] = {}
     for change in suggestion.changes:
         named = topics.setdefault(change.reason, [])
         if change.topic not in named:
             named.append(change.topic)
-    yield style.bold("WHY EACH LINE")
-    heads = {reason: _one_topic(named) for reason, named in topics.items()}
-    width = max(map(len, heads.values()), default=0) + 2
-    for reason, head in heads.items():
-        yield wrapped(reason, f"  {head:<{width}}")
+    return {reason: _one_topic(named) for reason, named in topics.items()}
 
 
 def _one_topic(topics: Sequence[str]) -> str:
@@ -218,28 +259,32 @@ def _one_topic(topics: Sequence[str]) -> str:
 
 
 def _given_up(suggestion: Suggestion, style: Style) -> Iterator[str]:
-    found = suggestion.comparison.differences if suggestion.comparison else ()
-    other = (DifferenceKind.UNTRACKED, DifferenceKind.STRAY, DifferenceKind.OPENS, DifferenceKind.REVERSED)
-    opens, strays = suggestion.opens, suggestion.strays
-    logs = [d for d in found if d.kind not in other and d.loosens is FixClass.EXACT]
-    rest = [d for d in found if d.kind not in other and d.loosens is not FixClass.EXACT and not d.assumption]
-    if not (opens or strays or logs or rest):
+    opens, strays, given = suggestion.opens, suggestion.strays, given_up(suggestion)
+    if not given:
         yield style.bold("WHAT YOU GIVE UP") + "  nothing: every packet has the same verdict as before"
         return
     kind = suggestion.kind.value if suggestion.kind else "unknown"
     opened = f"; opens: {len(opens)}" if opens else ""
     yield style.bold("WHAT YOU GIVE UP") + f"  (class {kind}; strays: {len(strays)}{opened})"
-    for group in (opens, rest, strays, logs):
-        for difference in group:
-            yield from _difference(difference)
+    for difference in given:
+        yield wrapped(difference.description, "  + ")
+        yield wrapped(f"{difference.witness.packet}: {fates(difference)}", "    e.g. ")
     if strays:
-        yield "  (a stray packet belongs to no connection; the host answers one that no socket wants with a reset)"
+        yield f"  ({STRAYS})"
 
 
-def _difference(difference: Difference) -> Iterator[str]:
-    yield wrapped(difference.description, "  + ")
-    fate = f"{verdict(difference.old)} before, {verdict(difference.new)} after"
-    yield wrapped(f"{difference.witness.packet}: {fate}", "    e.g. ")
+def given_up(suggestion: Suggestion) -> list[Difference]:
+    """What fares otherwise with the rewrite, in the order in which a reader should know it."""
+    found = suggestion.comparison.differences if suggestion.comparison else ()
+    other = (DifferenceKind.UNTRACKED, DifferenceKind.STRAY, DifferenceKind.OPENS, DifferenceKind.REVERSED)
+    logs = [d for d in found if d.kind not in other and d.loosens is FixClass.EXACT]
+    rest = [d for d in found if d.kind not in other and d.loosens is not FixClass.EXACT and not d.assumption]
+    return [*suggestion.opens, *rest, *suggestion.strays, *logs]
+
+
+def fates(difference: Difference) -> str:
+    """What happens to the packet that shows a difference."""
+    return f"{verdict(difference.old)} before, {verdict(difference.new)} after"
 
 
 def _assumed(suggestion: Suggestion, style: Style) -> Iterator[str]:
@@ -279,17 +324,24 @@ def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
     if not suggestion.could_leave:
         return
     yield style.bold("COULD LEAVE TOO") + "  (not taken by default; every choice is proved before it is printed)"
-    offers = [(flow, offer) for offer in suggestion.offers for flow in offer.frees]
     for could in suggestion.could_leave:
-        offer = next((o for flow, o in offers if flow is could.flow or flow == could.flow), None)
-        how = f"   {' '.join(offer.options)}" if offer else ""
-        if offer and offer.kind in (FixClass.ASSUMING, *_OPENING):
-            how += f" ({offer.kind.value})"
+        how = offered(suggestion, could)
+        how = f"   {how}" if how else ""
         where = f" ({could.flow.rule.where})" if could.flow.rule else ""
         yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{how}", "  ", "    ")
 
 
-def _elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
+def offered(suggestion: Suggestion, could: CouldLeave) -> str:
+    """The options that would free a flow, and the class of that if it is not the usual one."""
+    offer = next((o for o in suggestion.offers if could.flow in o.frees), None)
+    if offer is None:
+        return ""
+    loose = offer.kind in (FixClass.ASSUMING, *_OPENING)
+    return " ".join(offer.options) + (f" ({offer.kind.value})" if loose and offer.kind else "")
+
+
+def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    """The section HALF THE TABLE MAY BE ELSEWHERE, unless what this host starts is freed too."""
     if any(flow.direction == "out" for flow in suggestion.flows):
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
@@ -302,15 +354,8 @@ def _elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
 
 
 def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:
-    if suggestion.offers:
-        yield (
-            style.warning("NO:")
-            + " nothing leaves connection tracking by default; some of it could, if you say so (below)."
-        )
-    else:
-        yield style.bad("NO:") + " nothing here can safely leave connection tracking."
-    needing = [*suggestion.kept] or [_as_kept(j) for j in suggestion.tracking.required]
-    for kept in needing:
+    yield headline(suggestion, style)
+    for kept in needing(suggestion):
         if kept.rule is None:
             yield wrapped(kept.reason, "  ")
             continue
@@ -320,23 +365,22 @@ def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:
             yield wrapped(f"{kept.witness.packet} ({kept.witness.description})", "    e.g. ")
 
 
+def needing(suggestion: Suggestion) -> list[Kept]:
+    """The rules that need tracking, and why."""
+    return [*suggestion.kept] or [_as_kept(j) for j in suggestion.tracking.required]
+
+
 def _as_kept(judgement: Judgement) -> Kept:
     return Kept(judgement.rule, judgement.kind, judgement.reason, next(iter(judgement.connections), None))
 
 
 def _better(suggestion: Suggestion, style: Style) -> Iterator[str]:
     judgements = suggestion.tracking.judgements
+    yield headline(suggestion, style)
     if not judgements:
-        yield style.good("NOTHING TO DO:") + " no rule of this file uses connection tracking."
-        yield wrapped(_OTHERS, "  ")
+        yield wrapped(OTHERS, "  ")
         return
-    mentioning = [j.rule for j in judgements]
-    verb = "is" if places(mentioning) == 1 else "are"
-    yield (
-        style.good("BETTER THAN NOTRACK:")
-        + f" {lines(mentioning)} {verb} the only reason why these rules track anything, and nothing needs it."
-    )
-    yield "  Take the state tests (or these rules) out: nothing is tracked then, and NOTRACK would be pointless."
+    yield f"  {TAKE_OUT}"
     yield ""
     path = ""
     for judgement in judgements:
@@ -347,4 +391,4 @@ def _better(suggestion: Suggestion, style: Style) -> Iterator[str]:
         yield f"  {rule.line:>5}  {judgement.kind.value:<11}  {shortened(rule.text, _RULE_WIDTH)}"
         yield wrapped(judgement.reason, " " * 22)
     yield ""
-    yield wrapped(_FRAGMENTS, "  ")
+    yield wrapped(FRAGMENTS, "  ")
