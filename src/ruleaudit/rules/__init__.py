@@ -23,11 +23,13 @@ from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
+    fragments_lost,
     jump_loop,
     late_notrack,
     nat_on_untracked,
     needless_tracking,
     needs_tracking,
+    neighbour_discovery_untracked,
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
@@ -58,6 +60,8 @@ RULES: tuple[ModuleType, ...] = (
     nat_on_untracked,
     late_notrack,
     v4_v6_mismatch,
+    neighbour_discovery_untracked,
+    fragments_lost,
     undefined_chain,
     jump_loop,
     always_true_test,
