@@ -23,6 +23,7 @@ from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
+    blanket_untracked_accept,
     fragments_lost,
     jump_loop,
     late_notrack,
@@ -60,6 +61,7 @@ RULES: tuple[ModuleType, ...] = (
     nat_on_untracked,
     late_notrack,
     v4_v6_mismatch,
+    blanket_untracked_accept,
     neighbour_discovery_untracked,
     fragments_lost,
     undefined_chain,
