@@ -27,7 +27,7 @@ def consumer(rule: Rule, source: SourceFile) -> Span:
 #: the statements of nft that decide or act
 _STATEMENT = re.compile(
     r"(?<![\w\".-])"
-    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|ct zone set|[sd]nat|masquerade|redirect)"
+    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|ct (?:(?:original|reply) )?\w+ set|[sd]nat|masquerade|redirect)"
     r"(?![\w\".-])"
 )
 
