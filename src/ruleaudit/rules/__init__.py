@@ -24,6 +24,7 @@ from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
     blanket_untracked_accept,
+    entry_on_untracked,
     fragments_lost,
     helper_on_untracked,
     jump_loop,
@@ -63,6 +64,7 @@ RULES: tuple[ModuleType, ...] = (
     helper_on_untracked,
     late_notrack,
     v4_v6_mismatch,
+    entry_on_untracked,
     blanket_untracked_accept,
     neighbour_discovery_untracked,
     fragments_lost,

@@ -39,6 +39,14 @@ def unmarked(space: Space, packets: PacketSet) -> PacketSet:
     return packets & space.is_(Field.MARK, 0)
 
 
+def uncounted(space: Space, packets: PacketSet) -> PacketSet:
+    """Untracked packets as connlimit and `ct count` see them: no limit is ever exceeded (facts, section 12)."""
+    for number, test in space.unknown_tests.items():
+        if test.name.startswith("connlimit ") or "ct count" in test.name:
+            packets = packets & ~space.diagrams.bit(number)
+    return packets
+
+
 def refused_on_purpose(seen: Seen) -> PacketSet:
     """Packets that are refused by a rule which names UNTRACKED."""
     out = seen.walk.none

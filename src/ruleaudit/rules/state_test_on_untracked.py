@@ -41,7 +41,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, refused_on_purpose, unmarked
+from ruleaudit.rules.served import names_the_serving_side, refused_on_purpose, uncounted, unmarked
 
 CODE = "RA202"
 NAME = "state-test-on-untracked"
@@ -173,6 +173,7 @@ def _closed(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[F
         lost = (
             rest & tracked.accepted & unmarked(pair.space, seen.untracked) & ~seen.accepted & ~refused_on_purpose(seen)
         )
+        lost = uncounted(pair.space, lost)
         if is_empty(lost) or not names_the_serving_side(pair.space, lost):
             continue
         rest = rest & ~part(lost)
