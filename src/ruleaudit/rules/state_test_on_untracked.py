@@ -122,6 +122,17 @@ COMMIT
 """,
     ),
     Example(
+        "before filter, and behind conntrack all the same",
+        """table inet filter {
+    chain input {
+        type filter hook input priority raw; policy accept;
+        ct state invalid drop
+        ct state new tcp dport 25 drop
+    }
+}
+""",
+    ),
+    Example(
         "left untracked in order to be dropped",
         """*raw
 :PREROUTING ACCEPT [0:0]
