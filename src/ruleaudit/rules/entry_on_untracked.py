@@ -42,7 +42,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, uncounted, unmarked
+from ruleaudit.rules.served import names_the_serving_side, refused_since, unmarked
 
 CODE = "RA208"
 NAME = "entry-on-untracked"
@@ -149,6 +149,19 @@ COMMIT
 """,
     ),
     Example(
+        "only marked connections are let in",
+        f"""{_RAW}*mangle
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -s 192.0.2.0/24 -j CONNMARK --set-mark 0x2
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+{_ERRORS}-A INPUT -p tcp -m multiport --dports 22,80 «-m connmark --mark 0x2» -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "the limit is on another port",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
@@ -228,11 +241,11 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
 
 
 def _working(pair: Pair, before: Roles, now: Roles) -> PacketSet:
-    """The connections that get in untracked as they did tracked, without those of SYNPROXY."""
+    """The connections that get in untracked or tracked, without what RA202 tells of, and those of SYNPROXY."""
     part = pair.space.connection_part
-    out = part(now.opening.accepted & now.opening.untracked)
+    out = (part(before.opening.accepted) | part(now.opening.accepted)) & part(now.opening.untracked)
     for (_, was), (_, seen) in zip(before.items(), now.items(), strict=True):
-        out = out & ~part(uncounted(pair.space, was.accepted & seen.untracked & ~seen.accepted))
+        out = out & ~part(refused_since(pair.space, part(before.opening.accepted), was, seen))
     for _, what, _, packets in consumed(now):
         if what == "SYNPROXY":
             out = out & ~part(packets)
@@ -278,7 +291,5 @@ def _finding(audit: Audit, pair: Pair, kind: Kind, role: str, rule: Rule, what: 
                 "leave these connections out of the notrack rule, or say it without conntrack (`ruleaudit rule RA208`)",
             ),
         ),
-        Witness(
-            sample(space, found, path, frame).text, f"untracked and accepted; {rule.where} has no entry to look at"
-        ),
+        Witness(sample(space, found, path, frame).text, f"untracked: {rule.where} has no entry to look at"),
     )

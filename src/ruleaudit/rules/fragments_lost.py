@@ -31,7 +31,7 @@ from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.walk import ACCEPT, is_tracking
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.fields import UDP, Family, Field, Fragment, State
@@ -157,7 +157,7 @@ _SMALL_ANSWERS = tuple(pair for pair in _SMALL if pair != (53, 53))
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each rule or policy that refuses the later fragments of datagrams which it lets in whole."""
-    if audit.ruleset.partial or audit.whole.old.active:
+    if audit.ruleset.partial or is_tracking(audit.ruleset):
         return
     told: set[Span] = set()
     for kind in KINDS[:3]:

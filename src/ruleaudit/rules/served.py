@@ -3,7 +3,7 @@
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT, Block, Walk
-from ruleaudit.model.condition import Condition, Not, States, tests
+from ruleaudit.model.condition import Condition, Not, Scope, States, tests
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -39,12 +39,21 @@ def unmarked(space: Space, packets: PacketSet) -> PacketSet:
     return packets & space.is_(Field.MARK, 0)
 
 
-def uncounted(space: Space, packets: PacketSet) -> PacketSet:
-    """Untracked packets as connlimit and `ct count` see them: no limit is ever exceeded (facts, section 12)."""
-    for number, test in space.unknown_tests.items():
+def refused_since(space: Space, working: PacketSet, tracked: Seen, seen: Seen) -> PacketSet:
+    """Packets of working connections that are accepted where they are tracked, and refused since they are not.
+
+    Whatever their entry would say, and whatever is on lists that change: a blocklist refuses the tracked ones, too.
+    No limit of connlimit or `ct count` is ever exceeded by untracked packets (facts, section 12).
+    """
+    unknown = space.unknown_tests.items()
+    lists = [n for n, t in unknown if t.scope is Scope.MEMORY and t.name.startswith("set ")]
+    entries = [n for n, t in unknown if t.scope is Scope.ENTRY]
+    lost = working & tracked.accepted & unmarked(space, seen.untracked)
+    lost = lost & ~seen.accepted.exists(space.diagrams.cube(lists)) & ~refused_on_purpose(seen)
+    for number, test in unknown:
         if test.name.startswith("connlimit ") or "ct count" in test.name:
-            packets = packets & ~space.diagrams.bit(number)
-    return packets
+            lost = lost & ~space.diagrams.bit(number)
+    return lost.forall(space.diagrams.cube(entries))
 
 
 def refused_on_purpose(seen: Seen) -> PacketSet:

@@ -41,7 +41,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, refused_on_purpose, uncounted, unmarked
+from ruleaudit.rules.served import names_the_serving_side, refused_since
 
 CODE = "RA202"
 NAME = "state-test-on-untracked"
@@ -107,6 +107,18 @@ COMMIT
         """*raw
 :PREROUTING ACCEPT [0:0]
 -A PREROUTING «-m conntrack --ctstate INVALID» -j DROP
+COMMIT
+""",
+    ),
+    Example(
+        "nothing is translated here, so that nothing comes in by that test, tracked or not",
+        f"""{_RAW}*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -m conntrack --ctstatus EXPECTED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
 COMMIT
 """,
     ),
@@ -181,10 +193,7 @@ def _closed(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[F
         if what == "SYNPROXY":
             rest = rest & ~part(packets)
     for (role, tracked), (_, seen) in zip(before.items(), now.items(), strict=True):
-        lost = (
-            rest & tracked.accepted & unmarked(pair.space, seen.untracked) & ~seen.accepted & ~refused_on_purpose(seen)
-        )
-        lost = uncounted(pair.space, lost)
+        lost = refused_since(pair.space, rest, tracked, seen)
         if is_empty(lost) or not names_the_serving_side(pair.space, lost):
             continue
         rest = rest & ~part(lost)
