@@ -7,10 +7,11 @@ What it finds
     connections. What is refused since it is untracked is RA202's, NAT is RA204's.
 
 Why
-    Nothing says so when the rules are loaded. connlimit counts no untracked connection: `--connlimit-above` never
-    matches, `--connlimit-upto` always (8 of 8 got in where 3 were allowed). An untracked packet has no mark, label or
-    byte count: such a test never matches, negated or not, and a mark that is restored for policy routing is missing,
-    so that answers leave by the wrong uplink.
+    Nothing says so when the rules are loaded. connlimit counts no untracked connection that is open, only those whose
+    packets come within the same few milliseconds: whoever is not in a hurry opens as many as he likes (8 of 8 got in
+    where 2 were allowed), and a burst may be refused in the middle of a connection. An untracked packet has no mark,
+    label or byte count: such a test never matches, negated or not, and a mark that is restored for policy routing is
+    missing, so that answers leave by the wrong uplink.
 
 Example
     *raw     -A PREROUTING -p tcp --dport 80 -j CT --notrack
@@ -189,7 +190,7 @@ COMMIT
     ),
 )
 
-_COUNTS = "this limit never counts it, and holds nobody back"
+_COUNTS = "this limit does not count the connections that are open, only packets of the same instant"
 _NOTHING = "there is nothing to measure, and this test never matches"
 #: what is lost with the entry, by the consumer's name
 _LOSSES = {

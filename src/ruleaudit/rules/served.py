@@ -43,7 +43,7 @@ def refused_since(space: Space, working: PacketSet, tracked: Seen, seen: Seen) -
     """Packets of working connections that are accepted where they are tracked, and refused since they are not.
 
     Whatever their entry would say, and whatever is on lists that change: a blocklist refuses the tracked ones, too.
-    No limit of connlimit or `ct count` is ever exceeded by untracked packets (facts, section 12).
+    connlimit and `ct count` count no open connection that is untracked, and so are not what refuses it.
     """
     unknown = space.unknown_tests.items()
     lists = [n for n, t in unknown if t.scope is Scope.MEMORY and t.name.startswith("set ")]
