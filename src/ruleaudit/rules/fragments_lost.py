@@ -27,20 +27,19 @@ References
 from collections.abc import Iterator
 
 from ruleaudit.analysis.compare import ASSUMPTIONS
-from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
-from ruleaudit.analysis.pair import Seen
-from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, is_tracking
+from ruleaudit.analysis.space import Frame, Space
+from ruleaudit.analysis.walk import ACCEPT, Walk, is_tracking
 from ruleaudit.analysis.witness import follow, sample
-from ruleaudit.diagnostics import Finding, Severity, Witness
+from ruleaudit.diagnostics import Finding, Label, Severity, Witness
+from ruleaudit.model.condition import Values, tests
 from ruleaudit.model.fields import UDP, Family, Field, Fragment, State
-from ruleaudit.model.ruleset import Rule
-from ruleaudit.packets.diagram import is_empty
+from ruleaudit.model.ruleset import Chain, Rule
+from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import deciding, names_the_serving_side, unmarked
+from ruleaudit.rules.served import deciding, unmarked
 from ruleaudit.source import Span
 
 CODE = "RA212"
@@ -154,63 +153,71 @@ _SMALL = tuple((port, port) for port in (53, 67, 68, 123, 137, 546, 547, 1900, 5
 #: and so are the answers from these
 _SMALL_ANSWERS = tuple(pair for pair in _SMALL if pair != (53, 53))
 
+_PORTS = (Field.SPORT, Field.DPORT)
+
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each rule or policy that refuses the later fragments of datagrams which it lets in whole."""
     if audit.ruleset.partial or is_tracking(audit.ruleset):
         return
     told: set[Span] = set()
-    for kind in KINDS[:3]:
-        roles = audit.whole.roles(kind, audit.whole.old)
-        if kind.there != "out":
-            yield from _later(audit, kind, roles.opening, "opening", told)
-        if kind.back != "out":
-            yield from _later(audit, kind, roles.reply, "reply", told)
+    for path in ("in", "forward") if audit.ruleset.family is Family.IPV6 else ("forward",):
+        yield from _later(audit, path, told)
 
 
-def _later(audit: Audit, kind: Kind, seen: Seen, role: str, told: set[Span]) -> Iterator[Finding]:
-    pair, space = audit.whole, audit.space
-    reverse = role == "reply"
-    path, frame = (kind.back if reverse else kind.there), Frame(role, reverse)
-    if path == "in" and space.family is Family.IPV4:
-        return
-    whole = unmarked(space, seen.accepted) & space.is_(Field.PROTOCOL, UDP)
-    # in the words of the connection: the service's port is the opening's destination
-    whole = whole & ~space.values(Field.DPORT, _SMALL_ANSWERS if reverse else _SMALL)
-    pieces = whole.exists(space.diagrams.cube(space.bits[Field.FRAGMENT])) & space.is_(Field.FRAGMENT, Fragment.LATER)
-    if is_empty(pieces):
-        return
-    walk = pair.send(pair.old, path, pieces, State.NEW, role=role, reverse=reverse)
-    passing = walk.outcomes.get(ACCEPT, space.none).exists(space.diagrams.cube(space.unknown_tests))
-    lost = pieces & ~passing
-    if is_empty(lost) or not names_the_serving_side(space, lost):
-        return
+def _later(audit: Audit, path: str, told: set[Span]) -> Iterator[Finding]:
+    pair, space, frame = audit.whole, audit.space, Frame("any")
+    large = unmarked(space, pair.domain(path, False)) & space.is_(Field.PROTOCOL, UDP)
+    large = large & ~space.values(Field.DPORT, _SMALL) & ~space.values(Field.SPORT, _SMALL_ANSWERS)
+    large = large.exists(space.diagrams.cube(space.bits[Field.FRAGMENT]))
+    later, whole = (space.is_(Field.FRAGMENT, part) for part in (Fragment.LATER, Fragment.WHOLE))
+    walk = pair.send(pair.old, path, large & (later | whole), State.NEW, role="any")
+    passing = (walk.outcomes.get(ACCEPT, space.none) & later).exists(space.diagrams.cube(space.unknown_tests))
+    refused = [(by, packets & later & ~passing) for by, verdict, packets in walk.decided if verdict != ACCEPT]
+    for accepting, served in _by_port(space, walk):
+        pieces = served.exists(space.diagrams.cube(space.bits[Field.FRAGMENT]))
+        for by, packets in refused:
+            found = packets & pieces
+            who = None if is_empty(found) else deciding(space, walk, by, found)
+            span = who.span if isinstance(who, Rule) else places.policy(who, audit.source) if who else None
+            if who is None or span is None or span in told:
+                continue
+            chosen = sample(space, found, path, frame)
+            fates = [follow(pair, pair.old, packet, State.NEW).verdict for packet in (chosen.whole(), chosen)]
+            if fates[0] == ACCEPT != fates[1]:
+                told.add(span)
+                yield _finding(audit, class_words(space, found, path, frame), accepting, who, span, chosen.text)
+
+
+def _by_port(space: Space, walk: Walk) -> Iterator[tuple[Rule, PacketSet]]:
+    """The rules that let datagrams in by port, and those that they let in whole."""
+    whole = walk.outcomes.get(ACCEPT, space.none) & space.is_(Field.FRAGMENT, Fragment.WHOLE)
     for by, verdict, packets in walk.decided:
-        found = packets & lost
-        if verdict == ACCEPT or is_empty(found):
-            continue
-        who = deciding(space, walk, by, found)
-        span = who.span if isinstance(who, Rule) else places.policy(who, audit.source)
-        chosen = sample(space, found, path, frame)
-        if span is None or span in told or follow(pair, pair.old, chosen, State.NEW).verdict == ACCEPT:
-            continue
-        told.add(span)
-        where = who.where if isinstance(who, Rule) else f"the policy of {who.name}"
-        words = class_words(space, found, path, frame)
-        yield Finding(
-            CODE,
-            NAME,
-            SEVERITY,
-            f"large datagrams are lost: later fragments of {words} have no port, and are refused here",
-            span,
-            "takes later fragments",
-            notes=(
-                ("note", "no rule needs conntrack, so that nobody puts fragments together before the rules see them"),
-                ("help", f"before the rules that ask for ports: {_accept(audit)}"),
-            ),
-            witness=Witness(chosen.text, f"refused by {where}; the whole datagram is accepted"),
-            certainty=f"assuming: {ASSUMPTIONS['no-other-owner']}",
-        )
+        if (
+            verdict == ACCEPT
+            and isinstance(by, Rule)
+            and any(t.field in _PORTS for t in tests(by.condition) if isinstance(t, Values))
+        ):
+            yield by, whole & packets
+
+
+def _finding(audit: Audit, words: str, accepting: Rule, by: Rule | Chain, span: Span, packet: str) -> Finding:
+    where = by.where if isinstance(by, Rule) else f"the policy of {by.name}"
+    return Finding(
+        CODE,
+        NAME,
+        SEVERITY,
+        f"large datagrams are lost: later fragments of {words} have no port, and are refused here",
+        span,
+        "takes later fragments",
+        (Label(accepting.span, "lets the first one in"),),
+        (
+            ("note", "no rule needs conntrack, so that nobody puts fragments together before the rules see them"),
+            ("help", f"before the rules that ask for ports: {_accept(audit)}"),
+        ),
+        Witness(packet, f"refused by {where}; the whole datagram is accepted"),
+        certainty=f"assuming: {ASSUMPTIONS['no-other-owner']}",
+    )
 
 
 def _accept(audit: Audit) -> str:
