@@ -214,11 +214,16 @@ _WRITERS = {
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each consumer that untracked connections would meet with an entry, and meet without one."""
-    if not audit.notracks:
+    if not audit.notracks or not any(what in _LOSSES for r in audit.ruleset.rules() for what in _consumers(r)):
         return
     told: set[Rule] = set()
     for kind in KINDS[:4]:
         yield from _of_kind(audit, audit.untracking, kind, told)
+
+
+def _consumers(rule: Rule) -> Iterator[str]:
+    yield from (c.what for c in rule.consumers)
+    yield from (m.consumer.what for m in rule.matches if m.consumer is not None)
 
 
 def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[Finding]:
@@ -245,8 +250,8 @@ def _working(pair: Pair, before: Roles, now: Roles) -> PacketSet:
     """The connections that get in untracked or tracked, without what RA202 tells of, and those of SYNPROXY."""
     part = pair.space.connection_part
     out = (part(before.opening.accepted) | part(now.opening.accepted)) & part(now.opening.untracked)
-    for (_, was), (_, seen) in zip(before.items(), now.items(), strict=True):
-        out = out & ~part(refused_since(pair.space, part(before.opening.accepted), was, seen))
+    for (role, was), (_, seen) in zip(before.items(), now.items(), strict=True):
+        out = out & ~part(refused_since(pair.space, role, before.opening.accepted, was, seen))
     for _, what, _, packets in consumed(now):
         if what == "SYNPROXY":
             out = out & ~part(packets)

@@ -23,6 +23,12 @@ def names_the_serving_side(space: Space, found: PacketSet) -> bool:
     return serving < asking or serving == asking == _ALL_PORTS
 
 
+def by_asking_port(space: Space, tagged: PacketSet) -> PacketSet:
+    """The untracked connections that are so because of the port of the side that asks, whichever port serves."""
+    asking, serving = (space.diagrams.cube(space.bits[port]) for port in (Field.SPORT, Field.DPORT))
+    return tagged.forall(serving) & ~tagged.forall(asking)
+
+
 def deciding(space: Space, walk: Walk, by: Rule | Block | Chain, found: PacketSet) -> Rule | Chain:
     """The rule or policy that decides about a packet of a set; in a block of refusals the first that matches one."""
     if not isinstance(by, Block):
@@ -39,8 +45,9 @@ def unmarked(space: Space, packets: PacketSet) -> PacketSet:
     return packets & space.is_(Field.MARK, 0)
 
 
-def refused_since(space: Space, working: PacketSet, tracked: Seen, seen: Seen) -> PacketSet:
-    """Packets of working connections that are accepted where they are tracked, and refused since they are not.
+def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, seen: Seen) -> PacketSet:
+    """Packets of connections with these openings that are accepted where they are tracked, and refused since they are
+    not.
 
     Whatever their entry would say, and whatever is on lists that change: a blocklist refuses the tracked ones, too.
     connlimit and `ct count` count no open connection that is untracked, and so are not what refuses it.
@@ -48,6 +55,7 @@ def refused_since(space: Space, working: PacketSet, tracked: Seen, seen: Seen) -
     unknown = space.unknown_tests.items()
     lists = [n for n, t in unknown if t.scope is Scope.MEMORY and t.name.startswith("set ")]
     entries = [n for n, t in unknown if t.scope is Scope.ENTRY]
+    working = space.connection_part(openings, keep_interfaces=role == "later")
     lost = working & tracked.accepted & unmarked(space, seen.untracked)
     lost = lost & ~seen.accepted.exists(space.diagrams.cube(lists)) & ~refused_on_purpose(seen)
     for number, test in unknown:

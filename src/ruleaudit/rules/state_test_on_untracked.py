@@ -123,6 +123,26 @@ COMMIT
 """,
     ),
     Example(
+        "later packets come by the interface of the first one",
+        """table ip raw {
+    chain prerouting {
+        type filter hook prerouting priority raw;
+        iifname "eth0" tcp dport 80 notrack
+    }
+}
+table ip filter {
+    chain input {
+        type filter hook input priority filter; policy drop;
+    }
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        iifname "eth1" oifname "eth0" accept
+    }
+}
+""",
+    ),
+    Example(
         "UNTRACKED is named",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
@@ -188,12 +208,12 @@ def _closed(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[F
     """Packets that are accepted where they are tracked, and refused since they are not."""
     part = pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-    rest = part(before.opening.accepted)
+    rest = pair.space.all
     for _, what, _, packets in consumed(now):
         if what == "SYNPROXY":
             rest = rest & ~part(packets)
     for (role, tracked), (_, seen) in zip(before.items(), now.items(), strict=True):
-        lost = refused_since(pair.space, rest, tracked, seen)
+        lost = rest & refused_since(pair.space, role, before.opening.accepted, tracked, seen)
         if is_empty(lost) or not names_the_serving_side(pair.space, lost):
             continue
         rest = rest & ~part(lost)
