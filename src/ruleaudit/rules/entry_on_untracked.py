@@ -217,7 +217,7 @@ def check(audit: Audit) -> Iterator[Finding]:
     if not audit.notracks or not any(what in _LOSSES for r in audit.ruleset.rules() for what in _consumers(r)):
         return
     told: set[Rule] = set()
-    for kind in KINDS[:4]:
+    for kind in KINDS[:3]:
         yield from _of_kind(audit, audit.untracking, kind, told)
 
 
@@ -229,17 +229,21 @@ def _consumers(rule: Rule) -> Iterator[str]:
 def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[Finding]:
     space, part = pair.space, pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-    working = _working(pair, before, now)
+    working: PacketSet | None = None
     for rule, what, role, packets in consumed(before):
         if what not in _LOSSES or rule in told:
             continue
         tracked, seen = dict(before.items())[role], dict(now.items())[role]
-        found = unmarked(space, packets) & seen.untracked & working
+        found = unmarked(space, packets) & seen.untracked
         # the rest of the rule has to match, too, whatever the limit says
         matched = tracked.walk.matched.get(rule, space.none)
         found = found & matched.exists(space.diagrams.cube(space.unknown_tests))
         if what in _WRITERS:
             found = found & _given(pair, before, _WRITERS[what])
+        if is_empty(found):
+            continue
+        working = _working(pair, before, now) if working is None else working
+        found = found & working
         if is_empty(found) or not names_the_serving_side(space, part(found)):
             continue
         told.add(rule)

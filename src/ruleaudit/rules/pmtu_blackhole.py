@@ -196,6 +196,10 @@ def _finding(
     notrack = next((r for r in audit.notracks if r in seen.walk.matched), None)
     chain = by.chain if isinstance(by, Rule) else by.name
     types = "-p ipv6-icmp -m icmp6 --icmpv6-type 2" if v6 else "-p icmp -m icmp --icmp-type 3"
+    accept = f"-A {chain} {types} -j ACCEPT"
+    if audit.ruleset.is_nft:
+        accept = f"in chain {chain}: " + ("icmpv6 type packet-too-big" if v6 else "icmp type destination-unreachable")
+        accept += " accept"
     return Finding(
         CODE,
         NAME,
@@ -204,6 +208,6 @@ def _finding(
         span,
         f"refuses {error}",
         (Label(places.target(notrack, audit.source), "left untracked here"),) if notrack else (),
-        (("help", f"before it: -A {chain} {types} -j ACCEPT"),),
+        (("help", f"before it: {accept}"),),
         Witness(sample(space, found, kind.there, frame, State.INVALID).text, f"refused by {where}"),
     )
