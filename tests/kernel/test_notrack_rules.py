@@ -9,12 +9,13 @@ import pytest
 from ruleaudit.rules import (
     blanket_untracked_accept,
     entry_on_untracked,
+    fragments_lost,
     late_notrack,
     limit_behind_new_on_untracked,
     neighbour_discovery_untracked,
 )
 from ruleaudit.rules.examples import Example
-from tests.kernel.lab import SERVER, SERVER6, VARIANTS, Lab
+from tests.kernel.lab import BEHIND, SERVER, SERVER6, VARIANTS, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
@@ -108,3 +109,47 @@ def test_a_limit_behind_new_never_acts(title: str) -> None:
         for rules, let_in in ((text, 5), (by_flags, 2)):
             lab.load("server", rules, "nft")
             assert [lab.tcp("client", SERVER, 80) for _ in range(5)].count("ok") == let_in
+
+
+def _large(lab: Lab, to: str, port: int) -> bool:
+    """A datagram of three fragments arrives."""
+    six = ":" in to
+    with (
+        lab.open_socket("server", socket.SOCK_DGRAM, six=six) as receiver,
+        lab.open_socket("client", socket.SOCK_DGRAM, six=six) as sender,
+    ):
+        receiver.bind(("", port))
+        receiver.settimeout(1)
+        for size in (16, 3000):
+            sender.sendto(b"x" * size, (to, port))
+            try:
+                got = len(receiver.recv(65535))
+            except TimeoutError:
+                got = 0
+            assert size == 3000 or got == size
+    return got == 3000
+
+
+@pytest.mark.parametrize(
+    ("title", "to", "arrives"),
+    [
+        ("RADIUS over IPv6, untracked; no rule needs conntrack", SERVER6, False),
+        ("RADIUS over IPv6, untracked; no rule needs conntrack", SERVER, True),
+        ("one rule that needs conntrack has the fragments put together", SERVER6, True),
+        ("IPv4 to this host is put together before INPUT", SERVER, True),
+        ("fragments are let in", SERVER6, True),
+    ],
+)
+def test_fragments_that_nobody_puts_together(title: str, to: str, arrives: bool) -> None:
+    with Lab() as lab:
+        _load(lab, _titled(fragments_lost.EXAMPLES, title))
+        assert _large(lab, to, 1812) is arrives
+
+
+def test_fragments_through_a_router_without_state() -> None:
+    text = _titled(fragments_lost.EXAMPLES, "a router without state: IPv4 too").text.replace("192.0.2.7", BEHIND)
+    with Lab(router=True) as lab:
+        lab.load("router", text, "nft")
+        assert not _large(lab, BEHIND, 4500)
+        lab.load("router", text.replace("-A FORWARD -j DROP", "-A FORWARD -f -j ACCEPT\n-A FORWARD -j DROP"), "nft")
+        assert _large(lab, BEHIND, 4500)

@@ -166,6 +166,8 @@ COMMIT
     ),
 )
 
+#: fe80::/10, where router advertisements come from; hosts ignore all others
+_LINK_LOCAL = ((0xFE80 << 112, (0xFEC0 << 112) - 1),)
 _EVERY_PORT = [(0, 65535)]
 
 
@@ -248,7 +250,7 @@ def _advertised(pair: Pair, rule: Rule) -> PacketSet:
     """The router advertisements that get in by the rule alone."""
     space = pair.space
     packets = pair.domain("in", False) & space.is_(Field.PROTOCOL, ICMPV6) & space.is_(Field.ICMP_CODE, 0)
-    packets = unmarked(space, packets & space.is_(Field.ICMP_TYPE, 134))
+    packets = unmarked(space, packets & space.is_(Field.ICMP_TYPE, 134) & space.values(Field.SADDR, _LINK_LOCAL))
     here, strict = (pair.send(side, "in", packets, State.NEW, role="any") for side in (pair.old, pair.new))
     found = here.outcomes.get(ACCEPT, space.none) & here.matched.get(rule, space.none)
     return found & ~strict.outcomes.get(ACCEPT, space.none)

@@ -33,7 +33,7 @@ from ruleaudit.analysis.walk import ACCEPT, Walk, is_tracking
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Values, tests
-from ruleaudit.model.fields import UDP, Family, Field, Fragment, State
+from ruleaudit.model.fields import ICMPV6, UDP, Family, Field, Fragment, State
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
@@ -136,6 +136,16 @@ COMMIT
 """,
     ),
     Example(
+        "without neighbour discovery there is no IPv6 that could be lost",
+        """table inet filter {
+    chain input {
+        type filter hook input priority filter; policy drop;
+        udp dport 1812 accept
+    }
+}
+""",
+    ),
+    Example(
         "TCP finds its path MTU",
         """table ip6 filter {
     chain input {
@@ -161,8 +171,19 @@ def check(audit: Audit) -> Iterator[Finding]:
     if audit.ruleset.partial or is_tracking(audit.ruleset):
         return
     told: set[Span] = set()
-    for path in ("in", "forward") if audit.ruleset.family is Family.IPV6 else ("forward",):
+    v6 = audit.ruleset.family is Family.IPV6
+    if v6 and not _has_neighbours(audit):
+        return
+    for path in ("in", "forward") if v6 else ("forward",):
         yield from _later(audit, path, told)
+
+
+def _has_neighbours(audit: Audit) -> bool:
+    """Neighbour solicitations get in: without them nobody sends IPv6 to this host, whole or in fragments."""
+    pair, space = audit.whole, audit.space
+    asked = pair.domain("in", False) & space.is_(Field.PROTOCOL, ICMPV6) & space.is_(Field.ICMP_TYPE, 135)
+    walk = pair.send(pair.old, "in", unmarked(space, asked), State.NEW, role="any")
+    return not is_empty(walk.outcomes.get(ACCEPT, space.none))
 
 
 def _later(audit: Audit, path: str, told: set[Span]) -> Iterator[Finding]:
