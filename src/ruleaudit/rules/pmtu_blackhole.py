@@ -88,6 +88,16 @@ COMMIT
         "ip6tables-save",
     ),
     Example(
+        "the errors are refused in every state",
+        f"""{_RAW}*filter
+«:INPUT DROP [0:0]»
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "the errors are accepted first",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
@@ -145,7 +155,8 @@ def _refused(audit: Audit, pair: Pair, kind: Kind, served: PacketSet, to: Field,
     # a limit or a list lets some of them through: the service still learns its path MTU
     passing = accepted[State.INVALID].exists(space.diagrams.cube(space.unknown_tests))
     found = errors & accepted[State.RELATED] & ~passing
-    if is_empty(found) and is_empty(accepted[State.INVALID]):
+    tracked_too = is_empty(found) and is_empty(accepted[State.INVALID])
+    if tracked_too:
         found = errors
     if is_empty(found):
         return
@@ -159,7 +170,7 @@ def _refused(audit: Audit, pair: Pair, kind: Kind, served: PacketSet, to: Field,
     if span is None or span in told:
         return
     told.add(span)
-    yield _finding(audit, pair, kind, served, by[0], found & by[1], frame, span)
+    yield _finding(audit, pair, kind, served, by[0], found & by[1], frame, span, tracked_too)
 
 
 def _too_big(pair: Pair) -> PacketSet:
@@ -186,6 +197,7 @@ def _finding(
     found: PacketSet,
     frame: Frame,
     span: Span,
+    tracked_too: bool,
 ) -> Finding:
     space = pair.space
     words = class_words(space, served, kind.there, Frame("opening"))
@@ -204,7 +216,8 @@ def _finding(
         CODE,
         NAME,
         SEVERITY,
-        f"path-MTU black hole: {words} is untracked, so {error} about it is INVALID, and refused here",
+        f"path-MTU black hole: {words} is untracked, so {error} about it is INVALID, and refused here"
+        + (", as it would be if it were tracked" if tracked_too else ""),
         span,
         f"refuses {error}",
         (Label(places.target(notrack, audit.source), "left untracked here"),) if notrack else (),
