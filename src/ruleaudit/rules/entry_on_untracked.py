@@ -43,7 +43,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, refused_since, unmarked
+from ruleaudit.rules.served import by_asking_port, names_the_serving_side, refused_since, unmarked
 
 CODE = "RA208"
 NAME = "entry-on-untracked"
@@ -243,7 +243,7 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
         if is_empty(found):
             continue
         working = _working(pair, before, now) if working is None else working
-        found = found & working
+        found = found & working & ~by_asking_port(space, part(seen.untracked))
         if is_empty(found) or not names_the_serving_side(space, part(found)):
             continue
         told.add(rule)

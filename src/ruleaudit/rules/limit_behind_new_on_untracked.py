@@ -41,7 +41,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, unmarked
+from ruleaudit.rules.served import by_asking_port, names_the_serving_side, unmarked
 
 CODE = "RA211"
 NAME = "limit-behind-new-on-untracked"
@@ -174,6 +174,7 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
             passed = passed & ~part(packets)
     if is_empty(passed):
         return
+    passed = passed & ~by_asking_port(space, part(now.untracked))
     numbers = pair.new.identities.numbers
     for rule in audit.ruleset.rules():
         if not _remembers(rule):

@@ -61,7 +61,8 @@ def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, s
     for number, test in unknown:
         if test.name.startswith("connlimit ") or "ct count" in test.name:
             lost = lost & ~space.diagrams.bit(number)
-    return lost.forall(space.diagrams.cube(entries))
+    lost = lost.forall(space.diagrams.cube(entries))
+    return lost if is_empty(lost) else lost & ~by_asking_port(space, space.connection_part(seen.untracked))
 
 
 def refused_on_purpose(seen: Seen) -> PacketSet:

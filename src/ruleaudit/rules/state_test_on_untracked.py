@@ -143,6 +143,25 @@ table ip filter {
 """,
     ),
     Example(
+        "nobody opens connections from the port of ssh",
+        """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING ! -i lo -p tcp -m tcp --dport 22 -j CT --notrack
+-A OUTPUT ! -o lo -p tcp -m tcp --sport 22 -j CT --notrack
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A OUTPUT -p tcp -m tcp --sport 22 ! --syn -j ACCEPT
+-A OUTPUT -p tcp -m tcp --dport 25 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "UNTRACKED is named",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
