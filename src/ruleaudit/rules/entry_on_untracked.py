@@ -229,7 +229,7 @@ def _consumers(rule: Rule) -> Iterator[str]:
 def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[Finding]:
     space, part = pair.space, pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-    working: PacketSet | None = None
+    working: dict[str, PacketSet] = {}
     for rule, what, role, packets in consumed(before):
         if what not in _LOSSES or rule in told:
             continue
@@ -242,18 +242,22 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
             found = found & _given(pair, before, _WRITERS[what])
         if is_empty(found):
             continue
-        working = _working(pair, before, now) if working is None else working
-        found = found & working & ~by_asking_port(space, part(seen.untracked))
+        if role not in working:
+            working[role] = _working(pair, before, now, role)
+        found = found & working[role] & ~by_asking_port(space, part(seen.untracked))
         if is_empty(found) or not names_the_serving_side(space, part(found)):
             continue
         told.add(rule)
         yield _finding(audit, pair, kind, role, rule, what, found)
 
 
-def _working(pair: Pair, before: Roles, now: Roles) -> PacketSet:
-    """The connections that get in untracked or tracked, without what RA202 tells of, and those of SYNPROXY."""
+def _working(pair: Pair, before: Roles, now: Roles, role: str) -> PacketSet:
+    """The connections that get in untracked or tracked, without what RA202 tells of, and those of SYNPROXY; their
+    packets but the replies come by the interface of the first one.
+    """
     part = pair.space.connection_part
-    out = (part(before.opening.accepted) | part(now.opening.accepted)) & part(now.opening.untracked)
+    let_in = (before.opening.accepted | now.opening.accepted) & now.opening.untracked
+    out = part(let_in, keep_interfaces=role != "reply")
     for (role, was), (_, seen) in zip(before.items(), now.items(), strict=True):
         out = out & ~part(refused_since(pair.space, role, before.opening.accepted, was, seen))
     for _, what, _, packets in consumed(now):
