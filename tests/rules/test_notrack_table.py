@@ -81,3 +81,52 @@ def test_without_notrack_nothing_is_computed() -> None:
         if rule.CODE.startswith("RA2"):
             assert list(rule.check(audit)) == []
     assert not {"untracking", "whole"} & set(vars(audit))
+
+
+_SYNPROXY = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -i eth0 -p tcp -m tcp --dport 80 --tcp-flags FIN,SYN,RST,ACK SYN -j CT --notrack
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p {icmp} -j ACCEPT
+-A INPUT -i eth0 -p tcp -m tcp --dport 80 -m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --sack-perm --mss 1460
+-A INPUT -m conntrack --ctstate INVALID -j DROP
+-A INPUT -p tcp -m tcp --dport 80 -m connlimit --connlimit-above 20 -j REJECT
+-A INPUT -p tcp -m tcp --dport 80 -m conntrack --ctstate NEW -m recent --set --name web --rsource
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m multiport --dports 22,80 -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+"""
+_SYNPROXY_NFT = """table inet firewall {
+    chain raw {
+        type filter hook prerouting priority raw; policy accept;
+        tcp dport 80 tcp flags & (fin | syn | rst | ack) == syn notrack
+    }
+    chain input {
+        type filter hook input priority filter; policy drop;
+        iif "lo" accept
+        meta l4proto { icmp, ipv6-icmp } accept
+        tcp dport 80 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm
+        ct state invalid drop
+        ct state established accept
+        tcp dport { 22, 80 } ct state new accept
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (_SYNPROXY.format(icmp="icmp"), "iptables-save"),
+        (_SYNPROXY.format(icmp="ipv6-icmp"), "ip6tables-save"),
+        (_SYNPROXY_NFT, "nft"),
+    ],
+    ids=["iptables", "ip6tables", "nft"],
+)
+def test_the_idiom_of_synproxy_is_right_as_it_is(text: str, language: str) -> None:
+    assert [f for f in check_source(SourceFile("proxy.rules", text), language).findings if f.code[:3] == "RA2"] == []

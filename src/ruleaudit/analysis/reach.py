@@ -20,7 +20,6 @@ from ruleaudit.model.condition import Opaque, tests
 from ruleaudit.model.fields import State
 from ruleaudit.model.lines import lines
 from ruleaudit.model.ruleset import (
-    CONNTRACK_PRIORITY,
     Chain,
     Continue,
     Drop,
@@ -118,8 +117,7 @@ class _Rule:
 
     def _states(self, pair: Pair, walk: Walk) -> Iterator[tuple[State | None, PacketSet]]:
         """The packets by what conntrack says of them, where it has looked at them."""
-        early = self.chain.hook is not None and self.chain.priority < CONNTRACK_PRIORITY
-        if early or not pair.old.active:
+        if self.chain.before_conntrack or not pair.old.active:
             yield None, self.space.all
             return
         for state in TRACKED_STATES:

@@ -126,7 +126,7 @@ class _Judge:
     def _why_dead(self, rule: Rule) -> str:
         wanted = {s for m in rule.matches for t in tests(m.condition) if isinstance(t, States) for s in t.states}
         chain = self.ruleset.tables[rule.table].chains[rule.chain]
-        if wanted and chain.priority < -200:
+        if wanted and chain.before_conntrack:
             return "before conntrack looks at a packet its state is INVALID or UNTRACKED, never what this rule asks for"
         return "no packet reaches this rule with that state: earlier rules decide about all of them"
 

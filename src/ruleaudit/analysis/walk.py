@@ -185,7 +185,7 @@ def called_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
 def early_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
     """(table, chain) of every chain that a packet can get to before conntrack looks at it."""
     every = (c for table in ruleset.tables.values() for c in table.chains.values())
-    return chains_from(ruleset, (c for c in every if c.hook is not None and c.priority < CONNTRACK_PRIORITY))
+    return chains_from(ruleset, (c for c in every if c.before_conntrack))
 
 
 def is_tracking(ruleset: Ruleset) -> bool:

@@ -199,6 +199,13 @@ class Chain:
     span: Span | None = None
     line: int | None = None
 
+    @property
+    def before_conntrack(self) -> bool:
+        """A base chain that packets meet before conntrack looks at them; the later hooks come behind it at any
+        priority.
+        """
+        return self.hook in (Hook.PREROUTING, Hook.OUTPUT) and self.priority < CONNTRACK_PRIORITY
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

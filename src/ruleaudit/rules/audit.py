@@ -1,6 +1,6 @@
 """What every lint rule looks at: one file, its model, who needs tracking in it, and facts that are computed once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -54,12 +54,15 @@ class Audit:
     @cached_property
     def untracking(self) -> Pair:
         """The ruleset with its notrack rules taken back (old) beside the ruleset (new): what differs is their work."""
+        tracked, identities = self.changed({rule: without_notrack(rule) for rule in self.notracks})
+        return Pair(
+            self.space, tracked, self.ruleset, Alignment(identities, identities, self.notracks, self.notracks, False)
+        )
+
+    def changed(self, heirs: Mapping[Rule, Rule]) -> tuple[Ruleset, Identities]:
+        """The ruleset with other rules in the place of some, and numbers for both: an heir has that of its rule."""
         numbers = dict(Identities.of(self.ruleset).numbers)
-        heirs: dict[Rule, Rule] = {}
-        for rule in self.notracks:
-            effects = tuple(e for e in rule.effects if e.kind is not EffectKind.NOTRACK)
-            heirs[rule] = replace(rule, effects=effects)
-            numbers[heirs[rule]] = numbers[rule]
+        numbers |= {heir: numbers[rule] for rule, heir in heirs.items()}
         tables = {
             name: replace(
                 table,
@@ -70,11 +73,7 @@ class Audit:
             )
             for name, table in self.ruleset.tables.items()
         }
-        tracked = replace(self.ruleset, tables=tables)
-        identities = Identities(numbers)
-        return Pair(
-            self.space, tracked, self.ruleset, Alignment(identities, identities, self.notracks, self.notracks, False)
-        )
+        return replace(self.ruleset, tables=tables), Identities(numbers)
 
     def original(self, rule: Rule) -> Rule:
         """The file's own rule for a rule of either side of `untracking`."""
@@ -84,3 +83,8 @@ class Audit:
     @cached_property
     def _by_number(self) -> dict[int, Rule]:
         return {number: rule for rule, number in Identities.of(self.ruleset).numbers.items()}
+
+
+def without_notrack(rule: Rule) -> Rule:
+    """A notrack rule without its effect."""
+    return replace(rule, effects=tuple(e for e in rule.effects if e.kind is not EffectKind.NOTRACK))

@@ -2,15 +2,16 @@
 
 What it finds
     A notrack rule in table raw whose packets have all got a conntrack template before (`CT --helper`, `--zone`,
-    `--timeout`), or have all left the table before (an ACCEPT or RETURN above it). In nft also: a notrack in a chain
-    that conntrack comes before (a priority of -200 or higher, or another hook than prerouting and output), and a
-    `ct zone set` behind a notrack.
+    `--timeout`), or have all left the table before (an ACCEPT or RETURN above it), and one for packets on lo that
+    stands in PREROUTING alone. In nft also: a notrack in a chain that conntrack comes before (a priority of -200 or
+    higher, or another hook than prerouting and output), and a `ct zone set` before or behind a notrack.
 
 Why
     The first CT rule wins: behind `CT --helper ftp` a notrack rule is not obeyed. An ACCEPT in table raw ends the
     table for the packet. nft loads a notrack anywhere, but only before priority -200 it does something (behind it,
     only to packets that conntrack found invalid); at -200 the order of loading decides. nft's `ct zone set` has
-    conntrack look at packets that notrack left alone.
+    conntrack look at packets that notrack left alone. What this host sends to itself is tracked in OUTPUT, before it
+    comes in on lo.
     Each time the traffic is still tracked, although the file says otherwise.
 
 Example
@@ -31,11 +32,12 @@ References
 
 from collections.abc import Iterator
 
+from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.space import Frame, View
 from ruleaudit.analysis.walk import ACCEPT, Walk, chains_from, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
-from ruleaudit.model.condition import Direction, States, tests
+from ruleaudit.model.condition import And, Condition, Direction, Interface, States, tests
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Accept, Chain, EffectKind, Goto, Jump, Return, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -53,6 +55,23 @@ _FILTER = """*filter
 -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 COMMIT
 """
+
+
+def _nft(hook: str, priority: str, rules: str, kind: str = "filter") -> str:
+    return f"""table ip untracked {{
+    chain here {{
+        type {kind} hook {hook} priority {priority};
+        {rules}
+    }}
+}}
+table ip filter {{
+    chain input {{
+        type filter hook input priority filter;
+        ct state established,related accept
+    }}
+}}
+"""
+
 
 EXAMPLES = (
     Example(
@@ -88,6 +107,45 @@ COMMIT
 {_FILTER}""",
     ),
     Example(
+        "a zone for everything, given in the calling chain",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:WEB - [0:0]
+-A PREROUTING -i eth0 -j CT --zone 5
+-A PREROUTING -i eth0 -p tcp -j WEB
+-A WEB -p tcp -m tcp --dport 80 «-j CT --notrack»
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
+        "packets on lo, tracked when they were sent",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -i lo «-j CT --notrack»
+COMMIT
+{_FILTER}""",
+    ),
+    Example("a priority behind conntrack", _nft("prerouting", "mangle", "udp dport 53 «notrack»")),
+    Example("a hook behind conntrack", _nft("input", "raw", "udp dport 53 «notrack»")),
+    Example("the hook of forwarded packets", _nft("forward", "-300", "udp dport 53 «notrack»")),
+    Example("a nat chain", _nft("prerouting", "dstnat", "udp dport 53 «notrack»", "nat")),
+    Example("exactly at conntrack's priority", _nft("prerouting", "-200", "udp dport 53 «notrack»")),
+    Example("nft's zone, before", _nft("prerouting", "raw", "ct zone set 5; udp dport 53 «notrack»")),
+    Example("nft's zone, behind", _nft("prerouting", "raw", "udp dport 53 notrack; «ct zone set 5»")),
+    Example("one step before conntrack", _nft("prerouting", "-201", "udp dport 514 notrack")),
+    Example(
+        "both hooks of lo",
+        f"""*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -i lo -j CT --notrack
+-A OUTPUT -o lo -j CT --notrack
+COMMIT
+{_FILTER}""",
+    ),
+    Example(
         "some of its packets were taken on purpose",
         f"""*raw
 :PREROUTING ACCEPT [0:0]
@@ -119,6 +177,7 @@ def check(audit: Audit) -> Iterator[Finding]:
     """Each notrack rule that tags no packet, with what came before it."""
     yield from _behind_conntrack(audit)
     yield from _taken_back(audit)
+    yield from _on_lo(audit)
     if not audit.notracks or not any(_interferes(rule) for _, rule in audit.early_rules()):
         return
     chains = {(chain.table, chain.name): chain for chain, _ in audit.early_rules()}
@@ -179,8 +238,47 @@ def _taken_back(audit: Audit) -> Iterator[Finding]:
             break
 
 
+def _on_lo(audit: Audit) -> Iterator[Finding]:
+    """Notrack rules that match nothing but packets of this host to itself, when conntrack has seen them."""
+    rules = [r for r in audit.notracks if any(_asks_for_lo(m.condition) for m in r.matches)]
+    if not rules:
+        return
+    pair, frame = audit.whole, Frame("any")
+    sent = pair.domain("local", False) & role_shape(audit.space, "opening") & audit.space.is_(Field.MARK, 0)
+    local = pair.send(pair.old, "local", sent, State.NEW, role="any")
+    for rule in rules:
+        found = local.matched.get(rule, local.none)
+        if is_empty(found) or not is_empty(found & local.tag):
+            continue
+        packet = sample(audit.space, found, "local", frame).text
+        yield Finding(
+            CODE,
+            NAME,
+            SEVERITY,
+            "this rule leaves nothing untracked: what comes in on lo was tracked in output, when this host sent it",
+            places.target(rule, audit.source),
+            "too late",
+            notes=(("help", "leave the packets untracked in output, by the interface lo; the tag stays with them"),),
+            witness=Witness(packet, f"tracked in output, before {rule.where}"),
+        )
+
+
+def _asks_for_lo(condition: Condition) -> bool:
+    match condition:
+        case And(items):
+            return any(_asks_for_lo(item) for item in items)
+        case Interface(Field.IIF, "lo"):
+            return True
+        case _:
+            return False
+
+
 def _interferes(rule: Rule) -> bool:
-    return isinstance(rule.verdict, Accept | Return) or any(e.kind is EffectKind.TRACK for e in rule.effects)
+    return isinstance(rule.verdict, Accept | Return) or _gives_a_template(rule)
+
+
+def _gives_a_template(rule: Rule) -> bool:
+    return any(e.kind in (EffectKind.TRACK, EffectKind.ZONE) for e in rule.effects)
 
 
 def _walk(audit: Audit, hook: Hook, path: str) -> Walk:
@@ -195,13 +293,15 @@ def _overridden(audit: Audit, chain: Chain, rule: Rule, path: str, walk: Walk) -
     wanted = _entered(audit, chain, path, walk) & _header(audit, rule, walk) & ~walk.tag
     if is_empty(wanted):
         return None
+    for _, other in audit.early_rules():
+        back = walk.retracked.get(audit.whole.old.identities.numbers[other], walk.none)
+        matched = wanted & walk.matched.get(other, walk.none) & ~back
+        if _gives_a_template(other) and not is_empty(matched & walk.matched.get(rule, walk.none)):
+            how = next(e.text for e in other.effects if e.kind in (EffectKind.TRACK, EffectKind.ZONE))
+            return _finding(audit, rule, other, matched, path, f"({how}) gives the packets to conntrack before")
     for earlier in chain.rules[: chain.rules.index(rule)]:
         matched = wanted & walk.matched.get(earlier, walk.none)
-        if is_empty(matched):
-            continue
-        if any(e.kind is EffectKind.TRACK for e in earlier.effects):
-            return _finding(audit, rule, earlier, matched, path, "gives the packets to conntrack before")
-        if isinstance(earlier.verdict, Accept | Return):
+        if not is_empty(matched) and isinstance(earlier.verdict, Accept | Return):
             return _finding(audit, rule, earlier, matched, path, "takes the packets out of this chain before")
     for by, verdict, packets in walk.decided:
         found = wanted & packets

@@ -41,7 +41,7 @@ from ruleaudit.results import Difference
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, unmarked
+from ruleaudit.rules.served import by_asking_port, names_the_serving_side, unmarked
 
 CODE = "RA204"
 NAME = "nat-on-untracked"
@@ -126,6 +126,20 @@ COMMIT
 """,
     ),
     Example(
+        "clients that ask from the port of a service are none",
+        """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING ! -i lo -p tcp -m multiport --dports 80,443 -m addrtype --dst-type LOCAL -j CT --notrack
+-A OUTPUT ! -o lo -p tcp -m multiport --sports 80,443 -j CT --notrack
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -i eth0 -p tcp -m tcp --dport 25 -j REDIRECT --to-ports 2525
+COMMIT
+""",
+    ),
+    Example(
         "what this host starts has the address of its interface already",
         """*raw
 :PREROUTING ACCEPT [0:0]
@@ -167,7 +181,7 @@ def _skipped(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
         if role != "opening" or not word or rule in told or (word in _SOURCE and kind.name != "forward"):
             continue
         for tagged in (now.opening.untracked, part(now.reply.untracked)):
-            found = unmarked(space, packets) & tagged
+            found = unmarked(space, packets) & tagged & ~by_asking_port(space, tagged)
             if word in _SOURCE:
                 found = found & ~_back_where_it_came_from(space)
             if is_empty(found) or not names_the_serving_side(space, found):
@@ -205,7 +219,7 @@ def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
             continue
         if word in _SOURCE and is_empty(audit.whole.roles(KINDS[2], audit.whole.old).opening.accepted):
             continue
-        if word not in _SOURCE and all(_size(p.source) >= _size(p.target) for p in found.ports):
+        if word not in _SOURCE and all(_size(p.target) <= max(_size(p.source), _FEW) for p in found.ports):
             continue  # only clients that ask from a service's port
         told.add(rule)
         words = found.description.partition(":")[0]
@@ -216,6 +230,10 @@ def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
             "its answers come back on an untracked port",
             Witness(found.witness.packet, f"untracked: as an answer to what {rule.where} translated it is lost"),
         )
+
+
+#: fewer ports than clients choose from
+_FEW = 1 << 12
 
 
 def _size(ports: tuple[tuple[int, int], ...]) -> int:

@@ -180,7 +180,9 @@ def check(audit: Audit) -> Iterator[Finding]:
 def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[Finding]:
     space, part = pair.space, pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-    there, back = part(now.opening.untracked | now.later.untracked), part(now.reply.untracked)
+    # what is refused on an interface is no connection there; replies may leave by any other
+    let_in = part(before.opening.accepted | now.opening.accepted, keep_interfaces=True)
+    there, back = part((now.opening.untracked | now.later.untracked) & let_in), part(now.reply.untracked)
     if is_empty(there ^ back):
         return
     one_way = (there ^ back) & _served(pair, kind, before, now) & part(now.reply.packets)

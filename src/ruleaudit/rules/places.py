@@ -27,7 +27,8 @@ def consumer(rule: Rule, source: SourceFile) -> Span:
 #: the statements of nft that decide or act
 _STATEMENT = re.compile(
     r"(?<![\w\".-])"
-    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|ct zone set|[sd]nat|masquerade|redirect)"
+    r"(?:accept|drop|reject|queue|jump|goto|return|notrack|[sd]nat|masquerade|redirect"
+    r"|ct (?:(?:original|reply) )?\w+ set)"
     r"(?![\w\".-])"
 )
 

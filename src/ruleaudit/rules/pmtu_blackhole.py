@@ -88,6 +88,16 @@ COMMIT
         "ip6tables-save",
     ),
     Example(
+        "the errors are refused in every state",
+        f"""{_RAW}*filter
+«:INPUT DROP [0:0]»
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "the errors are accepted first",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
@@ -145,7 +155,8 @@ def _refused(audit: Audit, pair: Pair, kind: Kind, served: PacketSet, to: Field,
     # a limit or a list lets some of them through: the service still learns its path MTU
     passing = accepted[State.INVALID].exists(space.diagrams.cube(space.unknown_tests))
     found = errors & accepted[State.RELATED] & ~passing
-    if is_empty(found) and is_empty(accepted[State.INVALID]):
+    tracked_too = is_empty(found) and is_empty(accepted[State.INVALID])
+    if tracked_too:
         found = errors
     if is_empty(found):
         return
@@ -159,7 +170,7 @@ def _refused(audit: Audit, pair: Pair, kind: Kind, served: PacketSet, to: Field,
     if span is None or span in told:
         return
     told.add(span)
-    yield _finding(audit, pair, kind, served, by[0], found & by[1], frame, span)
+    yield _finding(audit, pair, kind, served, by[0], found & by[1], frame, span, tracked_too)
 
 
 def _too_big(pair: Pair) -> PacketSet:
@@ -186,6 +197,7 @@ def _finding(
     found: PacketSet,
     frame: Frame,
     span: Span,
+    tracked_too: bool,
 ) -> Finding:
     space = pair.space
     words = class_words(space, served, kind.there, Frame("opening"))
@@ -196,14 +208,19 @@ def _finding(
     notrack = next((r for r in audit.notracks if r in seen.walk.matched), None)
     chain = by.chain if isinstance(by, Rule) else by.name
     types = "-p ipv6-icmp -m icmp6 --icmpv6-type 2" if v6 else "-p icmp -m icmp --icmp-type 3"
+    accept = f"-A {chain} {types} -j ACCEPT"
+    if audit.ruleset.is_nft:
+        accept = f"in chain {chain}: " + ("icmpv6 type packet-too-big" if v6 else "icmp type destination-unreachable")
+        accept += " accept"
     return Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"path-MTU black hole: {words} is untracked, so {error} about it is INVALID, and refused here",
+        f"path-MTU black hole: {words} is untracked, so {error} about it is INVALID, and refused here"
+        + (", as it would be if it were tracked" if tracked_too else ""),
         span,
         f"refuses {error}",
         (Label(places.target(notrack, audit.source), "left untracked here"),) if notrack else (),
-        (("help", f"before it: -A {chain} {types} -j ACCEPT"),),
+        (("help", f"before it: {accept}"),),
         Witness(sample(space, found, kind.there, frame, State.INVALID).text, f"refused by {where}"),
     )

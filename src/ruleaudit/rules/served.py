@@ -3,7 +3,7 @@
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT, Block, Walk
-from ruleaudit.model.condition import Condition, Not, States, tests
+from ruleaudit.model.condition import Condition, Not, Scope, States, tests
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -23,6 +23,12 @@ def names_the_serving_side(space: Space, found: PacketSet) -> bool:
     return serving < asking or serving == asking == _ALL_PORTS
 
 
+def by_asking_port(space: Space, tagged: PacketSet) -> PacketSet:
+    """The untracked connections that are so because of the port of the side that asks, whichever port serves."""
+    asking, serving = (space.diagrams.cube(space.bits[port]) for port in (Field.SPORT, Field.DPORT))
+    return tagged.forall(serving) & ~tagged.forall(asking)
+
+
 def deciding(space: Space, walk: Walk, by: Rule | Block | Chain, found: PacketSet) -> Rule | Chain:
     """The rule or policy that decides about a packet of a set; in a block of refusals the first that matches one."""
     if not isinstance(by, Block):
@@ -37,6 +43,26 @@ def deciding(space: Space, walk: Walk, by: Rule | Block | Chain, found: PacketSe
 def unmarked(space: Space, packets: PacketSet) -> PacketSet:
     """The packets that carry no mark when they enter, as packets from the wire do."""
     return packets & space.is_(Field.MARK, 0)
+
+
+def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, seen: Seen) -> PacketSet:
+    """Packets of connections with these openings that are accepted where they are tracked, and refused since they are
+    not.
+
+    Whatever their entry would say, and whatever is on lists that change: a blocklist refuses the tracked ones, too.
+    connlimit and `ct count` count no open connection that is untracked, and so are not what refuses it.
+    """
+    unknown = space.unknown_tests.items()
+    lists = [n for n, t in unknown if t.scope is Scope.MEMORY and t.name.startswith("set ")]
+    entries = [n for n, t in unknown if t.scope is Scope.ENTRY]
+    working = space.connection_part(openings, keep_interfaces=role == "later")
+    lost = working & tracked.accepted & unmarked(space, seen.untracked)
+    lost = lost & ~seen.accepted.exists(space.diagrams.cube(lists)) & ~refused_on_purpose(seen)
+    for number, test in unknown:
+        if test.name.startswith("connlimit ") or "ct count" in test.name:
+            lost = lost & ~space.diagrams.bit(number)
+    lost = lost.forall(space.diagrams.cube(entries))
+    return lost if is_empty(lost) else lost & ~by_asking_port(space, space.connection_part(seen.untracked))
 
 
 def refused_on_purpose(seen: Seen) -> PacketSet:

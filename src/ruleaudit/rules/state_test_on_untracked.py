@@ -41,7 +41,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import names_the_serving_side, refused_on_purpose, unmarked
+from ruleaudit.rules.served import names_the_serving_side, refused_since
 
 CODE = "RA202"
 NAME = "state-test-on-untracked"
@@ -111,6 +111,57 @@ COMMIT
 """,
     ),
     Example(
+        "nothing is translated here, so that nothing comes in by that test, tracked or not",
+        f"""{_RAW}*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -m conntrack --ctstatus EXPECTED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
+        "later packets come by the interface of the first one",
+        """table ip raw {
+    chain prerouting {
+        type filter hook prerouting priority raw;
+        iifname "eth0" tcp dport 80 notrack
+    }
+}
+table ip filter {
+    chain input {
+        type filter hook input priority filter; policy drop;
+    }
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        iifname "eth1" oifname "eth0" accept
+    }
+}
+""",
+    ),
+    Example(
+        "nobody opens connections from the port of ssh",
+        """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING ! -i lo -p tcp -m tcp --dport 22 -j CT --notrack
+-A OUTPUT ! -o lo -p tcp -m tcp --sport 22 -j CT --notrack
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A OUTPUT -p tcp -m tcp --sport 22 ! --syn -j ACCEPT
+-A OUTPUT -p tcp -m tcp --dport 25 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "UNTRACKED is named",
         f"""{_RAW}*filter
 :INPUT DROP [0:0]
@@ -119,6 +170,17 @@ COMMIT
 -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A INPUT -p tcp -m tcp --dport 80 -m conntrack --ctstate NEW,UNTRACKED -j ACCEPT
 COMMIT
+""",
+    ),
+    Example(
+        "before filter, and behind conntrack all the same",
+        """table inet filter {
+    chain input {
+        type filter hook input priority raw; policy accept;
+        ct state invalid drop
+        ct state new tcp dport 25 drop
+    }
+}
 """,
     ),
     Example(
@@ -165,14 +227,12 @@ def _closed(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[F
     """Packets that are accepted where they are tracked, and refused since they are not."""
     part = pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-    rest = part(before.opening.accepted)
+    rest = pair.space.all
     for _, what, _, packets in consumed(now):
         if what == "SYNPROXY":
             rest = rest & ~part(packets)
     for (role, tracked), (_, seen) in zip(before.items(), now.items(), strict=True):
-        lost = (
-            rest & tracked.accepted & unmarked(pair.space, seen.untracked) & ~seen.accepted & ~refused_on_purpose(seen)
-        )
+        lost = rest & refused_since(pair.space, role, before.opening.accepted, tracked, seen)
         if is_empty(lost) or not names_the_serving_side(pair.space, lost):
             continue
         rest = rest & ~part(lost)
