@@ -11,6 +11,11 @@ from ruleaudit.source import SourceFile
 
 DONE, FOUND, FAILED = 0, 1, 2
 
+BUG = (
+    "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
+    " the command and the traceback that -v shows."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -1,132 +1,214 @@
-"""`check`: the files that are asked for, what is found in them, and what of it is told."""
+"""`check`: what is found in the files that are asked for, fixed and told."""
 
+import os
+import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import ruleaudit
-from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, style
-from ruleaudit.config import Settings
-from ruleaudit.diagnostics import Finding, Severity, SourceError, UsageError
+from ruleaudit import outcomes, selection, suppress
+from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, style
+from ruleaudit.diagnostics import Finding, FixClass, Severity, SourceError, UsageError
+from ruleaudit.reading import Reading
 from ruleaudit.report.style import Style
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile, write
 
+#: what could not be done: a path, and what is said about it
+Failed = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is found in one file, and the task that asked for it."""
+
+    report: FileReport
+    task: outcomes.Task
+
 
 def check(asked: Namespace) -> Answer:
-    paths: list[str] = asked.files
-    remarks = ""
-    if not paths:
-        from ruleaudit.discovery import rulesets
-
-        paths = list(rulesets())
-        if not paths:
-            raise SourceError("no ruleset below this folder (rules.v4, iptables.rules, *.nft...); name the files")
-        remarks = f"checking {', '.join(paths)}\n"
-    settings = {path: _settings(asked, path) for path in paths}
+    """What `ruleaudit check` answers."""
+    started = time.monotonic()
+    paths, failed, remarks = selection.paths(asked)
+    if asked.show_files:
+        return Answer(FAILED if failed else DONE, "".join(f"{path}\n" for path in paths), errors=_errors(failed))
+    choices = selection.Choices(asked)
+    settings = {path: choices.of(path) for path in paths}
     if asked.show_settings:
-        return Answer(DONE, "".join(f"{path}: {settings[path]}\n" for path in paths))
-    reports: list[FileReport] = []
-    failed: list[tuple[str, str]] = []
-    sources: list[tuple[SourceFile, Settings]] = []
-    bars: list[Severity] = []
-    for path in paths:
-        try:
-            sources.append((load_source(path, asked), settings[path]))
-        except SourceError as error:
-            failed.append((path, str(error)))
-    for source, chosen in sources:
-        try:
-            sets = ruleaudit.read_sets([*chosen.ipset, *asked.ipset])
-            beside = [other for other, _ in sources]
-            reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=beside, settings=chosen)
-            bars.append(chosen.fail_on)
-        except SourceError as error:
-            failed.append((source.path, str(error)))
-    reports, bars, failed, said = _whole(reports, bars, failed)
+        return Answer(DONE, "\n".join(settings[path].as_toml(path) for path in paths))
+    checker, tasks = outcomes.Check(asked), outcomes.tasks(asked, settings)
+    found = list(outcomes.outcomes(asked, checker, tasks))
+    told = [_Told(one.report, task) for one, task in zip(found, tasks, strict=True) if one.report]
+    failed += [(one.path, one.failure) for one in found if one.failure]
+    told, failed, said = _whole(told, failed)
+    remarks += "".join(choices.remarks) + said
+    if asked.fix or asked.diff:
+        fixes = _fixed(asked, checker, told)
+        remarks += fixes.remarks
+        failed += fixes.failed
+        if asked.diff:
+            code = FAILED if failed else FOUND if fixes.diff and not asked.exit_zero else DONE
+            return Answer(code, fixes.diff, remarks, _errors(failed))
+        told = fixes.told
+    told, said = _baselined(asked, told)
     remarks += said
-    reports, said = _baselined(asked, reports, settings[paths[0]].baseline)
-    remarks += said
-    from ruleaudit.report import check_summary
-
+    reports = [one.report for one in told]
     for form, file in asked.formats:
         if file:
-            write(file, _checked(asked, reports, failed, form, Style(False)))
-    result = _checked(asked, reports, failed, asked.format, style(asked))
-    summary = check_summary.render(reports, notes=asked.verbose)
-    errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
-    return Answer(_check_code(asked, list(zip(reports, bars, strict=True)), failed), result, remarks + summary, errors)
+            write(file, _rendered(asked, reports, failed, form, Style(False)))
+    result = _rendered(asked, reports, failed, asked.format, style(asked))
+    if asked.fix and asked.files == ["-"]:
+        # the text is the result; what is still to be said of it goes where remarks go
+        remarks, result = remarks + result, "".join(report.source.text for report in reports)
+    from ruleaudit.report import check_summary
+
+    remarks += check_summary.render(reports, notes=asked.verbose > 0)
+    if asked.verbose > 1:
+        remarks += "".join(f"{one.path}: {one.seconds:.2f} s\n" for one in found)
+        remarks += f"all of it: {time.monotonic() - started:.2f} s\n"
+    traces = [one.trace for one in found if one.trace]
+    errors = "".join(traces if asked.verbose else ()) + _errors(failed) + f"{BUG}\n" * bool(traces)
+    return Answer(_code(asked, told, failed), result, remarks, errors)
 
 
-def _whole(
-    reports: list[FileReport], bars: list[Severity], failed: list[tuple[str, str]]
-) -> tuple[list[FileReport], list[Severity], list[tuple[str, str]], str]:
+def _errors(failed: Failed) -> str:
+    return "".join(f"ruleaudit: {message}\n" for _, message in failed)
+
+
+def _whole(told: Sequence[_Told], failed: Failed) -> tuple[list[_Told], Failed, str]:
     """What was said of files that are no part of another, whose report speaks of them; and a word about these."""
     from ruleaudit.discovery import fragments, once
 
+    reports = [one.report for one in told]
     parts = fragments(reports, [*(report.source.path for report in reports), *(path for path, _ in failed)])
-    kept = [(report, bar) for report, bar in zip(reports, bars, strict=True) if report.source.path not in parts]
+    kept = [one for one in told if one.report.source.path not in parts]
     said = "".join(f"{part}: checked as a part of {whole}\n" for part, whole in parts.items())
     wrong = [one for one in failed if one[0] not in parts]
-    return once([report for report, _ in kept]), [bar for _, bar in kept], wrong, said
+    fresh = once([one.report for one in kept])
+    return [replace(one, report=report) for one, report in zip(kept, fresh, strict=True)], wrong, said
 
 
-def _settings(asked: Namespace, path: str) -> Settings:
-    """The settings of the configuration file, and what the command line says instead."""
-    from ruleaudit import config
-    from ruleaudit.discovery import nearest_config
-    from ruleaudit.rules import RULES
-
-    known = [(rule.CODE, rule.NAME) for rule in RULES]
-    found = asked.config or (None if asked.no_config else nearest_config(path))
-    settings = config.load(ruleaudit.load(found, _near(found)), known) if found else config.Settings()
-
-    def codes(words: Sequence[str]) -> tuple[str, ...]:
-        return tuple(config.known_code(word, known) for word in words)
-
-    select = codes(asked.select) or settings.select
-    select += codes(asked.extend_select) if select else ()
-    settings = replace(settings, select=select, ignore=(*settings.ignore, *codes(asked.ignore)))
-    if asked.fail_on:
-        settings = replace(settings, fail_on=Severity(asked.fail_on))
-    return replace(settings, comments=not asked.no_ignores)
+# -- what is fixed, and what is told --------------------------------------------------------------------
 
 
-def _near(path: str) -> str:
-    """A path as seen from the current folder, if it is below it."""
-    here, there = Path.cwd(), Path(path).resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else path
+@dataclass
+class _Fixes:
+    """What --fix or --diff made of the files: what is found in the new texts, their differences, and words about it."""
+
+    told: list[_Told] = field(default_factory=list)
+    diff: str = ""
+    remarks: str = ""
+    failed: Failed = field(default_factory=list)
 
 
-def _baselined(asked: Namespace, reports: list[FileReport], configured: str) -> tuple[list[FileReport], str]:
-    """The reports without what the baseline knows; a new one is written where it is asked for."""
-    from ruleaudit import suppress
+def _fixed(asked: Namespace, checker: outcomes.Check, told: Sequence[_Told]) -> _Fixes:
+    """The fixes of what is to be told, applied, and written unless only the difference is asked for."""
+    from ruleaudit.fixing import fix
+    from ruleaudit.report.diff import unified
 
+    parts = Counter(p for one in told for p in {os.path.realpath(part.path) for part in one.report.source.included})
+    shared = {path for path, number in parts.items() if number > 1}
+    out = _Fixes()
+    for one in told:
+
+        def wanted(report: FileReport, one: _Told = one) -> Sequence[Finding]:
+            return _Baselines(asked).without(replace(one, report=report)).report.findings
+
+        def read(source: SourceFile, includes: "ruleaudit.Includes", one: _Told = one) -> Reading:
+            return ruleaudit.lower(source, asked.language, checker.sets(one.task.settings), includes)
+
+        def audit(source: SourceFile, includes: "ruleaudit.Includes", one: _Told = one) -> FileReport:
+            return checker.report(one.task, source, includes).outline
+
+        if not any(f.fixable for f in wanted(one.report)):
+            out.told.append(one)
+            if any(f.fix and f.fix.kind is FixClass.EXACT for f in one.report.findings):
+                out.remarks += f"{one.report.source.path}: nothing is fixed in nft JSON; give the text\n"
+            continue
+        fixed = fix(one.report, wanted, read, audit, shared)
+        out.remarks += "".join(f"{said}\n" for said in fixed.refused)
+        old = {part.path: part for part, _ in one.report.source.parts()}
+        out.diff += "".join(unified(old[path], text) for path, text in fixed.texts.items())
+        try:
+            for path, text in fixed.texts.items():
+                if asked.fix and not asked.diff and one.task.path != "-":
+                    _rewrite(old[path], text)
+        except SourceError as error:
+            out.failed.append((one.task.path, str(error)))
+            out.told.append(one)
+            continue
+        out.told.append(replace(one, report=fixed.report))
+        does = "would be fixed" if asked.diff else "fixed"
+        out.remarks += f"{one.report.source.path}: {fixed.report.fixed:,} {does}\n"
+    return out
+
+
+def _rewrite(old: SourceFile, text: str) -> None:
+    """Write the new text of a file, if nobody else has done so meanwhile. Raises SourceError."""
+    if ruleaudit.load(old.path).text != old.text:
+        raise SourceError(f"{old.path}: not written: it has changed since it was read")
+    write(old.path, text)
+
+
+class _Baselines:
+    """What the baselines know and what of it was not found yet, for one run over some files."""
+
+    def __init__(self, asked: Namespace) -> None:
+        self._asked = asked
+        self.left: dict[str, Counter[suppress.Known]] = {}
+
+    def of(self, one: _Told) -> str:
+        """The path of the baseline for a file; none where a new one is written."""
+        path: str = self._asked.baseline or one.task.settings.baseline
+        return "" if self._asked.write_baseline else path
+
+    def without(self, one: _Told) -> _Told:
+        """What is found in a file but for what its baseline knows. Raises SourceError for one that cannot be read."""
+        path = self.of(one)
+        if not path:
+            return one
+        if path not in self.left:
+            from ruleaudit.rules import REDIRECTS
+
+            self.left[path] = suppress.read_baseline(ruleaudit.load(path), REDIRECTS)
+        report = one.report
+        folder = os.path.dirname(path) or "."
+        fresh, number = suppress.without_known(report.source, report.findings, self.left[path], folder)
+        return replace(one, report=replace(report, findings=tuple(fresh), baselined=number))
+
+
+def _baselined(asked: Namespace, told: list[_Told]) -> tuple[list[_Told], str]:
+    """What is told without what the baselines know; a new one is written where it is asked for."""
     if asked.write_baseline:
-        text = suppress.baseline_text((r.source, f) for r in reports for f in r.findings)
-        write(asked.write_baseline, text)
-        return reports, f"{asked.write_baseline}: written\n"
-    path = asked.baseline or configured
-    if not path:
+        folder = os.path.dirname(asked.write_baseline) or "."
+        found = [(one.report.source, f) for one in told for f in one.report.findings]
+        write(asked.write_baseline, suppress.baseline_text(found, folder))
+        return told, f"{asked.write_baseline}: written\n"
+    baselines = _Baselines(asked)
+    out = [baselines.without(one) for one in told]
+    if asked.prune_baseline and not baselines.left:
+        raise UsageError("--prune-baseline needs --baseline FILE")
+    said = ""
+    for path, left in baselines.left.items():
+        gone = sum(left.values())
         if asked.prune_baseline:
-            raise UsageError("--prune-baseline needs --baseline FILE")
-        return reports, ""
-    left = suppress.read_baseline(ruleaudit.load(path))
-    out: list[FileReport] = []
-    known: list[tuple[SourceFile, Finding]] = []
-    for report in reports:
-        fresh, number = suppress.without_known(report.source, report.findings, left)
-        known += [(report.source, f) for f in report.findings if f not in fresh]
-        out.append(replace(report, findings=tuple(fresh), baselined=number))
-    gone = sum(left.values())
-    if asked.prune_baseline:
-        write(path, suppress.baseline_text(known))
-        return out, f"{path}: written, without {gone} that are no longer found\n"
-    return out, f"{path}: {gone} of its findings are no longer there: --prune-baseline\n" if gone else ""
+            known = [
+                (one.report.source, f)
+                for one, fresh in zip(told, out, strict=True)
+                if baselines.of(one) == path
+                for f in one.report.findings
+                if f not in fresh.report.findings
+            ]
+            write(path, suppress.baseline_text(known, os.path.dirname(path) or "."))
+            said += f"{path}: written, without {gone} that are no longer found\n"
+        elif gone:
+            said += f"{path}: {gone} of its findings are no longer there: --prune-baseline\n"
+    return out, said
 
 
-def _checked(
+def _rendered(
     asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]], form: str, style: Style
 ) -> str:
     notes: bool = asked.verbose
@@ -170,15 +252,14 @@ def _checked(
             return check_full.render(reports, notes=notes, style=style)
 
 
-def _check_code(asked: Namespace, reports: list[tuple[FileReport, Severity]], failed: list[tuple[str, str]]) -> int:
-    if failed or any(_is_cut_off(report) for report, _ in reports):
+def _code(asked: Namespace, told: Sequence[_Told], failed: Failed) -> int:
+    if failed or any(_is_cut_off(one.report) for one in told):
         return FAILED
     severities = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
-
     found = any(
-        severities.index(finding.severity) <= severities.index(bar)
-        for report, bar in reports
-        for finding in report.findings
+        severities.index(finding.severity) <= severities.index(one.task.settings.fail_on)
+        for one in told
+        for finding in one.report.findings
     )
     return FOUND if found and not asked.exit_zero and not asked.write_baseline else DONE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import ruleaudit
-from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, style
+from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, style
 from ruleaudit.checking import check
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.model.fields import Family
@@ -21,11 +21,6 @@ from ruleaudit.results import Comparison, Difference, Observation, Reach, RuleCl
 from ruleaudit.source import SourceFile, write
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-
-_HINT = (
-    "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
-    " the command and the traceback that -v shows."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         _emit(sys.stderr, answer.errors)
         if getattr(asked, "output", None) and asked.command != "suggest":
             write(asked.output, answer.result)
-        else:
+        elif getattr(asked, "quiet", 0) < 2:
             _emit(sys.stdout, answer.result)
         return answer.code
     except UsageError as error:
@@ -74,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
             traceback.print_exc()
         name = type(error).__name__
-        return _failed(f"internal error: {name}: {error}".rstrip(": "), as_json, _HINT)
+        return _failed(f"internal error: {name}: {error}".rstrip(": "), as_json, BUG)
 
 
 def _failed(message: str, as_json: bool, hint: str = "") -> int:

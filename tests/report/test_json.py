@@ -59,7 +59,8 @@ def test_each_place_is_where_its_text_stands(name: str) -> None:
 
 def test_check_names_the_rule_that_holds_a_finding() -> None:
     document = json.loads(DOCUMENTS["check"])
-    assert document["summary"] == {"errors": 0, "warnings": 1, "notes": 1, "suppressed": 0, "baselined": 0}
+    counts = {"errors": 0, "warnings": 1, "notes": 1, "suppressed": 0, "baselined": 0}
+    assert document["summary"] == {**counts, "fixable": 0, "fixed": 0}
     place = document["findings"][1]["place"]
     assert place == {
         "path": "rules.v4",
