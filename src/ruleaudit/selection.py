@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import ruleaudit
 from ruleaudit import config
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Severity, SourceError, UsageError
+from ruleaudit.source import read
 
 #: so many files are named one by one
 NAMED = 10
@@ -77,7 +77,7 @@ class Choices:
         asked = self.asked
         settings = Settings()
         if found:
-            settings = config.load(ruleaudit.load(found, _near(found)), self._known, self._redirects)
+            settings = config.load(read(found, _near(found), ruleset=False), self._known, self._redirects)
         select = self._codes(asked.select) or settings.select
         select += self._codes(asked.extend_select) if select else ()
         settings = replace(settings, select=select, ignore=(*settings.ignore, *self._codes(asked.ignore)))

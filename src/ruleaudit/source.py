@@ -139,10 +139,10 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return "".join(pieces)
 
 
-def read(path: str, name: str | None = None) -> SourceFile:
+def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceFile:
     """Read a file, or standard input for `-`; `name` is what reports call it.
 
-    Raises SourceError when it cannot be read, is a folder, is empty or holds binary data.
+    Raises SourceError when it cannot be read, is a folder or holds binary data; an empty file is no `ruleset`.
     """
     shown = name or ("<stdin>" if path == "-" else path)
     try:
@@ -151,7 +151,7 @@ def read(path: str, name: str | None = None) -> SourceFile:
         raise SourceError(f"{shown}: is a directory; name the ruleset files in it") from None
     except OSError as error:
         raise SourceError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if not data.strip():
+    if ruleset and not data.strip():
         raise SourceError(
             f"{shown}: line 1: the file is empty; an iptables-save file starts with a line such as *filter"
         )

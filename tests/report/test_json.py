@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
 import pytest
 
-from ruleaudit.report import check_json, explain_json, schema, show_json, suggest_json, verify_json
+from ruleaudit.report import check_json, check_jsonl, explain_json, schema, show_json, suggest_json, verify_json
 from tests.report import made
 
-SCHEMA = json.loads((Path(__file__).parent / "schemas" / "ruleaudit-1.schema.json").read_text())
+SCHEMA = json.loads((files("ruleaudit") / "ruleaudit-1.schema.json").read_text())
 DOCUMENTS = {
     "check": check_json.render([made.REPORT]),
     "check with a failure": check_json.render([made.REPORT], [("gone.v4", "gone.v4: cannot be read")]),
@@ -47,6 +47,23 @@ def test_it_is_one_object_of_the_schema(name: str) -> None:
     document = json.loads(DOCUMENTS[name])
     command = name.split(":")[0].split(" ")[0]
     jsonschema.validate(document, {**SCHEMA, "$ref": f"#/$defs/{command}"})
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_whole_schema_takes_what_a_part_of_it_takes(name: str) -> None:
+    document = json.loads(DOCUMENTS[name])
+    jsonschema.validate(document, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "schema": "ruleaudit/2"}, SCHEMA)
+
+
+def test_lines_and_answers_about_several_files_are_in_the_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for line in check_jsonl.render([made.REPORT]).splitlines():
+        jsonschema.validate(json.loads(line), SCHEMA)
+    both = schema.together([suggest_json.render(made.REWRITE), schema.failure("gone.v4: cannot be read")])
+    jsonschema.validate(json.loads(both), SCHEMA)
+    jsonschema.validate(json.loads(show_json.render_source("rules.v4", made.TEXT)), SCHEMA)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
