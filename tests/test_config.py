@@ -131,6 +131,18 @@ def test_comments_that_are_not_needed_or_not_explained_are_found(folder: Path, c
     assert check("rules.v4")[1] == [("RA004", 1), ("RA003", 4), ("RA101", 9)]
 
 
+def test_a_comment_about_what_is_not_looked_for_is_not_unused(folder: Path, check: Check) -> None:
+    text = "# ruleaudit: ignore-file[RA207] the other file is elsewhere\n# ruleaudit: ignore-file[RA501] likewise\n"
+    text += RULES.replace("-A INPUT -p tcp -m tcp --dport 25", "# ruleaudit: ignore[RA301] at boot\n-A INPUT -p tcp")
+    (folder / "rules.v4").write_text(text)
+    assert check("rules.v4")[1] == [("RA101", 9)]
+    assert check("rules.v4", "--select", "RA0")[1] == []
+    assert check("rules.v4", "--ignore", "RA301,RA101")[:2] == (0, [])
+    # with the other file it is looked for
+    (folder / "rules.v6").write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    assert ("RA003", 1) in check("rules.v4", "rules.v6")[1]
+
+
 def test_what_a_comment_says() -> None:
     source = SourceFile("x", "# ruleaudit: ignore[RA101, RA2] because: of it  \n-A INPUT\n")
     (found,) = suppressions(source)
@@ -303,7 +315,7 @@ def _documented() -> Iterator[tuple[str, str]]:
     pages = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
     pages["config.py"], pages["expectations.py"] = config.__doc__ or "", expectations.__doc__ or ""
     for name, text in pages.items():
-        blocks = re.findall(r"^```toml\n(.*?)^```", text, re.M | re.S)
+        blocks = re.findall(r"^```toml.*?\n(.*?)^```", text, re.M | re.S)
         blocks += [textwrap.dedent(b) for b in re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.M)]
         for block in blocks:
             if re.search(r"^\[\[expect|^\[tool\.ruleaudit|^(?:select|ignore|fail-on|preview) = ", block, re.M):

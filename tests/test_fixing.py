@@ -1,6 +1,7 @@
 """`check --fix` and `--diff`: what is changed, what is left alone, and that every packet fares as before."""
 
 import io
+import re
 import stat
 import subprocess
 import sys
@@ -324,3 +325,34 @@ def test_a_file_that_is_included_twice_is_changed_once(run: Run) -> None:
     Path("input.part").write_text(PART)
     assert run("main.nft", "--fix").code == 0
     assert Path("input.part").read_text() == "\t\ttcp dport 25 accept\n"
+
+
+# -- any ruleset ---------------------------------------------------------------------------------------
+
+
+def test_whatever_the_ruleset_a_comment_can_go(run: Run) -> None:
+    """The examples of all rules, with a comment too many above each line that holds a rule."""
+    Path("rules.v4").unlink()
+    wanted: dict[str, str] = {}
+    for rule in rules.RULES:
+        for number, example in enumerate(rule.EXAMPLES):
+            # comments of its own, templates, and what the comment is about
+            if rule.CODE in ("RA003", "RA005", "RA204") or example.language is not None:
+                continue
+            nft = not re.search(r"^(\*|-A )", example.text, re.M)
+            path = Path(rule.CODE) / str(number) / ("x.nft" if nft else "rules.v4")
+            lines = example.text.splitlines(keepends=True)
+            # where nft goes on in the next line, a comment stands in the middle of something
+            more = [("# ruleaudit: ignore[RA204] no\n" if line.startswith("-A ") else "") + line for line in lines]
+            path.parent.mkdir(parents=True)
+            path.write_text("# ruleaudit: ignore[RA204] no\n" + example.text if nft else "".join(more))
+            wanted[path.as_posix()] = example.text
+    ran = run(".", "--fix", "--no-config", "--format", "jsonl", "--select", "RA003")
+    unproved = {line.split(":")[0] for line in ran.err.splitlines() if " not fixed: " in line}
+    for path, text in wanted.items():
+        if path in unproved:
+            # only what holds errors of syntax cannot be compared
+            assert any(f.code == "RA001" for f in ruleaudit.check([path])[0].findings), path
+        else:
+            assert Path(path).read_text() == text, path
+    assert len(unproved) < len(wanted) / 2

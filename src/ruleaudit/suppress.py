@@ -39,8 +39,12 @@ class Suppression:
         """Whether a finding at a place is meant; `redirects` are what retired codes and names are called now."""
         if self.path != place.path or self.line not in (None, place.line):
             return False
-        codes = [redirects.get(word, word) for word in self.codes]
-        return any(word in (finding.code, finding.name) or finding.code.startswith(word.upper()) for word in codes)
+        return self.names(finding.code, finding.name, redirects)
+
+    def names(self, code: str, name: str, redirects: Mapping[str, str] = NO_REDIRECTS) -> bool:
+        """Whether a rule is meant: by its code, the beginning of it, or its name."""
+        words = [redirects.get(word, word) for word in self.codes]
+        return any(word in (code, name) or code.startswith(word.upper()) for word in words)
 
 
 def suppressions(source: SourceFile) -> Iterator[Suppression]:

@@ -121,13 +121,17 @@ def check_source(
     tracking = together([one for one, _ in judged])
     read = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
     opaque = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules() if not r.understood}
-    found = sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))
-    found = [settings.weighed(f) for f in found if settings.wants(f, source)]
+    found = [settings.weighed(f) for f in sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))]
+    # a comment is of use where it covers what nobody asked for in this run
     applied = suppress.apply_to(source, found, REDIRECTS) if settings.comments else suppress.Applied(tuple(found))
-    about = [unused_suppression.finding(source, c) for c in applied.unused]
+    silent = [rule for rule in RULES if rule not in rules]
+    silent += [v4_v6_mismatch] * (twin is None) + [unmet_expectation] * (not expectations)
+    unused = [c for c in applied.unused if not any(c.names(r.CODE, r.NAME, REDIRECTS) for r in silent)]
+    about = [unused_suppression.finding(source, c) for c in unused]
     about += [unexplained_suppression.finding(c) for c in applied.unexplained]
     about = [settings.weighed(f) for f in about if settings.wants(f, source)]
-    told = tuple(sorted((*applied.kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
+    kept = [f for f in applied.kept if settings.wants(f, source)]
+    told = tuple(sorted((*kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
     if reading.rulesets[0].language == "nft-json":
         # the spans are those of texts inside the JSON
         told = tuple(replace(f, fix=replace(f.fix, edits=())) if f.fix else f for f in told)
@@ -139,7 +143,7 @@ def check_source(
         tuple(sorted(opaque.values(), key=lambda r: r.span)),
         told,
         tracking,
-        applied.covered,
+        tuple(f for f in applied.covered if settings.wants(f, source)),
         expected=len({e for _, some in expectations for e in some}),
         unmet=len({u.expectation for u in wrong}),
         unchecked=0 if expectations else len(settings.expectations(source)),

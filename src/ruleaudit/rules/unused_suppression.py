@@ -2,6 +2,8 @@
 
 What it finds
     `ruleaudit: ignore[...]` where no finding of that code is in the line that the comment is about, or in the file.
+    A comment about what this run does not look for (RA207 without the other file, RA501 without expectations, a rule
+    in preview) is left alone.
 
 Why
     It was about something that is gone. Left alone it hides the same fault when somebody makes it again.
