@@ -4,8 +4,9 @@ import os
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import ruleaudit
 from ruleaudit import outcomes, selection, suppress
@@ -15,6 +16,9 @@ from ruleaudit.reading import Reading
 from ruleaudit.report.style import Style
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile, write
+
+if TYPE_CHECKING:
+    from ruleaudit.fixing import Fixed
 
 #: what could not be done: a path, and what is said about it
 Failed = list[tuple[str, str]]
@@ -51,7 +55,7 @@ def check(asked: Namespace) -> Answer:
         if asked.diff:
             code = FAILED if failed else FOUND if fixes.diff and not asked.exit_zero else DONE
             return Answer(code, fixes.diff, remarks, _errors(failed))
-        told = fixes.told
+        told, failed, _ = _whole(fixes.told, failed)
     told, said = _baselined(asked, told)
     remarks += said
     reports = [one.report for one in told]
@@ -59,9 +63,6 @@ def check(asked: Namespace) -> Answer:
         if file:
             write(file, _rendered(asked, reports, failed, form, Style(False)))
     result = _rendered(asked, reports, failed, asked.format, style(asked))
-    if asked.fix and asked.files == ["-"]:
-        # the text is the result; what is still to be said of it goes where remarks go
-        remarks, result = remarks + result, "".join(report.source.text for report in reports)
     from ruleaudit.report import check_summary
 
     remarks += check_summary.render(reports, notes=asked.verbose > 0)
@@ -70,6 +71,10 @@ def check(asked: Namespace) -> Answer:
         remarks += f"all of it: {time.monotonic() - started:.2f} s\n"
     traces = [one.trace for one in found if one.trace]
     errors = "".join(traces if asked.verbose else ()) + _errors(failed) + f"{BUG}\n" * bool(traces)
+    if asked.fix and asked.files == ["-"]:
+        # the text is the result; what is still to be said of it goes where errors go
+        errors = (result if asked.quiet < 2 else "") + errors
+        result = "".join(report.source.text for report in reports)
     return Answer(_code(asked, told, failed), result, remarks, errors)
 
 
@@ -105,44 +110,50 @@ class _Fixes:
 
 def _fixed(asked: Namespace, checker: outcomes.Check, told: Sequence[_Told]) -> _Fixes:
     """The fixes of what is to be told, applied, and written unless only the difference is asked for."""
-    from ruleaudit.fixing import fix
     from ruleaudit.report.diff import unified
 
     parts = Counter(p for one in told for p in {os.path.realpath(part.path) for part in one.report.source.included})
     shared = {path for path, number in parts.items() if number > 1}
     out = _Fixes()
     for one in told:
-
-        def wanted(report: FileReport, one: _Told = one) -> Sequence[Finding]:
-            return _Baselines(asked).without(replace(one, report=report)).report.findings
-
-        def read(source: SourceFile, includes: "ruleaudit.Includes", one: _Told = one) -> Reading:
-            return ruleaudit.lower(source, asked.language, checker.sets(one.task.settings), includes)
-
-        def audit(source: SourceFile, includes: "ruleaudit.Includes", one: _Told = one) -> FileReport:
-            return checker.report(one.task, source, includes).outline
-
-        if not any(f.fixable for f in wanted(one.report)):
-            out.told.append(one)
-            if any(f.fix and f.fix.kind is FixClass.EXACT for f in one.report.findings):
-                out.remarks += f"{one.report.source.path}: nothing is fixed in nft JSON; give the text\n"
-            continue
-        fixed = fix(one.report, wanted, read, audit, shared)
+        source = one.report.source
+        fixed = _fixed_one(asked, checker, one, shared)
         out.remarks += "".join(f"{said}\n" for said in fixed.refused)
-        old = {part.path: part for part, _ in one.report.source.parts()}
+        old = {part.path: part for part, _ in source.parts()}
         out.diff += "".join(unified(old[path], text) for path, text in fixed.texts.items())
         try:
             for path, text in fixed.texts.items():
-                if asked.fix and not asked.diff and one.task.path != "-":
+                if not asked.diff and one.task.path != "-":
                     _rewrite(old[path], text)
         except SourceError as error:
             out.failed.append((one.task.path, str(error)))
             out.told.append(one)
             continue
         out.told.append(replace(one, report=fixed.report))
-        does = "would be fixed" if asked.diff else "fixed"
-        out.remarks += f"{one.report.source.path}: {fixed.report.fixed:,} {does}\n"
+        if fixed.texts:
+            out.remarks += f"{source.path}: {fixed.report.fixed:,} {'would be fixed' if asked.diff else 'fixed'}\n"
     return out
+
+
+def _fixed_one(asked: Namespace, checker: outcomes.Check, one: _Told, shared: Collection[str]) -> "Fixed":
+    """One file, and what it includes, with the fixes of what is to be told of it."""
+    from ruleaudit.fixing import Fixed, fix
+
+    def wanted(report: FileReport) -> Sequence[Finding]:
+        return _Baselines(asked).without(replace(one, report=report)).report.findings
+
+    def read(source: SourceFile, includes: "ruleaudit.Includes") -> Reading:
+        return ruleaudit.lower(source, asked.language, checker.sets(one.task.settings), includes)
+
+    def audit(source: SourceFile, includes: "ruleaudit.Includes") -> FileReport:
+        return checker.report(one.task, source, includes).outline
+
+    report = one.report
+    if any(f.fixable for f in report.findings):
+        return fix(report, wanted, read, audit, shared)
+    is_json = report.ruleset is not None and report.ruleset.language == "nft-json"
+    exact = is_json and any(f.fix and f.fix.kind is FixClass.EXACT for f in wanted(report))
+    return Fixed(report, {}, (f"{report.source.path}: nothing is fixed in nft JSON; give the text",) * exact)
 
 
 def _rewrite(old: SourceFile, text: str) -> None:

@@ -14,7 +14,6 @@ from typing import TextIO
 
 import ruleaudit
 from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, style
-from ruleaudit.checking import check
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.model.fields import Family
 from ruleaudit.results import Comparison, Difference, Observation, Reach, RuleClass, Suggestion
@@ -94,6 +93,12 @@ def _emit(stream: TextIO, text: str) -> None:
         stream.flush()
         binary.write(text.encode("utf-8", "surrogateescape"))
     stream.flush()
+
+
+def _check(asked: Namespace) -> Answer:
+    from ruleaudit.checking import check
+
+    return check(asked)
 
 
 # -- suggest ------------------------------------------------------------------------------------------
@@ -348,7 +353,7 @@ def _rule(asked: Namespace) -> Answer:
 
 
 _COMMANDS: dict[str, Callable[[Namespace], Answer]] = {
-    "check": check,
+    "check": _check,
     "suggest": _suggest,
     "explain": _explain,
     "verify": _verify,

@@ -30,8 +30,9 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
         if name == "-" or not Path(name).is_dir():
             found.append(name)
             continue
+        known = len(failed)
         below = list(rulesets(name, unreadable))
-        if not below and not failed:
+        if not below and len(failed) == known:
             where = "this folder" if name == "." else name
             what = f"no ruleset below {where} (rules.v4, iptables.rules, *.nft...); name the files"
             if len(names) == 1:
