@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ruleaudit import workers
 from ruleaudit.workers import in_order, number
 
 RULES = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport {} -j {}\nCOMMIT\n"
@@ -48,6 +49,11 @@ def test_a_process_that_dies_takes_its_own_task_with_it_and_no_other() -> None:
         ("{}: done", "{}: killed by SIGKILL (out of memory?)", "{}: it ended with 7", "{}: done")[n % 4].format(n)
         for n in range(10)
     ]
+
+
+def test_where_no_fork_is_possible_processes_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_may_fork", lambda: False)
+    assert list(in_order(_double, range(4), 2, _never)) == [0, 2, 4, 6]
 
 
 def test_few_files_get_no_process_of_their_own() -> None:

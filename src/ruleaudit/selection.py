@@ -66,7 +66,7 @@ class Choices:
         """The settings for a file; a configuration file is read once."""
         from ruleaudit.discovery import nearest_config
 
-        folder = Path(path).parent if path != "-" else Path()
+        folder = Path(path).resolve().parent if path != "-" else Path.cwd()
         if folder not in self._by_folder:
             found = self.asked.config or (None if self.asked.no_config else nearest_config(path))
             if found not in self._by_file:
