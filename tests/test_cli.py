@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ruleaudit.report.style import wants_colour
 from tests.report import made
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "haproxy-host" / "rules.v4"
-SCHEMA = json.loads((Path(__file__).parent / "report" / "schemas" / "ruleaudit-1.schema.json").read_text())
+SCHEMA = json.loads((files("ruleaudit") / "ruleaudit-1.schema.json").read_text())
 BROKEN = "*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTBLISHED -j ACCEPT\nCOMMIT\n"
 NEEDLESS = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 25 -j DROP\nCOMMIT\n"
 

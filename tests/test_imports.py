@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "kernel": {"analysis", "model", "results", "source"},
     "reading": {"model", "syntax", "source", "diagnostics"},
     "expectations": {"syntax", "model", "source", "diagnostics"},
-    "config": {"expectations", "model", "syntax", "source", "diagnostics"},
+    "config": {"expectations", "suppress", "model", "syntax", "source", "diagnostics"},
     "suppress": {"source", "diagnostics"},
     "rules": {"config", "suppress", "analysis", "model", "packets", "results", "source", "diagnostics", ""},
     "rewrite": {"analysis", "model", "packets", "results", "syntax", "source", "diagnostics"},
@@ -35,6 +35,10 @@ ALLOWED: dict[str, set[str]] = {
     "includes": {"source", "syntax"},
     "completions": {"arguments"},
     "arguments": {"report", "diagnostics", ""},
+    "answer": {"report", "source", ""},
+    "selection": {"config", "discovery", "rules", "source", "diagnostics", ""},
+    "fixing": {"includes", "reading", "results", "syntax", "source", "diagnostics", ""},
+    "workers": set(),
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name
 SINGLE = {
@@ -43,9 +47,11 @@ SINGLE = {
     ("syntax", "ruleaudit.model.traffic"),
     ("rules", "ruleaudit.rewrite.flows"),
 }
+#: what knows the arguments of the command line
+COMMAND_LINE = {"cli", "checking", "selection", "outcomes", "answer", "arguments", "completions"}
 #: whatever else they do, only these may open files, start processes or know the terminal
 OPENERS = {"cli.py", "source.py", "discovery.py", "includes.py", "kernel/namespace.py"}
-PROCESS_STARTERS = {"kernel/namespace.py", "kernel/inside.py", "kernel/observation.py"}
+PROCESS_STARTERS = {"workers.py", "kernel/namespace.py", "kernel/inside.py", "kernel/observation.py"}
 
 
 def part(module: str) -> str:
@@ -76,7 +82,7 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
 def test_only_the_arrows_of_the_architecture(path: Path) -> None:
     here = path.relative_to(PACKAGE).as_posix()
     mine = here.split("/")[0].removesuffix(".py")
-    if mine in ("cli", "__main__", "__init__"):
+    if mine in ("cli", "checking", "outcomes", "__main__", "__init__"):
         return
     allowed = {*ALLOWED[mine], mine}
     if here.startswith("model/from_"):
@@ -100,6 +106,16 @@ def test_nobody_imports_the_command_line() -> None:
     assert importers == {"__main__.py"}
 
 
+def test_nobody_but_the_command_line_imports_a_command() -> None:
+    importers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in MODULES
+        for module, _ in imported(path)
+        if module in ("ruleaudit.checking", "ruleaudit.answer")
+    }
+    assert importers == {"cli.py", "checking.py", "outcomes.py"}
+
+
 def test_only_a_few_modules_open_files() -> None:
     found = set()
     for path in MODULES:
@@ -111,7 +127,7 @@ def test_only_a_few_modules_open_files() -> None:
     assert found <= OPENERS | {"syntax/shapes.py", "syntax/grammar.py"}, found
 
 
-def test_only_the_kernel_package_starts_processes() -> None:
+def test_only_the_kernel_package_and_the_workers_start_processes() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in MODULES
@@ -128,7 +144,7 @@ def test_only_the_reports_and_the_command_line_know_the_terminal() -> None:
         for module, _ in imported(path)
         if module.split(".")[0] in ("rich", "rich_argparse", "argparse")
     }
-    assert found <= {"report", "cli", "arguments", "completions"}, found
+    assert found <= {"report", *COMMAND_LINE}, found
 
 
 def test_no_attic() -> None:
@@ -150,7 +166,7 @@ def test_every_module_says_what_it_holds() -> None:
 
 
 def test_third_parties_are_the_declared_ones() -> None:
-    declared = {"jinja2", "lark", "markupsafe", "oxidd", "rich", "rich_argparse", "shtab"}
+    declared = {"jinja2", "lark", "markupsafe", "oxidd", "pathspec", "rich", "rich_argparse", "shtab"}
     known = {"ruleaudit", *declared, *sys.stdlib_module_names}
     strange = {m for path in MODULES for m, _ in imported(path) if m.split(".")[0] not in known}
     assert strange == set()

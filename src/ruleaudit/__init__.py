@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ruleaudit.syntax.nft_definitions import Load
 
     Sets = Mapping[str, IpSet]
+    Includes = Load
 
 #: no ipset is known: what `-m set` asks for stays open
 NO_SETS: Sets = {}
@@ -48,6 +49,7 @@ __all__ = [
     "SourceError",
     "UsageError",
     "check",
+    "compared",
     "connections",
     "elsewhere",
     "explain",
@@ -94,7 +96,7 @@ def _sets_of(sources: Iterable[SourceFile]) -> Sets:
 
 
 def lower(
-    source: SourceFile, language: str | None = None, sets: Sets = NO_SETS, includes: Load | None = None
+    source: SourceFile, language: str | None = None, sets: Sets = NO_SETS, includes: Includes | None = None
 ) -> Reading:
     """The tree and the model of a file; `sets` are the ipsets whose contents are known (`read_sets`).
 
@@ -129,7 +131,7 @@ def lower(
     return Read(document, (lowered.ruleset,), lowered.findings)
 
 
-def _lower_nft(source: SourceFile, kind: str, includes: Load | None) -> Reading:
+def _lower_nft(source: SourceFile, kind: str, includes: Includes | None) -> Reading:
     from ruleaudit.model.from_nftables import lower as to_model
     from ruleaudit.reading import Reading as Read
 
@@ -161,10 +163,12 @@ def check(
     sets: Sets = NO_SETS,
     beside: Sequence[SourceFile] = (),
     settings: Settings | None = None,
+    includes: Includes | None = None,
 ) -> tuple[FileReport, ...]:
     """Every finding about some files; among them and those of `beside` is the twin of the other family looked for.
 
     `settings` say what to look for (`ruleaudit.config`); nothing is read from a configuration file here.
+    `includes` gives what an nft ruleset includes, see `lower`.
 
     Raises SourceError for a file that cannot be read.
     """
@@ -176,7 +180,7 @@ def check(
     for source in sources:
         other = twin(source, [*sources, *beside]) if language is None else None
         rules = lower(other, None, sets).rulesets[0] if other else None
-        reports.append(check_source(source, language, sets, rules, settings or DEFAULT))
+        reports.append(check_source(source, language, sets, rules, settings or DEFAULT, includes))
     return tuple(once(reports))
 
 
@@ -357,16 +361,21 @@ def verify(
     old: str | SourceFile, new: str | SourceFile, *, language: str | None = None, sets: Sets = NO_SETS
 ) -> Comparison:
     """What a change of rules does. Raises SourceError for a file that cannot be read or holds errors."""
+    from ruleaudit.source import SourceFile as File
+
+    sources = [one if isinstance(one, File) else load(one) for one in (old, new)]
+    return compared(*(lower(source, language, sets) for source in sources))
+
+
+def compared(old: Reading, new: Reading) -> Comparison:
+    """What a change of rules does, of texts that were read. Raises SourceError for one that holds errors."""
     from dataclasses import replace
 
     from ruleaudit.analysis.compare import compare, in_all
-    from ruleaudit.source import SourceFile as File
 
     sides = []
-    for one in (old, new):
-        source = one if isinstance(one, File) else load(one)
-        reading = lower(source, language, sets)
-        _no_errors(source, reading)
+    for reading in (old, new):
+        _no_errors(reading.document.source, reading)
         sides.append({ruleset.family: ruleset for ruleset in reading.rulesets})
     before, after = (_in_families(side, other) for side, other in ((sides[0], sides[1]), (sides[1], sides[0])))
     both = [family for family in before if family in after]

@@ -70,6 +70,12 @@ class Chosen:
         return tuple(_known(name, self.names) for name in _list(text))
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class FormatAndFile:
     """`sarif` or `sarif:out.sarif` as (format, file); the format is out of `names`."""
@@ -128,7 +134,9 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         return made
 
     check = command("check", "lint rulesets", "0 nothing at or above --fail-on, 1 findings, 2 a file could not be read")
-    check.add_argument("files", nargs="*", metavar="FILE", help="default: the rulesets below the current folder")
+    check.add_argument("files", nargs="*", metavar="FILE", help="or a folder; default: the current one")
+    check.add_argument("--fix", action="store_true", help="apply the fixes that are proved to change nothing")
+    check.add_argument("--diff", action="store_true", help="print what --fix would change, and nothing else")
     check.add_argument("--fail-on", choices=("error", "warning", "note"), help="default: warning")
     for option, text in (
         ("--select", "these rules alone: codes, their beginnings (RA2), names"),
@@ -136,6 +144,7 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         ("--ignore", "not these"),
     ):
         check.add_argument(option, type=_list, action="extend", default=[], metavar="RULES", help=text)
+    check.add_argument("--preview", action="store_true", help="also the rules that are in preview")
     check.add_argument("--no-ignores", action="store_true", help="take no notice of ignore comments")
     check.add_argument("--baseline", metavar="FILE", help="leave out what a baseline knows")
     check.add_argument(
@@ -145,6 +154,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
     check.add_argument("--config", metavar="FILE", help="default: the nearest ruleaudit.toml or pyproject.toml")
     check.add_argument("--no-config", action="store_true", help="read no configuration file")
     check.add_argument("--show-settings", action="store_true", help="print the settings for each file, and do nothing")
+    check.add_argument("--show-files", action="store_true", help="print which files would be checked, and do nothing")
+    check.add_argument("--jobs", type=_number, metavar="N", help="processes; default: as many as this machine runs")
     check.add_argument("--exit-zero", action="store_true", help="exit with 0 whatever is found")
 
     suggest = command(
@@ -245,6 +256,8 @@ def _common(parser: argparse.ArgumentParser, command: str) -> None:
         group.add_argument("--format", choices=formats, default=formats[0], help=f"default: {formats[0]}")
     what = "write the new ruleset to FILE, if there is one" if command == "suggest" else "write the report to FILE"
     group.add_argument("-o", dest="output", metavar="FILE", help=what)
-    group.add_argument("-q", dest="quiet", action="store_true", help="no summary and notes on standard error")
-    group.add_argument("-v", dest="verbose", action="store_true", help="say more: notes, every witness, tracebacks")
+    group.add_argument("-q", dest="quiet", action="count", default=0, help="no summary; -qq: the exit code alone")
+    group.add_argument(
+        "-v", dest="verbose", action="count", default=0, help="notes, every witness, tracebacks; -vv: times"
+    )
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto")

@@ -9,34 +9,18 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 import ruleaudit
-from ruleaudit.config import Settings
-from ruleaudit.diagnostics import Finding, FixClass, RuleauditError, Severity, SourceError, UsageError
+from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, style
+from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.model.fields import Family
-from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Comparison, Difference, FileReport, Observation, Reach, RuleClass, Suggestion
+from ruleaudit.results import Comparison, Difference, Observation, Reach, RuleClass, Suggestion
 from ruleaudit.source import SourceFile, write
 
-DONE, FOUND, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
-
-_HINT = (
-    "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
-    " the command and the traceback that -v shows."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command wants to say: `result` for standard output; `remarks` (not with -q) and `errors` for the other."""
-
-    code: int
-    result: str
-    remarks: str = ""
-    errors: str = ""
+INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         _emit(sys.stderr, answer.errors)
         if getattr(asked, "output", None) and asked.command != "suggest":
             write(asked.output, answer.result)
-        else:
+        elif getattr(asked, "quiet", 0) < 2:
             _emit(sys.stdout, answer.result)
         return answer.code
     except UsageError as error:
@@ -85,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
             traceback.print_exc()
         name = type(error).__name__
-        return _failed(f"internal error: {name}: {error}".rstrip(": "), as_json, _HINT)
+        return _failed(f"internal error: {name}: {error}".rstrip(": "), as_json, BUG)
 
 
 def _failed(message: str, as_json: bool, hint: str = "") -> int:
@@ -112,212 +96,10 @@ def _emit(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def _style(asked: Namespace) -> Style:
-    if asked.output and asked.command != "suggest":
-        return Style(asked.color == "always")
-    return Style(wants_colour(asked.color, os.environ, sys.stdout))
-
-
-def _load(path: str, asked: Namespace) -> SourceFile:
-    return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
-
-
-# -- check --------------------------------------------------------------------------------------------
-
-
 def _check(asked: Namespace) -> Answer:
-    paths: list[str] = asked.files
-    remarks = ""
-    if not paths:
-        from ruleaudit.discovery import rulesets
+    from ruleaudit.checking import check
 
-        paths = list(rulesets())
-        if not paths:
-            raise SourceError("no ruleset below this folder (rules.v4, iptables.rules, *.nft...); name the files")
-        remarks = f"checking {', '.join(paths)}\n"
-    settings = {path: _settings(asked, path) for path in paths}
-    if asked.show_settings:
-        return Answer(DONE, "".join(f"{path}: {settings[path]}\n" for path in paths))
-    reports: list[FileReport] = []
-    failed: list[tuple[str, str]] = []
-    sources: list[tuple[SourceFile, Settings]] = []
-    bars: list[Severity] = []
-    for path in paths:
-        try:
-            sources.append((_load(path, asked), settings[path]))
-        except SourceError as error:
-            failed.append((path, str(error)))
-    for source, chosen in sources:
-        try:
-            sets = ruleaudit.read_sets([*chosen.ipset, *asked.ipset])
-            beside = [other for other, _ in sources]
-            reports += ruleaudit.check([source], language=asked.language, sets=sets, beside=beside, settings=chosen)
-            bars.append(chosen.fail_on)
-        except SourceError as error:
-            failed.append((source.path, str(error)))
-    reports, bars, failed, said = _whole(reports, bars, failed)
-    remarks += said
-    reports, said = _baselined(asked, reports, settings[paths[0]].baseline)
-    remarks += said
-    from ruleaudit.report import check_summary
-
-    for form, file in asked.formats:
-        if file:
-            write(file, _checked(asked, reports, failed, form, Style(False)))
-    result = _checked(asked, reports, failed, asked.format, _style(asked))
-    summary = check_summary.render(reports, notes=asked.verbose)
-    errors = "".join(f"ruleaudit: {message}\n" for _, message in failed)
-    return Answer(_check_code(asked, list(zip(reports, bars, strict=True)), failed), result, remarks + summary, errors)
-
-
-def _whole(
-    reports: list[FileReport], bars: list[Severity], failed: list[tuple[str, str]]
-) -> tuple[list[FileReport], list[Severity], list[tuple[str, str]], str]:
-    """What was said of files that are no part of another, whose report speaks of them; and a word about these."""
-    from ruleaudit.discovery import fragments, once
-
-    parts = fragments(reports, [*(report.source.path for report in reports), *(path for path, _ in failed)])
-    kept = [(report, bar) for report, bar in zip(reports, bars, strict=True) if report.source.path not in parts]
-    said = "".join(f"{part}: checked as a part of {whole}\n" for part, whole in parts.items())
-    wrong = [one for one in failed if one[0] not in parts]
-    return once([report for report, _ in kept]), [bar for _, bar in kept], wrong, said
-
-
-def _settings(asked: Namespace, path: str) -> Settings:
-    """The settings of the configuration file, and what the command line says instead."""
-    from ruleaudit import config
-    from ruleaudit.discovery import nearest_config
-    from ruleaudit.rules import RULES
-
-    known = [(rule.CODE, rule.NAME) for rule in RULES]
-    found = asked.config or (None if asked.no_config else nearest_config(path))
-    settings = config.load(ruleaudit.load(found, _near(found)), known) if found else config.Settings()
-
-    def codes(words: Sequence[str]) -> tuple[str, ...]:
-        return tuple(config.known_code(word, known) for word in words)
-
-    select = codes(asked.select) or settings.select
-    select += codes(asked.extend_select) if select else ()
-    settings = replace(settings, select=select, ignore=(*settings.ignore, *codes(asked.ignore)))
-    if asked.fail_on:
-        settings = replace(settings, fail_on=Severity(asked.fail_on))
-    return replace(settings, comments=not asked.no_ignores)
-
-
-def _near(path: str) -> str:
-    """A path as seen from the current folder, if it is below it."""
-    here, there = Path.cwd(), Path(path).resolve()
-    return str(there.relative_to(here)) if there.is_relative_to(here) else path
-
-
-def _baselined(asked: Namespace, reports: list[FileReport], configured: str) -> tuple[list[FileReport], str]:
-    """The reports without what the baseline knows; a new one is written where it is asked for."""
-    from ruleaudit import suppress
-
-    if asked.write_baseline:
-        text = suppress.baseline_text((r.source, f) for r in reports for f in r.findings)
-        write(asked.write_baseline, text)
-        return reports, f"{asked.write_baseline}: written\n"
-    path = asked.baseline or configured
-    if not path:
-        if asked.prune_baseline:
-            raise UsageError("--prune-baseline needs --baseline FILE")
-        return reports, ""
-    left = suppress.read_baseline(ruleaudit.load(path))
-    out: list[FileReport] = []
-    known: list[tuple[SourceFile, Finding]] = []
-    for report in reports:
-        fresh, number = suppress.without_known(report.source, report.findings, left)
-        known += [(report.source, f) for f in report.findings if f not in fresh]
-        out.append(replace(report, findings=tuple(fresh), baselined=number))
-    gone = sum(left.values())
-    if asked.prune_baseline:
-        write(path, suppress.baseline_text(known))
-        return out, f"{path}: written, without {gone} that are no longer found\n"
-    return out, f"{path}: {gone} of its findings are no longer there: --prune-baseline\n" if gone else ""
-
-
-def _checked(
-    asked: Namespace, reports: list[FileReport], failed: list[tuple[str, str]], form: str, style: Style
-) -> str:
-    notes: bool = asked.verbose
-    match form:
-        case "json":
-            from ruleaudit.report import check_json
-
-            return check_json.render(reports, failed)
-        case "jsonl":
-            from ruleaudit.report import check_jsonl
-
-            return check_jsonl.render(reports)
-        case "concise":
-            from ruleaudit.report import check_concise
-
-            return check_concise.render(reports, notes=notes, style=style)
-        case "github":
-            from ruleaudit.report import check_github
-
-            return check_github.render(reports, notes=notes)
-        case "gitlab":
-            from ruleaudit.report import check_gitlab
-
-            return check_gitlab.render(reports)
-        case "sarif":
-            from ruleaudit.report import check_sarif
-            from ruleaudit.rules import RULES
-
-            return check_sarif.render(reports, RULES, failed)
-        case "junit":
-            from ruleaudit.report import check_junit
-
-            return check_junit.render(reports, failed, notes=notes)
-        case "markdown":
-            from ruleaudit.report import check_markdown
-
-            return check_markdown.render(reports, failed, notes=notes)
-        case "html":
-            from ruleaudit.report import check_html
-
-            answers = [_answer_beside(asked, report) for report in reports]
-            return check_html.render(reports, answers, failed, notes=notes)
-        case _:
-            from ruleaudit.report import check_full
-
-            return check_full.render(reports, notes=notes, style=style)
-
-
-def _answer_beside(asked: Namespace, report: FileReport) -> Suggestion | str:
-    """The suggestion for a file that was checked, or why there is none."""
-    path = report.source.path
-    sets = ruleaudit.read_sets([*_settings(asked, path).ipset, *asked.ipset])
-    source = SourceFile(path, report.source.text)  # without what its configuration says
-    try:
-        return ruleaudit.suggest(source, language=asked.language, sets=sets)
-    except SourceError as error:
-        return str(error)
-
-
-def _check_code(asked: Namespace, reports: list[tuple[FileReport, Severity]], failed: list[tuple[str, str]]) -> int:
-    if failed or any(_is_cut_off(report) for report, _ in reports):
-        return FAILED
-    severities = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
-
-    found = any(
-        severities.index(finding.severity) <= severities.index(bar)
-        for report, bar in reports
-        for finding in report.findings
-    )
-    return FOUND if found and not asked.exit_zero and not asked.write_baseline else DONE
-
-
-def _is_cut_off(report: FileReport) -> bool:
-    """The file ends inside a table: it is not a whole ruleset, and no loader would take it."""
-    if report.ruleset is None or not any(f.code == "RA001" for f in report.findings):
-        return False
-    structure = [
-        line[:1] for line in report.source.text.split("\n") if line.startswith("*") or line.strip() == "COMMIT"
-    ]
-    return structure[-1:] == ["*"]
+    return check(asked)
 
 
 # -- suggest ------------------------------------------------------------------------------------------
@@ -371,7 +153,7 @@ def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
 
 def _suggestion(asked: Namespace, path: str) -> Suggestion:
     return ruleaudit.suggest(
-        _load(path, asked),
+        load_source(path, asked),
         ports=asked.port,
         everything=asked.all,
         exclude=asked.exclude,
@@ -397,7 +179,7 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
 
         text = None if answer.errors else suggestion.text
         return replace(answer, result="" if text is None else unified(suggestion.source, text))
-    return replace(answer, result=suggest_text.render(suggestion, _repeated(asked), observation, style=_style(asked)))
+    return replace(answer, result=suggest_text.render(suggestion, _repeated(asked), observation, style=style(asked)))
 
 
 def _given_out(asked: Namespace, suggestion: Suggestion, observation: Observation | None) -> Answer:
@@ -464,8 +246,8 @@ def _explain(asked: Namespace) -> Answer:
     path, number = _with_line(asked.file)
     sets = ruleaudit.read_sets(asked.ipset)
     if number is not None:
-        return _reached(asked, ruleaudit.reach(_load(path, asked), number, language=asked.language, sets=sets))
-    tracking = ruleaudit.explain(_load(path, asked), language=asked.language, sets=sets)
+        return _reached(asked, ruleaudit.reach(load_source(path, asked), number, language=asked.language, sets=sets))
+    tracking = ruleaudit.explain(load_source(path, asked), language=asked.language, sets=sets)
     required = sum(j.kind is RuleClass.REQUIRED for j in tracking.judgements)
     remarks = f"{tracking.ruleset.source.path}: {required} of {len(tracking.judgements)} rules required.\n"
     if asked.format == "json":
@@ -474,7 +256,7 @@ def _explain(asked: Namespace) -> Answer:
         return Answer(DONE, explain_json.render(tracking), remarks)
     from ruleaudit.report import explain_text
 
-    return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=_style(asked)), remarks)
+    return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=style(asked)), remarks)
 
 
 def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
@@ -484,7 +266,7 @@ def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
         return Answer(DONE, reach_json.render(found))
     from ruleaudit.report import reach_text
 
-    return Answer(DONE, reach_text.render(found, notes=asked.verbose, style=_style(asked)))
+    return Answer(DONE, reach_text.render(found, notes=asked.verbose, style=style(asked)))
 
 
 def _followed(asked: Namespace) -> Answer:
@@ -494,7 +276,7 @@ def _followed(asked: Namespace) -> Answer:
             raise UsageError("only one of FILE and LIST can be standard input")
         lines = ruleaudit.load(asked.packets).text.splitlines()
         packets += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    source = _load(asked.file, asked)
+    source = load_source(asked.file, asked)
     sets = ruleaudit.read_sets(asked.ipset)
     if asked.connection:
         exchanges = ruleaudit.connections(source, packets, language=asked.language, sets=sets)
@@ -504,7 +286,7 @@ def _followed(asked: Namespace) -> Answer:
             return Answer(DONE, packet_json.connections(exchanges))
         from ruleaudit.report import packet_text
 
-        return Answer(DONE, packet_text.connections(exchanges, notes=asked.verbose, style=_style(asked)))
+        return Answer(DONE, packet_text.connections(exchanges, notes=asked.verbose, style=style(asked)))
     found = ruleaudit.follow(source, packets, language=asked.language, sets=sets)
     if asked.format == "json":
         from ruleaudit.report import packet_json
@@ -512,7 +294,7 @@ def _followed(asked: Namespace) -> Answer:
         return Answer(DONE, packet_json.render(found))
     from ruleaudit.report import packet_text
 
-    return Answer(DONE, packet_text.render(found, style=_style(asked)))
+    return Answer(DONE, packet_text.render(found, style=style(asked)))
 
 
 def _with_line(text: str) -> tuple[str, int | None]:
@@ -528,7 +310,7 @@ def _verify(asked: Namespace) -> Answer:
 
     if asked.old == asked.new == "-":
         raise UsageError("only one of OLD and NEW can be standard input")
-    old, new = (_load(path, asked) for path in (asked.old, asked.new))
+    old, new = (load_source(path, asked) for path in (asked.old, asked.new))
     comparison = ruleaudit.verify(old, new, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
     allowed = [d for d in comparison.differences if _is_allowed(d, asked.allow)]
     observation = None
@@ -541,7 +323,7 @@ def _verify(asked: Namespace) -> Answer:
 
         result = verify_json.render(comparison, allowed, observation)
     else:
-        result = verify_text.render(comparison, allowed, observation, style=_style(asked))
+        result = verify_text.render(comparison, allowed, observation, style=style(asked))
     code = FAILED if errors else _verify_code(comparison, allowed)
     return Answer(code, result, verify_text.summary(comparison), errors)
 
@@ -569,7 +351,7 @@ def _show(asked: Namespace) -> Answer:
     from ruleaudit.report import show_json
     from ruleaudit.report.wording import count
 
-    reading = ruleaudit.lower(_load(asked.file, asked), asked.language, ruleaudit.read_sets(asked.ipset))
+    reading = ruleaudit.lower(load_source(asked.file, asked), asked.language, ruleaudit.read_sets(asked.ipset))
     document = reading.document
     found = [f for f in reading.findings if f.severity is Severity.ERROR]
     path = document.source.path

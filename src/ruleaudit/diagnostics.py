@@ -92,3 +92,8 @@ class Finding:
     witness: Witness | None = None
     fix: Fix | None = None
     certainty: str = "proved"
+
+    @property
+    def fixable(self) -> bool:
+        """Whether `check --fix` would apply its fix."""
+        return self.fix is not None and self.fix.kind is FixClass.EXACT and bool(self.fix.edits)

@@ -24,7 +24,7 @@ from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 from ruleaudit.syntax.traffic import traffic
 
-_KEYS = ("traffic", "verdict", "tracked", "files", "name", "reason")
+KEYS = ("traffic", "verdict", "tracked", "files", "name", "reason")
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(?:tool[ \t]*\.[ \t]*ruleaudit[ \t]*\.[ \t]*)?expect[ \t]*\]\]", re.M)
 _TABLE = re.compile(r"^[ \t]*\[", re.M)
 
@@ -56,8 +56,8 @@ class _Block:
 
     def expectation(self) -> Expectation:
         for key in self.values:
-            if key not in _KEYS:
-                near = did_you_mean(key, _KEYS) or f"known: {', '.join(_KEYS)}"
+            if key not in KEYS:
+                near = did_you_mean(key, KEYS) or f"known: {', '.join(KEYS)}"
                 raise self._wrong(key, f'unknown key "{key}" in [[expect]]; {near}')
         if "verdict" not in self.values and "tracked" not in self.values:
             raise self._wrong("traffic", "an [[expect]] block needs a verdict, or tracked")

@@ -4,12 +4,13 @@ The analysis makes them, `report` turns them into text or JSON; neither knows th
 interface, so that a reader finds a field of the output here under the same name.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
 from ruleaudit.model.expectation import Expectation
-from ruleaudit.model.ruleset import Chain, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, Rule, Ruleset, Table
 from ruleaudit.source import Edit, SourceFile
 
 
@@ -353,6 +354,33 @@ class FileReport:
     expected: int = 0  #: the expectations about it that were checked
     unmet: int = 0  #: those of them that do not hold, or cannot be said to
     unchecked: int = 0  #: those that were not checked: the file holds errors, or nobody asked
+    fixed: int = 0  #: the findings that --fix has mended
+
+    @property
+    def outline(self) -> "FileReport":
+        """The report without what its rules test and do: what is left says where they are, and takes little room."""
+        bare = {
+            rule: replace(rule, matches=(), effects=(), consumers=())
+            for rule in (*(self.ruleset.rules() if self.ruleset else ()), *self.opaque)
+        }
+        for judgement in self.tracking.judgements if self.tracking else ():
+            for rule in (judgement.rule, *judgement.same_work):
+                bare.setdefault(rule, replace(rule, matches=(), effects=(), consumers=()))
+        ruleset, tracking = self.ruleset, self.tracking
+        if ruleset is not None:
+            ruleset = replace(ruleset, tables={n: _outlined(t, bare) for n, t in ruleset.tables.items()})
+        if tracking is not None and ruleset is not None:
+            judgements = [
+                replace(j, rule=bare[j.rule], same_work=tuple(bare[r] for r in j.same_work))
+                for j in tracking.judgements
+            ]
+            tracking = Tracking(ruleset, tuple(judgements))
+        return replace(self, ruleset=ruleset, opaque=tuple(bare[r] for r in self.opaque), tracking=tracking)
+
+
+def _outlined(table: Table, bare: Mapping[Rule, Rule]) -> Table:
+    chains = {n: replace(c, rules=tuple(bare[r] for r in c.rules)) for n, c in table.chains.items()}
+    return replace(table, chains=chains)
 
 
 @dataclass(frozen=True)

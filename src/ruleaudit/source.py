@@ -139,10 +139,10 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
     return "".join(pieces)
 
 
-def read(path: str, name: str | None = None) -> SourceFile:
+def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceFile:
     """Read a file, or standard input for `-`; `name` is what reports call it.
 
-    Raises SourceError when it cannot be read, is a folder, is empty or holds binary data.
+    Raises SourceError when it cannot be read, is a folder or holds binary data; an empty file is no `ruleset`.
     """
     shown = name or ("<stdin>" if path == "-" else path)
     try:
@@ -151,7 +151,7 @@ def read(path: str, name: str | None = None) -> SourceFile:
         raise SourceError(f"{shown}: is a directory; name the ruleset files in it") from None
     except OSError as error:
         raise SourceError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if not data.strip():
+    if ruleset and not data.strip():
         raise SourceError(
             f"{shown}: line 1: the file is empty; an iptables-save file starts with a line such as *filter"
         )
@@ -163,20 +163,29 @@ def read(path: str, name: str | None = None) -> SourceFile:
 
 
 def write(path: str, text: str) -> None:
-    """Write a file atomically: the old contents stay until the new are complete on disk; permissions are kept.
+    """Write a file atomically: the old contents stay until the new are complete on disk.
 
-    Raises SourceError when it cannot be written; nothing is left behind then.
+    Permissions and owner are kept, a link goes on pointing at what is written, and what is no file (a pipe, a terminal)
+    is written to as it is. Raises SourceError when it cannot be written; nothing is left behind then.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(text.encode("utf-8", "surrogateescape"))
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as out:
             out.write(text.encode("utf-8", "surrogateescape"))
             out.flush()
             os.fsync(out.fileno())
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
+        if target.exists():
+            old = target.stat()
+            if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(temporary, old.st_uid, old.st_gid)
+            os.chmod(temporary, stat.S_IMODE(old.st_mode))
+        else:
+            os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
         temporary = None
     except OSError as error:

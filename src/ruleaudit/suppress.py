@@ -8,15 +8,19 @@ A comment of its own is about the next line that is none; iptables-save drops it
 """
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from types import MappingProxyType
 
 from ruleaudit.diagnostics import Finding, Severity, SourceError
 from ruleaudit.source import Position, SourceFile, Span
 
+#: no rule has another code or name than it had
+NO_REDIRECTS: Mapping[str, str] = MappingProxyType({})
 _IGNORE = re.compile(r"ruleaudit:[ \t]*ignore(?P<file>-file)?\[(?P<codes>[^\]\n]*)\](?P<reason>[^\"\n]*)")
 
 
@@ -31,11 +35,16 @@ class Suppression:
     reason: str
     own_line: bool
 
-    def covers(self, finding: Finding, place: Position) -> bool:
-        """Whether a finding at a place is meant."""
+    def covers(self, finding: Finding, place: Position, redirects: Mapping[str, str] = NO_REDIRECTS) -> bool:
+        """Whether a finding at a place is meant; `redirects` are what retired codes and names are called now."""
         if self.path != place.path or self.line not in (None, place.line):
             return False
-        return any(word in (finding.code, finding.name) or finding.code.startswith(word.upper()) for word in self.codes)
+        return self.names(finding.code, finding.name, redirects)
+
+    def names(self, code: str, name: str, redirects: Mapping[str, str] = NO_REDIRECTS) -> bool:
+        """Whether a rule is meant: by its code, the beginning of it, or its name."""
+        words = [redirects.get(word, word) for word in self.codes]
+        return any(word in (code, name) or code.startswith(word.upper()) for word in words)
 
 
 def suppressions(source: SourceFile) -> Iterator[Suppression]:
@@ -73,7 +82,7 @@ class Applied:
     unexplained: tuple[Suppression, ...] = ()
 
 
-def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
+def apply_to(source: SourceFile, findings: Sequence[Finding], redirects: Mapping[str, str] = NO_REDIRECTS) -> Applied:
     """The findings about one file and what it includes, sorted out by its comments."""
     comments = list(suppressions(source))
     if not comments:
@@ -83,7 +92,7 @@ def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
     used: set[Suppression] = set()
     for finding in findings:
         place = source.position(finding.span.start)
-        by = [comment for comment in comments if comment.covers(finding, place)]
+        by = [comment for comment in comments if comment.covers(finding, place, redirects)]
         used.update(by)
         (covered if by else kept).append(finding)
     unused = tuple(c for c in comments if c not in used)
@@ -97,34 +106,40 @@ def apply_to(source: SourceFile, findings: Sequence[Finding]) -> Applied:
 Known = tuple[str, str, str]
 
 
-def known_as(source: SourceFile, finding: Finding) -> Known:
-    """How a baseline calls a finding."""
+def known_as(source: SourceFile, finding: Finding, folder: str = ".") -> Known:
+    """How a baseline in a folder calls a finding: the file as seen from there, wherever the command was started."""
     place = source.position(finding.span.start)
     text = " ".join(source.line(place.line, finding.span.start).split())
-    return PurePath(place.path).as_posix(), finding.code, text
+    path = place.path if place.path.startswith("<") else os.path.relpath(place.path, folder)
+    return PurePath(path).as_posix(), finding.code, text
 
 
-def read_baseline(source: SourceFile) -> Counter[Known]:
+def read_baseline(source: SourceFile, redirects: Mapping[str, str] = NO_REDIRECTS) -> Counter[Known]:
     """The findings of a baseline, counted. Raises SourceError."""
     try:
         entries = json.loads(source.text)["findings"]
-        return Counter({(e["file"], e["code"], e["text"]): int(e["count"]) for e in entries})
+        known: Counter[Known] = Counter()
+        for entry in entries:
+            known[entry["file"], redirects.get(entry["code"], entry["code"]), entry["text"]] += int(entry["count"])
+        return known
     except (ValueError, KeyError, TypeError):
         raise SourceError(f"{source.path}: no baseline; write one with: ruleaudit check --write-baseline") from None
 
 
-def baseline_text(found: Iterable[tuple[SourceFile, Finding]]) -> str:
-    """The text of a baseline of findings; notes are no faults, and not kept."""
-    counts = Counter(known_as(s, f) for s, f in found if f.severity is not Severity.NOTE)
+def baseline_text(found: Iterable[tuple[SourceFile, Finding]], folder: str = ".") -> str:
+    """The text of a baseline of findings, to be kept in a folder; notes are no faults, and not kept."""
+    counts = Counter(known_as(s, f, folder) for s, f in found if f.severity is not Severity.NOTE)
     entries = [{"file": name[0], "code": name[1], "text": name[2], "count": counts[name]} for name in sorted(counts)]
     return json.dumps({"schema": "ruleaudit-baseline/1", "findings": entries}, indent=2, ensure_ascii=False) + "\n"
 
 
-def without_known(source: SourceFile, findings: Sequence[Finding], left: Counter[Known]) -> tuple[list[Finding], int]:
+def without_known(
+    source: SourceFile, findings: Sequence[Finding], left: Counter[Known], folder: str = "."
+) -> tuple[list[Finding], int]:
     """The findings that the baseline does not know, and the number of the others; `left` is used up."""
     fresh: list[Finding] = []
     for finding in findings:
-        name = known_as(source, finding)
+        name = known_as(source, finding, folder)
         if finding.severity is not Severity.NOTE and left[name] > 0:
             left[name] -= 1
         else:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT.parent / "examples" / "haproxy-host" / "rules.v4"
 FIXTURES = ROOT / "fixtures"
-SCHEMA = json.loads((ROOT / "report" / "schemas" / "ruleaudit-1.schema.json").read_text())
+SCHEMA = json.loads((ROOT.parent / "src" / "ruleaudit" / "ruleaudit-1.schema.json").read_text())
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
 import pytest
 
-from ruleaudit.report import check_json, explain_json, schema, show_json, suggest_json, verify_json
+from ruleaudit.report import check_json, check_jsonl, explain_json, schema, show_json, suggest_json, verify_json
 from tests.report import made
 
-SCHEMA = json.loads((Path(__file__).parent / "schemas" / "ruleaudit-1.schema.json").read_text())
+SCHEMA = json.loads((files("ruleaudit") / "ruleaudit-1.schema.json").read_text())
 DOCUMENTS = {
     "check": check_json.render([made.REPORT]),
     "check with a failure": check_json.render([made.REPORT], [("gone.v4", "gone.v4: cannot be read")]),
@@ -50,6 +50,23 @@ def test_it_is_one_object_of_the_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_whole_schema_takes_what_a_part_of_it_takes(name: str) -> None:
+    document = json.loads(DOCUMENTS[name])
+    jsonschema.validate(document, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "schema": "ruleaudit/2"}, SCHEMA)
+
+
+def test_lines_and_answers_about_several_files_are_in_the_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for line in check_jsonl.render([made.REPORT]).splitlines():
+        jsonschema.validate(json.loads(line), SCHEMA)
+    both = schema.together([suggest_json.render(made.REWRITE), schema.failure("gone.v4: cannot be read")])
+    jsonschema.validate(json.loads(both), SCHEMA)
+    jsonschema.validate(json.loads(show_json.render_source("rules.v4", made.TEXT)), SCHEMA)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_each_place_is_where_its_text_stands(name: str) -> None:
     for place in places(json.loads(DOCUMENTS[name])):
         lines = {"rules.v4": made.TEXT, "rules.v4.new": made.REWRITTEN}[place["path"]].split("\n")
@@ -59,7 +76,8 @@ def test_each_place_is_where_its_text_stands(name: str) -> None:
 
 def test_check_names_the_rule_that_holds_a_finding() -> None:
     document = json.loads(DOCUMENTS["check"])
-    assert document["summary"] == {"errors": 0, "warnings": 1, "notes": 1, "suppressed": 0, "baselined": 0}
+    counts = {"errors": 0, "warnings": 1, "notes": 1, "suppressed": 0, "baselined": 0}
+    assert document["summary"] == {**counts, "fixable": 0, "fixed": 0}
     place = document["findings"][1]["place"]
     assert place == {
         "path": "rules.v4",

@@ -1,12 +1,16 @@
 """What other programs read of `check`: each format is parsed again by a reader of its own."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree as xml
 
-from ruleaudit.diagnostics import Severity
+import jsonschema
+
+from ruleaudit.diagnostics import Fix, FixClass, Severity
 from ruleaudit.report import (
     check_github,
     check_gitlab,
@@ -18,7 +22,7 @@ from ruleaudit.report import (
 )
 from ruleaudit.results import FileReport
 from ruleaudit.rules import RULES
-from ruleaudit.source import SourceFile
+from ruleaudit.source import Edit, SourceFile, Span
 from tests.report import made
 
 #: a path and a message with everything that some format gives a meaning to
@@ -28,6 +32,7 @@ AWKWARD = replace(
     findings=tuple(replace(f, message='50% of "a|b" <c> & *d*\nnext') for f in made.REPORT.findings),
 )
 FAILED = [("gone.v4", "gone.v4: no such file")]
+SARIF = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0.schema.json").read_text())
 
 
 def test_json_lines_are_the_findings_of_json() -> None:
@@ -111,3 +116,66 @@ def test_no_finding_is_no_trouble() -> None:
     assert json.loads(check_gitlab.render(nothing)) == []
     assert json.loads(check_sarif.render(nothing, RULES))["runs"][0]["results"] == []
     assert len(xml.fromstring(check_junit.render(nothing))) == 0
+
+
+def test_sarif_is_valid() -> None:
+    odd = replace(AWKWARD, source=replace(AWKWARD.source, text=made.TEXT.replace("drop", "caf\udce9")))
+    for reports, failed in (([made.REPORT, AWKWARD, odd], FAILED), ([], FAILED), ([], [])):
+        jsonschema.validate(json.loads(check_sarif.render(reports, RULES, failed)), SARIF)
+
+
+def test_a_fix_in_several_files_is_a_change_of_each() -> None:
+    part = SourceFile("part.inc", "tcp dport 25 accept\n")
+    source = SourceFile("main.nft", 'include "./part.inc"\n', (part,))
+    base = len(source.text) + 1
+    edits = (Edit(Span(0, 7), "x"), Edit(Span(base, base + 3), "y"), Edit(Span(8, 9), "z"))
+    finding = replace(made.FINDING, span=Span(0, 7), related=(), fix=Fix(FixClass.EXACT, "both", edits))
+    report = FileReport(source, None, 0, 0, (), (finding,), None)
+    log = json.loads(check_sarif.render([report], RULES))
+    jsonschema.validate(log, SARIF)
+    (fix,) = log["runs"][0]["results"][0]["fixes"]
+    found = [
+        (c["artifactLocation"]["uri"], [r["insertedContent"]["text"] for r in c["replacements"]])
+        for c in fix["artifactChanges"]
+    ]
+    assert found == [("main.nft", ["x", "z"]), ("part.inc", ["y"])]
+    (second,) = fix["artifactChanges"][1]["replacements"]
+    assert second["deletedRegion"] == {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 4}
+
+
+#: what Jenkins's schema of JUnit (junit-10.xsd) lets stand in each element, and what has to
+JUNIT: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": ({"testsuite"}, {"name", "time", "tests", "failures", "errors"}, set()),
+    "testsuite": (
+        {"testcase", "properties", "system-out"},
+        {"name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id", "package", "file"},
+        {"name", "tests", "failures", "errors"},
+    ),
+    "testcase": ({"failure", "error", "skipped"}, {"name", "time", "classname", "group"}, {"name"}),
+    "failure": (set(), {"type", "message"}, set()),
+    "error": (set(), {"type", "message"}, set()),
+}
+
+
+def test_junit_has_no_element_and_attribute_that_jenkins_does_not_know() -> None:
+    root = xml.fromstring(check_junit.render([made.REPORT, AWKWARD], FAILED, notes=True))
+    for element in root.iter():
+        inner, known, needed = JUNIT[element.tag]
+        assert {child.tag for child in element} <= inner
+        assert needed <= set(element.keys()) <= known
+
+
+def test_code_quality_has_what_gitlab_asks_for() -> None:
+    for issue in json.loads(check_gitlab.render([made.REPORT, AWKWARD])):
+        assert set(issue) >= {"description", "check_name", "fingerprint", "severity", "location"}
+        assert issue["severity"] in ("info", "minor", "major", "critical", "blocker")
+        assert re.fullmatch(r"[0-9a-f]{64}", issue["fingerprint"])
+        assert not issue["location"]["path"].startswith("./")
+        assert issue["location"]["lines"]["begin"] >= 1
+
+
+def test_a_workflow_command_is_one_line_whatever_is_in_it() -> None:
+    (_, command) = check_github.render([replace(AWKWARD, findings=(AWKWARD.findings[1],))]).splitlines()
+    head, data = command[2:].split("::", 1)
+    assert "file=a b/50%25%2Cx%3Ay|<z>&\"'.v4," in head
+    assert data.startswith('50%25 of "a|b" <c> & *d*%0Anext%0A')

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ruleaudit.diagnostics import Finding
-from ruleaudit.report.check_full import LONGEST, is_shown
+from ruleaudit.report.check_full import LONGEST, fixable, is_shown
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import printable, shortened
 from ruleaudit.results import FileReport
@@ -24,5 +24,5 @@ def one(source: SourceFile, finding: Finding) -> str:
     """One finding in one line."""
     place = source.position(finding.span.start)
     where = f"{printable(place.path)}:{place.line}:{place.column}"
-    message = shortened(finding.message, LONGEST)
+    message = fixable(finding) + shortened(finding.message, LONGEST)
     return f"{where}: {finding.code} {finding.severity.value} {message} [{finding.name}]"

@@ -29,11 +29,17 @@ def is_shown(finding: Finding) -> bool:
     return finding.severity is not Severity.NOTE or finding.code.startswith("RA0")
 
 
+def fixable(finding: Finding) -> str:
+    """The mark before the message of a finding that --fix would mend."""
+    return "[*] " if finding.fixable else ""
+
+
 def one(source: SourceFile, finding: Finding, style: Style = PLAIN) -> Iterator[str]:
     """The lines of one finding."""
     paint = {Severity.ERROR: style.bad, Severity.WARNING: style.warning, Severity.NOTE: style.place}[finding.severity]
     head = paint(f"{finding.severity.value}[{finding.code}]")
-    yield f"{head}: {style.bold(shortened(finding.message, LONGEST))}  {style.faint(finding.name)}"
+    message = fixable(finding) + style.bold(shortened(finding.message, LONGEST))
+    yield f"{head}: {message}  {style.faint(finding.name)}"
     marks = [Mark(finding.span, "^", finding.label), *(Mark(r.span, "-", r.text) for r in finding.related)]
     place = source.position(finding.span.start)
     width = gutter_width(source, marks)

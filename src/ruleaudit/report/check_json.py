@@ -23,6 +23,8 @@ def render(reports: Sequence[FileReport], failed: Sequence[tuple[str, str]] = ()
             "notes": by[Severity.NOTE],
             "suppressed": sum(len(report.suppressed) for report in reports),
             "baselined": sum(report.baselined for report in reports),
+            "fixable": sum(f.fixable for report in reports for f in report.findings),
+            "fixed": sum(report.fixed for report in reports),
         },
     }
     if failed:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from types import ModuleType
 from urllib.parse import quote
 
-from ruleaudit.diagnostics import Finding, Label, Severity
+from ruleaudit.diagnostics import Finding, Fix, Label, Severity
 from ruleaudit.report.check_gitlab import fingerprint
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile, Span
@@ -64,13 +64,18 @@ def _result(source: SourceFile, finding: Finding, places: dict[str, int], seen: 
     if finding.related:
         result["relatedLocations"] = [_related(source, label) for label in finding.related]
     if finding.fix and finding.fix.edits:
-        replacements = [
-            {"deletedRegion": _region(source, edit.span), "insertedContent": {"text": edit.text}}
-            for edit in finding.fix.edits
-        ]
-        change = {"artifactLocation": {"uri": _uri(source, finding.fix.edits[0].span)}, "replacements": replacements}
-        result["fixes"] = [{"description": {"text": finding.fix.description}, "artifactChanges": [change]}]
+        changes = _changes(source, finding.fix)
+        result["fixes"] = [{"description": {"text": finding.fix.description}, "artifactChanges": changes}]
     return result
+
+
+def _changes(source: SourceFile, fix: Fix) -> list[dict[str, object]]:
+    """What a fix changes in each file."""
+    found: dict[str, list[object]] = {}
+    for edit in fix.edits:
+        replacement = {"deletedRegion": _region(source, edit.span), "insertedContent": {"text": edit.text}}
+        found.setdefault(_uri(source, edit.span), []).append(replacement)
+    return [{"artifactLocation": {"uri": uri}, "replacements": some} for uri, some in found.items()]
 
 
 def _related(source: SourceFile, label: Label) -> dict[str, object]:
@@ -78,7 +83,8 @@ def _related(source: SourceFile, label: Label) -> dict[str, object]:
 
 
 def _location(source: SourceFile, span: Span) -> dict[str, object]:
-    place = {"artifactLocation": {"uri": _uri(source, span)}, "region": _region(source, span)}
+    region = {**_region(source, span), "snippet": {"text": source.slice(span)}}
+    place = {"artifactLocation": {"uri": _uri(source, span)}, "region": region}
     return {"physicalLocation": place}
 
 

@@ -20,7 +20,8 @@ def listing(rules: Sequence[LintRule]) -> str:
     """Code, severity, name and first sentence of every rule."""
     width = max((len(rule.NAME) for rule in rules), default=0)
     return "".join(
-        f"{rule.CODE}  {rule.SEVERITY.value:<7}  {rule.NAME:<{width}}  {(rule.__doc__ or '').split(chr(10))[0]}\n"
+        f"{rule.CODE}  {rule.SEVERITY.value:<7}  {rule.NAME:<{width}}  {(rule.__doc__ or '').split(chr(10))[0]}"
+        f"{' (preview)' if _in_preview(rule) else ''}\n"
         for rule in sorted(rules, key=lambda r: r.CODE)
     )
 
@@ -28,4 +29,9 @@ def listing(rules: Sequence[LintRule]) -> str:
 def page(rule: LintRule) -> str:
     """The documentation of one rule."""
     head = f"{rule.CODE} {rule.NAME}"
-    return f"{head:<56}{rule.SEVERITY.value} · since {rule.SINCE}\n\n{(rule.__doc__ or '').strip()}\n"
+    since = f"since {rule.SINCE}" + (" · in preview: check --preview" if _in_preview(rule) else "")
+    return f"{head:<56}{rule.SEVERITY.value} · {since}\n\n{(rule.__doc__ or '').strip()}\n"
+
+
+def _in_preview(rule: LintRule) -> bool:
+    return bool(getattr(rule, "PREVIEW", False))

@@ -1,10 +1,11 @@
 """The lint rules, in one list; a new one is a module and an entry here.
 
 A rule is a module: its docstring is its page (`ruleaudit rule RA201`), CODE, NAME, SEVERITY and SINCE say what it is,
-EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its findings about one file.
+EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its findings about one file. PREVIEW = True:
+it runs only with --preview, so that an upgrade turns no green pipeline red; a major release takes the line out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -77,6 +78,8 @@ RULES: tuple[ModuleType, ...] = (
     unmet_expectation,
 )
 
+#: what retired codes and names are called now; both are accepted wherever a rule is named, for ever
+REDIRECTS: dict[str, str] = {}
 
 DEFAULT = Settings()
 #: findings whose message names packets of one address family, and that are one finding all the same;
@@ -85,8 +88,14 @@ SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_underst
 
 
 def find(word: str) -> ModuleType | None:
-    """The rule with a code or name."""
+    """The rule with a code or name, or with one that it used to have."""
+    word = REDIRECTS.get(word, word)
     return next((rule for rule in RULES if word.lower() in (rule.CODE.lower(), rule.NAME)), None)
+
+
+def in_preview(rule: ModuleType) -> bool:
+    """Whether a rule is still being tried out."""
+    return bool(getattr(rule, "PREVIEW", False))
 
 
 def check_source(
@@ -95,8 +104,11 @@ def check_source(
     sets: Mapping[str, IpSet] = ruleaudit.NO_SETS,
     twin: Ruleset | None = None,
     settings: Settings = DEFAULT,
+    includes: "ruleaudit.Includes | None" = None,
 ) -> FileReport:
     """Everything that is to be said about one file; `twin` are the rules of the other family on the same host.
+
+    `includes` gives what an nft ruleset includes, see `ruleaudit.lower`.
 
     Raises SourceError for what is no ruleset at all.
     """
@@ -104,37 +116,47 @@ def check_source(
         template = unrendered_template.find(source)
         if template is not None:
             return FileReport(source, None, 0, 0, (), (template,), None)
-    reading = ruleaudit.lower(source, language, sets)
+    reading = ruleaudit.lower(source, language, sets, includes)
     source = reading.document.source
     source, expectations = _expectations(source, reading.rulesets, reading.findings, settings)
     missed = {ruleset: unmet(ruleset, some) for ruleset, some in expectations}
     wrong = [u for some in missed.values() for u in some]
-    judged = [_judged(source, ruleset, reading.findings, twin, missed.pop(ruleset, ())) for ruleset in reading.rulesets]
-    judged += [_judged(source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
+    rules = tuple(rule for rule in RULES if settings.preview or not in_preview(rule))
+    judged = [
+        _judged(rules, source, ruleset, reading.findings, twin, missed.pop(ruleset, ())) for ruleset in reading.rulesets
+    ]
+    judged += [_judged(rules, source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}
     for finding in (f for _, some in judged for f in some):
         first.setdefault((finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message), finding)
     findings = first.values()
     tracking = together([one for one, _ in judged])
-    rules = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
+    read = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
     opaque = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules() if not r.understood}
-    found = sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))
-    found = [settings.weighed(f) for f in found if settings.wants(f, source)]
-    applied = suppress.apply_to(source, found) if settings.comments else suppress.Applied(tuple(found))
-    about = [unused_suppression.finding(source, c) for c in applied.unused]
+    found = [settings.weighed(f) for f in sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))]
+    # a comment is of use where it covers what nobody asked for in this run
+    applied = suppress.apply_to(source, found, REDIRECTS) if settings.comments else suppress.Applied(tuple(found))
+    silent = [rule for rule in RULES if rule not in rules]
+    silent += [v4_v6_mismatch] * (twin is None) + [unmet_expectation] * (not expectations)
+    unused = [c for c in applied.unused if not any(c.names(r.CODE, r.NAME, REDIRECTS) for r in silent)]
+    about = [unused_suppression.finding(source, c) for c in unused]
     about += [unexplained_suppression.finding(c) for c in applied.unexplained]
     about = [settings.weighed(f) for f in about if settings.wants(f, source)]
-    told = tuple(sorted((*applied.kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
+    kept = [f for f in applied.kept if settings.wants(f, source)]
+    told = tuple(sorted((*kept, *about), key=lambda f: (f.span.start, f.span.end, f.code)))
+    if reading.rulesets[0].language == "nft-json":
+        # the spans are those of texts inside the JSON
+        told = tuple(replace(f, fix=replace(f.fix, edits=())) if f.fix else f for f in told)
     return FileReport(
         source,
         reading.rulesets[0],
-        len(rules),
-        len(rules) - len(opaque),
+        len(read),
+        len(read) - len(opaque),
         tuple(sorted(opaque.values(), key=lambda r: r.span)),
         told,
         tracking,
-        applied.covered,
+        tuple(f for f in applied.covered if settings.wants(f, source)),
         expected=len({e for _, some in expectations for e in some}),
         unmet=len({u.expectation for u in wrong}),
         unchecked=0 if expectations else len(settings.expectations(source)),
@@ -176,13 +198,19 @@ def _expectations(
 
 
 def _judged(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
+    rules: Sequence[ModuleType],
+    source: SourceFile,
+    ruleset: Ruleset,
+    read: tuple[Finding, ...],
+    twin: Ruleset | None,
+    missed: tuple[Unmet, ...],
 ) -> tuple[Tracking, list[Finding]]:
-    answer = with_room(lambda room: _findings(source, ruleset, read, twin, missed, room), steps(ruleset))
-    return answer if answer is not None else _what_fits(source, ruleset, read, twin, missed)
+    answer = with_room(lambda room: _findings(rules, source, ruleset, read, twin, missed, room), steps(ruleset))
+    return answer if answer is not None else _what_fits(rules, source, ruleset, read, twin, missed)
 
 
 def _findings(
+    rules: Sequence[ModuleType],
     source: SourceFile,
     ruleset: Ruleset,
     read: tuple[Finding, ...],
@@ -192,16 +220,21 @@ def _findings(
 ) -> tuple[Tracking, list[Finding]]:
     space = make_space((ruleset,), room)
     audit = Audit(source, ruleset, judge_in(space, ruleset), space, read, twin, missed)
-    return audit.tracking, [finding for rule in RULES for finding in rule.check(audit)]
+    return audit.tracking, [finding for rule in rules for finding in rule.check(audit)]
 
 
 def _what_fits(
-    source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
+    rules: Sequence[ModuleType],
+    source: SourceFile,
+    ruleset: Ruleset,
+    read: tuple[Finding, ...],
+    twin: Ruleset | None,
+    missed: tuple[Unmet, ...],
 ) -> tuple[Tracking, list[Finding]]:
     """The rules whose packets fit into memory, each tried alone, and a word about the others."""
     tracking = judge(ruleset)
     findings: list[Finding] = []
-    for rule in RULES:
+    for rule in rules:
         try:
             space = make_space((ruleset,), FIRST_ROOM)
             findings += rule.check(Audit(source, ruleset, tracking, space, read, twin, missed))

@@ -2,6 +2,8 @@
 
 What it finds
     `ruleaudit: ignore[...]` where no finding of that code is in the line that the comment is about, or in the file.
+    A comment about what this run does not look for (RA207 without the other file, RA501 without expectations, a rule
+    in preview) is left alone.
 
 Why
     It was about something that is gone. Left alone it hides the same fault when somebody makes it again.
@@ -20,6 +22,7 @@ References
     ruleaudit rule RA004
 """
 
+import re
 from collections.abc import Iterator
 
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity
@@ -68,14 +71,34 @@ def check(audit: Audit) -> Iterator[Finding]:
     yield from ()
 
 
+#: what makes a comment of the words behind it: a line of its own, the rest of a line, a comment of either language
+_BEFORE = re.compile(r"""^[ \t]*#[ \t]*\Z|[ \t]+#[ \t]*\Z|[ \t]+(?:-m[ \t]+comment[ \t]+--)?comment[ \t]+"\Z""")
+
+
+def _all_of_it(text: str, words: Span) -> Span | None:
+    """What goes with the words that ignore: the whole comment, unless it says something else; None: no knowing."""
+    start = text.rfind("\n", 0, words.start) + 1
+    line = text[start : words.start]
+    alone = _BEFORE.search(line)
+    end = words.end
+    if text[end : end + 1] == '"':
+        end += alone is not None
+    elif "#" in line:
+        following = text.find("\n", end)
+        own_line = alone is not None and alone.start() == 0
+        end = following + own_line if following >= 0 else len(text)
+    else:
+        return None
+    return Span(start + (alone.start() if alone else len(line.rstrip(" \t,;:-"))), end)
+
+
 def finding(source: SourceFile, comment: Suppression) -> Finding:
     """The finding about a comment that covers nothing."""
+    part, base = source.file_at(comment.span.start)
+    span = _all_of_it(part.text, Span(comment.span.start - base, comment.span.end - base))
     fix = None
-    if comment.own_line:
-        part, base = source.file_at(comment.span.start)
-        start = part.text.rfind("\n", 0, comment.span.start - base) + 1
-        end = part.text.find("\n", comment.span.end - base) + 1 or len(part.text)
-        fix = Fix(FixClass.EXACT, "delete the comment", (Edit(Span(base + start, base + end), ""),))
+    if span is not None:
+        fix = Fix(FixClass.EXACT, "delete the comment", (Edit(Span(base + span.start, base + span.end), ""),))
     codes = ", ".join(comment.codes) or "nothing"
     message = f"this comment ignores {codes}, which is not found here"
     return Finding(CODE, NAME, SEVERITY, message, comment.span, fix=fix)

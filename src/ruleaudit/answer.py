@@ -1,0 +1,39 @@
+"""What a command answers: an exit code, and texts for the two streams; and what all commands ask of their arguments."""
+
+import os
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+
+import ruleaudit
+from ruleaudit.report.style import Style, wants_colour
+from ruleaudit.source import SourceFile
+
+DONE, FOUND, FAILED = 0, 1, 2
+
+BUG = (
+    "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
+    " the command and the traceback that -v shows."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command wants to say: `result` for standard output; `remarks` (not with -q) and `errors` for the other."""
+
+    code: int
+    result: str
+    remarks: str = ""
+    errors: str = ""
+
+
+def style(asked: Namespace) -> Style:
+    """How the result is painted: what goes to a file is painted only where that is asked for."""
+    if asked.output and asked.command != "suggest":
+        return Style(asked.color == "always")
+    return Style(wants_colour(asked.color, os.environ, sys.stdout))
+
+
+def load_source(path: str, asked: Namespace) -> SourceFile:
+    """The text of a file that was named; standard input has the name that was given for it."""
+    return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)

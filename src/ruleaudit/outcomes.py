@@ -1,0 +1,123 @@
+"""What `check` finds in each of its files, in one process or in several."""
+
+import time
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import ruleaudit
+from ruleaudit import workers
+from ruleaudit.answer import load_source
+from ruleaudit.config import Settings
+from ruleaudit.diagnostics import SourceError
+from ruleaudit.results import FileReport
+from ruleaudit.selection import NAMED
+from ruleaudit.source import SourceFile
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to be checked: its path, or its text where that is no file, and where its twin may be."""
+
+    path: str
+    source: SourceFile | None
+    beside: tuple[str, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: a report, or why there is none."""
+
+    path: str
+    report: FileReport | None = None
+    failure: str = ""
+    seconds: float = 0
+    trace: str = ""
+
+
+def tasks(asked: Namespace, settings: Mapping[str, Settings]) -> list[Task]:
+    """What there is to do for some files and their settings. Raises SourceError if standard input cannot be read."""
+    from ruleaudit.discovery import companions
+
+    beside = companions([path for path in settings if path != "-"])
+    return [
+        Task(path, load_source(path, asked) if path == "-" else None, tuple(beside.get(path, ())), chosen)
+        for path, chosen in settings.items()
+    ]
+
+
+def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterator[Outcome]:
+    """What is found in each file, in their order; many files are shared out among several processes."""
+    jobs = workers.number(len(tasks), asked.jobs)
+    if jobs > 1:
+        # what every process needs is loaded, and the grammars are read, before there are several; no packet set is
+        # made here: what computes with them has a thread of its own, which no fork takes along
+        import ruleaudit.rules
+
+        for text in ("*filter\nCOMMIT\n", "table inet filter {\n}\n"):
+            ruleaudit.lower(SourceFile("nothing", text))
+    found = workers.in_order(check, tasks, jobs, _died)
+    with _progress(asked, len(tasks)) as told:
+        for outcome in found:
+            told(outcome.path)
+            yield outcome
+
+
+class Check:
+    """Checks one file after the other; the ipsets are read once."""
+
+    def __init__(self, asked: Namespace) -> None:
+        self._language, self._ipset = asked.language, tuple(asked.ipset)
+        self._sets: dict[tuple[str, ...], ruleaudit.Sets] = {}
+
+    def __call__(self, task: Task) -> Outcome:
+        started = time.monotonic()
+        try:
+            report = self.report(task, task.source or ruleaudit.load(task.path))
+        except SourceError as error:
+            return Outcome(task.path, failure=str(error), seconds=time.monotonic() - started)
+        except Exception as error:
+            # one file that breaks it does not hide what is found in the others
+            failure = f"{task.path}: internal error: {type(error).__name__}: {error}".rstrip(": ")
+            return Outcome(task.path, None, failure, time.monotonic() - started, traceback.format_exc())
+        return Outcome(task.path, report.outline, seconds=time.monotonic() - started)
+
+    def report(self, task: Task, source: SourceFile, includes: "ruleaudit.Includes | None" = None) -> FileReport:
+        """What is found in the file of a task, or in another text of it."""
+        others = []
+        for path in task.beside:
+            try:
+                others.append(ruleaudit.load(path))
+            except SourceError:
+                continue  # it is named where it is checked itself
+        found: FileReport = ruleaudit.check(
+            [source],
+            language=self._language,
+            sets=self.sets(task.settings),
+            beside=others,
+            settings=task.settings,
+            includes=includes,
+        )[0]
+        return found
+
+    def sets(self, settings: Settings) -> "ruleaudit.Sets":
+        """The ipsets that the settings name."""
+        paths = (*settings.ipset, *self._ipset)
+        if paths not in self._sets:
+            self._sets[paths] = ruleaudit.read_sets(paths)
+        return self._sets[paths]
+
+
+def _died(task: Task, how: str) -> Outcome:
+    return Outcome(task.path, failure=f"{task.path}: the process that checked it died: {how}")
+
+
+def _progress(asked: Namespace, number: int) -> AbstractContextManager[Callable[[str], None]]:
+    from ruleaudit.report import progress
+
+    if number <= NAMED or asked.quiet or not progress.is_wanted():
+        return nullcontext(lambda path: None)
+    return progress.shown(number)
