@@ -23,6 +23,7 @@ from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
+    dont_fragment_test,
     jump_loop,
     late_notrack,
     nat_on_untracked,
@@ -61,6 +62,7 @@ RULES: tuple[ModuleType, ...] = (
     undefined_chain,
     jump_loop,
     always_true_test,
+    dont_fragment_test,
     unmet_expectation,
 )
 
