@@ -30,6 +30,7 @@ from ruleaudit.rules import (
     nat_on_untracked,
     needless_tracking,
     needs_tracking,
+    neighbour_discovery_dropped,
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
@@ -66,6 +67,7 @@ RULES: tuple[ModuleType, ...] = (
     jump_loop,
     always_true_test,
     replies_dropped,
+    neighbour_discovery_dropped,
     dont_fragment_test,
     unmet_expectation,
 )
