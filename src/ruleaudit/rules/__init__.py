@@ -25,6 +25,7 @@ from ruleaudit.rules import (
     always_true_test,
     dont_fragment_test,
     jump_loop,
+    late_ban,
     late_notrack,
     lockout,
     nat_on_untracked,
@@ -69,6 +70,7 @@ RULES: tuple[ModuleType, ...] = (
     replies_dropped,
     neighbour_discovery_dropped,
     dont_fragment_test,
+    late_ban,
     unmet_expectation,
 )
 
