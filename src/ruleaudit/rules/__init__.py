@@ -32,6 +32,7 @@ from ruleaudit.rules import (
     needless_tracking,
     needs_tracking,
     neighbour_discovery_dropped,
+    no_final_drop,
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
@@ -71,6 +72,7 @@ RULES: tuple[ModuleType, ...] = (
     neighbour_discovery_dropped,
     dont_fragment_test,
     late_ban,
+    no_final_drop,
     unmet_expectation,
 )
 
