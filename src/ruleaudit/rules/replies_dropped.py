@@ -19,7 +19,8 @@ Instead
 
 Fix safety
     Not automatic: accepting the replies lets out what was refused.
-    Replies are expected by the interface that the opening came from. Datagrams that nobody answers (syslog, NetFlow,
+    Replies are expected by the interface that the opening came from, and TCP clients to use ports from 32768 up: that
+    OUTPUT accepts what goes to port 80 helps no reply to a client. Datagrams that nobody answers (syslog, NetFlow,
     VXLAN, multicast) are left alone, and so is what the ruleset's own NOTRACK leaves untracked (RA201, RA202).
 
 References
@@ -54,6 +55,17 @@ EXAMPLES = (
 -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A INPUT -p tcp -m multiport --dports 80,443 «-j ACCEPT»
 -A INPUT -p udp -m udp --dport 53 «-j ACCEPT»
+COMMIT
+""",
+    ),
+    Example(
+        "what leaves by its destination port is no reply",
+        """*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 443 «-j ACCEPT»
+-A OUTPUT -p tcp -m multiport --dports 22,80,443 -j ACCEPT
 COMMIT
 """,
     ),
@@ -120,12 +132,33 @@ COMMIT
 """,
     ),
     Example(
+        "leftovers, behind an accept of the interface that there is",
+        """*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -i eth0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A OUTPUT -o eth0 -j ACCEPT
+-A OUTPUT -p tcp -m tcp --dport 443 -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "nobody answers syslog, and DHCP answers by other means",
         """*filter
 :INPUT DROP [0:0]
 :OUTPUT DROP [0:0]
 -A INPUT -p udp -m multiport --dports 67,514 -j ACCEPT
 -A INPUT -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
+        "time servers talk from port to port",
+        """*filter
+:INPUT DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -p udp -m udp --sport 123 --dport 123 -j ACCEPT
+-A OUTPUT -p udp -m udp --dport 123 -j ACCEPT
 COMMIT
 """,
     ),
@@ -170,7 +203,8 @@ def check(audit: Audit) -> Iterator[Finding]:
             wanted = services.answered(openings)
             if is_empty(wanted) or not is_empty(services.working(wanted)) or not services.by_port(openings):
                 continue
-            if ssh is not None and ssh[0] is rule:
+            # what an earlier rule has taken, by the only interface that there is perhaps, may work
+            if not is_empty(services.working(services.alike(rule, wanted))) or (ssh is not None and ssh[0] is rule):
                 continue
             refusal = services.refusal(wanted)
             if refusal is not None:

@@ -25,6 +25,8 @@ from ruleaudit.rules.served import UNANSWERED, names_the_serving_side
 HOOKS = {"in": Hook.INPUT, "out": Hook.OUTPUT, "forward": Hook.FORWARD}
 #: more ports than these are no service: a range for replies, or for whatever a program chooses
 _MOST_PORTS = 1024
+#: from where TCP clients take their ports (Linux; others keep to its upper half)
+CLIENT_PORTS = (32768, 65535)
 _REFUSALS = ("drop", "reject")
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
 _WAYS = ((Field.IIF, Field.OIF),)
@@ -119,21 +121,35 @@ class Services:
         udp = space.is_(Field.PROTOCOL, UDP) & ~ports
         return openings & (space.is_(Field.PROTOCOL, TCP) | udp)
 
+    def alike(self, rule: Rule, openings: PacketSet) -> PacketSet:
+        """The openings to the same ports that a rule would accept and that some rule does, an earlier one perhaps."""
+        space = self.space
+        ports = space.forget_all_but(openings, (Field.PROTOCOL, Field.DPORT))
+        named = opening(self.pair, rule).exists(space.diagrams.cube(space.unknown_tests))
+        return self._openings & ports & named
+
     # -- what they cannot do without -------------------------------------------------------------------
 
     def working(self, openings: PacketSet) -> PacketSet:
         """The connections (with the interfaces of their originator's packets) of which every part may pass."""
-        return self._connections(openings) & self._replied & self._continued
+        return self._usual(openings) & self._replied & self._continued
 
     def refusal(self, openings: PacketSet) -> Refusal | None:
         """Who refuses what some connections need, all of them; None where the reference interpreter does not agree."""
-        connections = self._connections(openings)
+        connections = self._usual(openings)
         if is_empty(connections & self._replied):
             return self._refused("reply", connections)
         return self._refused("later", connections & self._replied)
 
     def _connections(self, openings: PacketSet) -> PacketSet:
         return self.space.connection_part(openings, keep_interfaces=True)
+
+    def _usual(self, openings: PacketSet) -> PacketSet:
+        """The connections of some openings; of TCP those from the ports that clients take, unless there are none."""
+        space = self.space
+        tcp = openings & space.is_(Field.PROTOCOL, TCP)
+        usual = tcp & space.values(Field.SPORT, (CLIENT_PORTS,))
+        return self._connections((openings & ~tcp) | (tcp if is_empty(usual) else usual))
 
     @cached_property
     def _replied(self) -> PacketSet:
