@@ -39,7 +39,17 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.services import Refusal, Services, filtering, opening, refused, sends_elsewhere, shown, tcp_to
+from ruleaudit.rules.services import (
+    Refusal,
+    Services,
+    filtering,
+    on_a_wire,
+    opening,
+    refused,
+    sends_elsewhere,
+    shown,
+    tcp_to,
+)
 
 CODE = "RA304"
 NAME = "lockout"
@@ -182,7 +192,7 @@ def locked_out(audit: Audit) -> tuple[Rule, Refusal] | None:
     meant = [(rule, packets) for rule, packets in meant if not is_empty(packets)]
     if not meant:
         return None
-    every = seen.packets & tcp_to(space, merged(i for _, ports in named for i in ports))
+    every = seen.packets & on_a_wire(space) & tcp_to(space, merged(i for _, ports in named for i in ports))
     passing = every & ~refused(seen)
     rule, first = meant[0]
     services = Services(pair, kind)

@@ -16,7 +16,7 @@ from ruleaudit.analysis.translated import (
 )
 from ruleaudit.analysis.walk import ACCEPT, chains_from
 from ruleaudit.analysis.witness import Sample, follow, sample
-from ruleaudit.model.fields import TCP, UDP, AddressType, Field, Hook, State, TcpFlag
+from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, Hook, State, TcpFlag
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules.served import UNANSWERED, names_the_serving_side
@@ -27,6 +27,8 @@ HOOKS = {"in": Hook.INPUT, "out": Hook.OUTPUT, "forward": Hook.FORWARD}
 _MOST_PORTS = 1024
 #: from where TCP clients take their ports (Linux; others keep to its upper half)
 CLIENT_PORTS = (32768, 65535)
+#: 0.0.0.0/8 and 127.0.0.0/8: no connection has them on a wire
+_ON_NO_WIRE = ((0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1))
 _REFUSALS = ("drop", "reject")
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
 _WAYS = ((Field.IIF, Field.OIF),)
@@ -96,6 +98,7 @@ class Services:
         space, seen = self.space, self.roles.opening
         several = (AddressType.BROADCAST, AddressType.MULTICAST)
         found = seen.accepted & ~space.values(Field.DST_TYPE, tuple((int(t), int(t)) for t in several))
+        found = found & on_a_wire(space)
         for role in (self.roles.opening, self.roles.later, self.roles.reply):
             if not is_empty(role.untracked):
                 found = found & ~space.connection_part(role.untracked)
@@ -203,6 +206,14 @@ def shown(pair: Pair, seen: Seen, role: str, packets: PacketSet, path: str) -> R
 def sends_elsewhere(rules: Iterable[Rule]) -> bool:
     """Some rule changes where packets go, so that what is refused before it says nothing of what comes behind it."""
     return any(changes_destination(rule) for rule in rules)
+
+
+def on_a_wire(space: Space) -> PacketSet:
+    """The packets whose addresses both belong to somebody; those of loopback go from the host to itself."""
+    out = space.all
+    for side in (Field.SADDR, Field.DADDR) if space.family is Family.IPV4 else ():
+        out = out & ~space.values(side, _ON_NO_WIRE)
+    return out
 
 
 def tcp_to(space: Space, ports: tuple[tuple[int, int], ...]) -> PacketSet:
