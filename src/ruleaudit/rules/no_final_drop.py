@@ -44,7 +44,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.services import HOOKS, Services, filtering, opening
+from ruleaudit.rules.services import HOOKS, Services, filtering, has_accepts, opening
 
 CODE = "RA315"
 NAME = "no-final-drop"
@@ -175,7 +175,7 @@ def check(audit: Audit) -> Iterator[Finding]:
         return
     for kind in (KINDS[0], KINDS[2]):
         for chain in audit.ruleset.base_chains(HOOKS[kind.name]):
-            if not chain.nat and isinstance(chain.policy, Accept) and chain.rules:
+            if not chain.nat and isinstance(chain.policy, Accept) and has_accepts(audit.ruleset, HOOKS[kind.name]):
                 yield from _open(audit, kind, chain)
 
 

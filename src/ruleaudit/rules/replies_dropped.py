@@ -39,7 +39,7 @@ from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 from ruleaudit.rules.lockout import locked_out
-from ruleaudit.rules.services import HOOKS, Refusal, Services
+from ruleaudit.rules.services import HOOKS, Refusal, Services, has_accepts
 
 CODE = "RA310"
 NAME = "replies-dropped"
@@ -196,7 +196,7 @@ def check(audit: Audit) -> Iterator[Finding]:
         return
     ssh = locked_out(audit)
     for kind in KINDS[:3]:
-        if not audit.ruleset.base_chains(HOOKS[kind.name]):
+        if not has_accepts(audit.ruleset, HOOKS[kind.name]):
             continue
         services = Services(audit.whole, kind)
         for rule, openings in services.accepted():

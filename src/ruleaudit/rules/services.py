@@ -17,7 +17,7 @@ from ruleaudit.analysis.translated import (
 from ruleaudit.analysis.walk import ACCEPT, chains_from
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, Hook, State, TcpFlag
-from ruleaudit.model.ruleset import Chain, Rule, Ruleset
+from ruleaudit.model.ruleset import Accept, Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules.served import UNANSWERED, names_the_serving_side
 
@@ -37,6 +37,13 @@ _WAYS = ((Field.IIF, Field.OIF),)
 def filtering(ruleset: Ruleset, hook: Hook) -> frozenset[tuple[str, str]]:
     """(table, chain) of the chains that filter at a hook, and of those that they lead to."""
     return chains_from(ruleset, (c for c in ruleset.base_chains(hook) if not c.nat))
+
+
+def has_accepts(ruleset: Ruleset, hook: Hook) -> bool:
+    """Some rule at a hook accepts packets."""
+    chains = filtering(ruleset, hook)
+    rules = (r for table, name in chains for r in ruleset.tables[table].chains[name].rules)
+    return any(isinstance(rule.verdict, Accept) for rule in rules)
 
 
 def refused(seen: Seen) -> PacketSet:
