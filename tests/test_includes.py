@@ -199,7 +199,7 @@ def test_every_report_names_the_file_and_its_line(folder: Path, capfd: pytest.Ca
     ]
 
     run(["check", "main.nft", "-q", "--format", "concise"])
-    assert capfd.readouterr().out.startswith("parts/input.chain:4:18: RA101")
+    assert "\nparts/input.chain:4:18: RA101" in capfd.readouterr().out
     run(["check", "main.nft", "-q", "--format", "github"])
     assert "file=parts/input.chain,line=4,endLine=4,col=18" in capfd.readouterr().out
     run(["check", "main.nft", "-q", "--format", "gitlab"])

@@ -41,7 +41,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
-from ruleaudit.rules.served import deciding, names_the_serving_side, refused_on_purpose, unmarked
+from ruleaudit.rules.served import UNANSWERED, deciding, names_the_serving_side, refused_on_purpose, unmarked
 
 CODE = "RA201"
 NAME = "one-way-notrack"
@@ -161,9 +161,6 @@ COMMIT
     ),
 )
 
-#: UDP services that only receive, or whose answers go to the service's port too: SNMP traps, syslog, NetFlow and IPFIX,
-#: VXLAN, GENEVE, sFlow, statsd, collectd
-_UNANSWERED = tuple((port, port) for port in (162, 514, 2055, 4739, 4789, 6081, 6343, 8125, 8472, 9995, 9996, 25826))
 _SERVICE = (Field.PROTOCOL, Field.SPORT, Field.DPORT, Field.ICMP_TYPE)
 
 
@@ -216,7 +213,7 @@ def _served(pair: Pair, kind: Kind, before: Roles, now: Roles) -> PacketSet:
         for _, what, _, packets in consumed(roles):
             if what == "SYNPROXY":
                 served = served & ~part(packets)
-    unanswered = space.values(Field.DPORT, _UNANSWERED) | space.values(Field.SPORT, _UNANSWERED)
+    unanswered = space.values(Field.DPORT, UNANSWERED) | space.values(Field.SPORT, UNANSWERED)
     return served & ~(space.is_(Field.PROTOCOL, UDP) & unanswered)
 
 

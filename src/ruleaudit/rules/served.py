@@ -3,12 +3,23 @@
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT, Block, Walk
-from ruleaudit.model.condition import Condition, Not, Scope, States, tests
+from ruleaudit.model.condition import Condition, Not, Scope, States, merged, tests
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
 _ALL_PORTS = 1 << 16
+
+#: UDP services that only receive, whose answers go to the service's port too, or leave by other means than a socket of
+#: that port: TFTP, DHCP, NetBIOS datagrams, SNMP traps, PTP, syslog, RIP, DHCPv6, heartbeat, SSDP, NetFlow and IPFIX,
+#: BFD, VXLAN, GENEVE, mDNS, LLMNR, corosync, sFlow, statsd, collectd, GELF
+UNANSWERED = merged(
+    (
+        *((port, port) for port in (69, 138, 162, 514, 646, 694, 1900, 1985, 2055, 3222, 4739, 4784, 4789, 5353, 5355)),
+        *((port, port) for port in (6081, 6343, 8125, 8472, 9995, 9996, 12201, 25826)),
+        *((67, 68), (319, 320), (520, 521), (546, 547), (3784, 3785), (5404, 5412)),
+    )
+)
 
 
 def names_the_serving_side(space: Space, found: PacketSet) -> bool:

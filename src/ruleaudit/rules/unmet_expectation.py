@@ -73,7 +73,7 @@ COMMIT
         """*filter
 :INPUT DROP [0:0]
 «:OUTPUT DROP [0:0]»
--A INPUT -p tcp -m tcp --dport 443 -j ACCEPT
+-A INPUT -p tcp -j ACCEPT
 -A OUTPUT -m conntrack --ctstate RELATED -j ACCEPT
 COMMIT
 """,
