@@ -4,14 +4,43 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ruleaudit.analysis import fragments
 from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.compare import CHECKS
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
-from ruleaudit.diagnostics import Finding
-from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
-from ruleaudit.results import Tracking, Unmet
+from ruleaudit.analysis.variant import Changes, free_walk, variant
+from ruleaudit.analysis.walk import (
+    PATHS,
+    Identities,
+    Walk,
+    called_chains,
+    conntrack_users,
+    early_chains,
+    is_tracking,
+)
+from ruleaudit.diagnostics import Finding, FixClass
+from ruleaudit.model.condition import NEVER
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
+from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
 from ruleaudit.source import SourceFile
+
+#: differences that no connection is concerned by
+_OF_NONE = (DifferenceKind.STRAY, DifferenceKind.UNTRACKED)
+
+
+@dataclass(frozen=True)
+class Untracked:
+    """A ruleset in which no connection needs tracking.
+
+    changes     the rules that ask conntrack all the same, and what may stand in the place of their tests
+    kind        what taking all of that out amounts to
+    fragments   what is lost once nobody puts fragments together any more, if something is
+    """
+
+    changes: Changes
+    kind: FixClass
+    fragments: Difference | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +79,36 @@ class Audit:
     def whole(self) -> Pair:
         """The ruleset beside itself, in the region of all packets."""
         return Pair.alone(self.space, self.ruleset)
+
+    @cached_property
+    def free(self) -> dict[str, Walk]:
+        """Every packet in every state that it can have, sent along every path."""
+        return {path: free_walk(self.whole, self.whole.old, path, self.space.all) for path in PATHS}
+
+    @cached_property
+    def by_accident(self) -> "Untracked | None":
+        """What the rules that ask conntrack are good for, where they track and nothing needs it; None everywhere else,
+        and where another owner of rules may call a chain.
+        """
+        users = conntrack_users(self.ruleset)
+        unknown = any(isinstance(rule.verdict, Unknown) for rule in self.ruleset.rules())
+        if self.ruleset.partial or unknown or self.tracking.required or not is_tracking(self.ruleset):
+            return None
+        instead = {j.rule: None if j.instead in (None, NEVER) else j.instead for j in self.tracking.judgements}
+        changes = {rule: instead.get(rule) for rule in users}
+        pair = variant(self.space, self.whole.old, changes, tracked=False)
+        ruleset = replace(pair.new.ruleset, tracks=())
+        if is_tracking(ruleset):
+            return None
+        pair = Pair(self.space, self.ruleset, ruleset, pair.alignment)
+        kind = FixClass.SAME_CONNECTIONS
+        for difference in (d for check in CHECKS if check is not fragments.check for d in check(pair)):
+            if not isinstance(difference, Difference) or difference.kind not in _OF_NONE:
+                return None
+            if difference.loosens is FixClass.RELAXING:
+                kind = FixClass.RELAXING
+        pieces = next((d for d in fragments.check(pair) if isinstance(d, Difference)), None)
+        return Untracked(changes, kind, pieces)
 
     @cached_property
     def untracking(self) -> Pair:
