@@ -11,7 +11,6 @@ from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.variant import Changes, free_walk, variant
 from ruleaudit.analysis.walk import (
-    PATHS,
     Identities,
     Walk,
     called_chains,
@@ -80,10 +79,15 @@ class Audit:
         """The ruleset beside itself, in the region of all packets."""
         return Pair.alone(self.space, self.ruleset)
 
+    def free(self, path: str) -> Walk:
+        """Every packet in every state that it can have, sent along a path."""
+        if path not in self._free:
+            self._free[path] = free_walk(self.whole, self.whole.old, path, self.space.all)
+        return self._free[path]
+
     @cached_property
-    def free(self) -> dict[str, Walk]:
-        """Every packet in every state that it can have, sent along every path."""
-        return {path: free_walk(self.whole, self.whole.old, path, self.space.all) for path in PATHS}
+    def _free(self) -> dict[str, Walk]:
+        return {}
 
     @cached_property
     def by_accident(self) -> "Untracked | None":

@@ -119,9 +119,9 @@ def check(audit: Audit) -> Iterator[Finding]:
             yield from _iptables(audit, rule)
 
 
-def _finding(old: str, new: str, span: Span, edits: tuple[Edit, ...], how: str = "") -> Finding:
-    fix = Fix(FixClass.EXACT if edits else FixClass.MANUAL, how or f"write {new}", edits)
-    return Finding(CODE, NAME, SEVERITY, f"{old} is deprecated: {new}", span, fix=fix)
+def _finding(old: str, cure: str, span: Span, edits: tuple[Edit, ...]) -> Finding:
+    fix = Fix(FixClass.EXACT if edits else FixClass.MANUAL, cure, edits)
+    return Finding(CODE, NAME, SEVERITY, f"{old} is an old spelling: {cure}", span, fix=fix)
 
 
 # -- iptables -----------------------------------------------------------------------------------------
@@ -144,14 +144,14 @@ def _iptables(audit: Audit, rule: Rule) -> Iterator[Finding]:
                     "-j NOTRACK", "-j CT --notrack", Span(first.start, span.end), (Edit(span, "CT --notrack"),)
                 )
             case "-j" | "--jump", "ULOG" | "CLUSTERIP":
-                yield _finding(f"-j {word}", _MANUAL[word], Span(first.start, span.end), (), _MANUAL[word])
+                yield _finding(f"-j {word}", _MANUAL[word], Span(first.start, span.end), ())
             case "set", "--set" if "set" in names:
-                yield _finding("--set", "--match-set", span, (Edit(span, "--match-set"),))
+                yield _finding("--set", "write --match-set", span, (Edit(span, "--match-set"),))
             case "--nflog-range", _:
                 whole = Span(first.start, span.end)
                 gone = Span(first.start - 1, span.end)
-                how = "take it out, or write --nflog-size"
-                yield _finding("--nflog-range", "it has never worked", whole, (Edit(gone, ""),), how)
+                cure = "it has never worked; take it out, or write --nflog-size"
+                yield _finding("--nflog-range", cure, whole, (Edit(gone, ""),))
 
 
 def _state(rule: Rule, words: list[tuple[str, Span]], span: Span) -> Finding:
@@ -159,7 +159,7 @@ def _state(rule: Rule, words: list[tuple[str, Span]], span: Span) -> Finding:
     new = {"state": "conntrack", "--state": "--ctstate"}
     edits = tuple(Edit(place, new[word]) for word, place in words if word in new)
     once = [m.name for m in rule.matches].count("state") == 1 and "conntrack" not in {m.name for m in rule.matches}
-    return _finding("-m state --state", "-m conntrack --ctstate", span, edits if len(edits) == 2 and once else ())
+    return _finding("-m state --state", "write -m conntrack --ctstate", span, edits if len(edits) == 2 and once else ())
 
 
 # -- nft ----------------------------------------------------------------------------------------------
@@ -177,6 +177,6 @@ def _nft(audit: Audit, rule: Rule) -> Iterator[Finding]:
         old = _OLD_UPDATE.fullmatch(text)
         if old is not None:
             new = f"{old[1]} {old[3]} {{ {old[2]} }}"
-            yield _finding(f"set {old[1]}", new, match.span, ())
+            yield _finding(f"set {old[1]}", f"write {new}", match.span, ())
         elif re.match(r"meter\s|flow\s+table\s", text):
-            yield _finding(text.split("{")[0].strip(), _METER, match.span, (), _METER)
+            yield _finding(text.split("{")[0].strip(), _METER, match.span, ())

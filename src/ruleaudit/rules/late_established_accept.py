@@ -27,12 +27,13 @@ References
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.variant import same_packets
-from ruleaudit.analysis.walk import ACCEPT, chains_from
+from ruleaudit.analysis.walk import ACCEPT, PATHS, Block, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
 from ruleaudit.model.condition import States, tests
@@ -52,6 +53,8 @@ SINCE = "0.1"
 
 #: so many rules before it are worth a word
 MANY = 20
+#: so many rules that stand in the way are looked for in a list
+SHOWN = 8
 
 _PORTS = "".join(f"-A INPUT -p tcp -m tcp --dport {port} -j ACCEPT\n" for port in range(8000, 8010))
 _HEAD = "*filter\n:INPUT DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
@@ -90,12 +93,14 @@ EXAMPLES = (
 def check(audit: Audit) -> Iterator[Finding]:
     """Each late accept, once."""
     late = [rule for rule in audit.ruleset.rules() if _accepts_established(rule)]
-    late = [rule for rule in late if (rule.table, rule.chain) in audit.called and _before(audit, rule) >= MANY]
+    late = [
+        rule for rule in late if (rule.table, rule.chain) in audit.called and len(list(_earlier(audit, rule))) >= MANY
+    ]
     if not late:
         return
     told: set[Rule] = set()
     for path in ("in", "forward", "out"):
-        walk = audit.free[path]
+        walk = audit.free(path)
         for by, verdict, packets in walk.decided:
             if isinstance(by, Rule) and by in late and verdict == ACCEPT and by not in told:
                 found = packets & audit.space.in_state(State.ESTABLISHED)
@@ -111,14 +116,16 @@ def _accepts_established(rule: Rule) -> bool:
     return isinstance(rule.verdict, Accept) and len(known) == 1 and len(list(tests(rule.condition))) <= 2
 
 
-def _before(audit: Audit, rule: Rule) -> int:
-    """How many rules a packet may meet before it at most, in its chain and those that this one calls."""
+def _earlier(audit: Audit, rule: Rule) -> Iterator[Rule]:
+    """The rules that a packet may meet before it, in its chain and those that this one calls."""
     table = audit.ruleset.tables[rule.table]
     chain = table.chains[rule.chain]
     earlier = chain.rules[: chain.rules.index(rule)]
+    yield from earlier
     called = (v.chain for v in (r.verdict for r in earlier) if isinstance(v, Jump | Goto) and v.chain in table.chains)
     below = chains_from(audit.ruleset, (table.chains[name] for name in dict.fromkeys(called)))
-    return len(earlier) + sum(len(audit.ruleset.tables[t].chains[name].rules) for t, name in below)
+    for _, name in sorted(below):
+        yield from table.chains[name].rules
 
 
 def _finding(audit: Audit, rule: Rule, path: str, packets: PacketSet) -> Iterator[Finding]:
@@ -155,32 +162,36 @@ def _fix(
         where = f"move it before {first.where}, to the front of chain {rule.chain}"
         return Fix(FixClass.EXACT if change else FixClass.MANUAL, where, change or ())
     if misses:
-        return Fix(FixClass.MANUAL, f"move it to the front, but behind {lines(misses)}, which open connections meet")
+        return Fix(
+            FixClass.MANUAL, f"move it to the front, but behind what open connections must meet: {lines(misses, SHOWN)}"
+        )
     return Fix(FixClass.MANUAL, "move it to the front, if what stands there may miss open connections")
 
 
 def _misses(audit: Audit, rule: Rule) -> list[Rule]:
     """The rules before it that do something with packets of open connections which it would accept in front."""
-    table = audit.ruleset.tables[rule.table]
-    chain = table.chains[rule.chain]
-    earlier = chain.rules[: chain.rules.index(rule)]
-    called = (v.chain for v in (r.verdict for r in earlier) if isinstance(v, Jump | Goto) and v.chain in table.chains)
-    below = chains_from(audit.ruleset, (table.chains[name] for name in dict.fromkeys(called)))
-    inside = [r for t, name in sorted(below) for r in audit.ruleset.tables[t].chains[name].rules]
-    found = []
-    for before in (*earlier, *inside):
-        acts = any(e.kind is not EffectKind.LOG for e in before.effects) or before.consumers
-        remembers = any(m.memory or m.writes or m.consumer for m in before.matches)
-        passes = isinstance(before.verdict, Accept | Continue | Jump | Goto)
-        if not acts and not remembers and passes:
-            continue
-        for walk in audit.free.values():
-            view = walk.view()
-            mine = audit.space.condition(rule.condition, walk.frame, view)
-            if not is_empty(mine & walk.looked_up & audit.space.condition(before.condition, walk.frame, view)):
-                found.append(before)
-                break
-    return found
+    space = audit.space
+    before = set(_earlier(audit, rule))
+    found: set[Rule] = set()
+    for walk in map(audit.free, PATHS):
+        mine = walk.looked_up & space.condition(rule.condition, walk.frame, walk.view())
+        for by, _, packets in walk.decided:
+            if isinstance(by, Block) and by.rules[0] in before and not is_empty(packets & mine):
+                met_by = (r for r in by.rules if not is_empty(mine & may_match(space, r, walk.frame)))
+                found |= set(islice(met_by, SHOWN))
+        for other in before:
+            remembers = any(m.memory or m.writes or m.consumer for m in other.matches)
+            met = may_match(space, other, walk.frame) if remembers else walk.matched.get(other, walk.none)
+            if (remembers or not _passes(other)) and not is_empty(met & mine):
+                found.add(other)
+    return sorted(found, key=lambda r: r.span)
+
+
+def _passes(rule: Rule) -> bool:
+    """Packets that it matches are accepted, or go on, and nothing is done with them, logs apart."""
+    if rule.consumers or any(e.kind is not EffectKind.LOG for e in rule.effects):
+        return False
+    return isinstance(rule.verdict, Accept | Continue | Jump | Goto)
 
 
 def _in_front(audit: Audit, rule: Rule) -> Pair:

@@ -25,15 +25,30 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.compare import compare_in
-from ruleaudit.analysis.walk import ACCEPT, Identities, is_tracking
-from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity
-from ruleaudit.model.condition import Interface, tests
-from ruleaudit.model.fields import Field, Hook
-from ruleaudit.model.ruleset import Chain, Continue, Effect, EffectKind, Match, Rule, Ruleset, Table
-from ruleaudit.results import DifferenceKind
+from ruleaudit.analysis.connection import role_shape
+from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.space import Frame
+from ruleaudit.analysis.variant import effect_changes, free_walk
+from ruleaudit.analysis.walk import ACCEPT, Identities, chains_from, is_tracking
+from ruleaudit.analysis.witness import sample
+from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity, Witness
+from ruleaudit.model.condition import Interface
+from ruleaudit.model.fields import Field, Hook, State
+from ruleaudit.model.ruleset import (
+    Accept,
+    Chain,
+    Continue,
+    Effect,
+    EffectKind,
+    Match,
+    Rule,
+    Ruleset,
+    Table,
+)
+from ruleaudit.packets.diagram import is_empty
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 
@@ -100,16 +115,13 @@ def check(audit: Audit) -> Iterator[Finding]:
     if audit.ruleset.partial or not audit.tracking.required or not is_tracking(audit.ruleset):
         return
     rule = _accepting(audit)
-    if rule is None:
-        return
-    old, new, alignment = _untracked(audit)
-    differences = compare_in(audit.space, old, new, alignment).differences
-    freed = [d for d in differences if d.kind is DifferenceKind.UNTRACKED]
-    if not freed or any(d.loosens is not FixClass.EXACT for d in differences):
+    if rule is None or not _fares_the_same(audit):
         return
     cure = 'in a chain of hook output, priority raw: oif "lo" notrack'
     if not audit.ruleset.is_nft:
         cure = "in table raw: -A OUTPUT -o lo -j CT --notrack"
+    packets = audit.free("local").outcomes[ACCEPT] & role_shape(audit.space, "opening")
+    packet = sample(audit.space, packets, "local", Frame("any"), State.NEW).text
     yield Finding(
         CODE,
         NAME,
@@ -118,33 +130,52 @@ def check(audit: Audit) -> Iterator[Finding]:
         rule.span,
         "each local connection has an entry that nobody asks for",
         notes=(("proved", "left untracked in OUTPUT, every packet on lo fares the same"),),
-        witness=freed[0].witness,
+        witness=Witness(packet, "accepted, and tracked"),
         fix=Fix(FixClass.MANUAL, cure),
     )
 
 
 def _accepting(audit: Audit) -> Rule | None:
     """The first rule at input that accepts what comes on lo, and asks for nothing else."""
-    for by, verdict, _ in audit.free["local"].decided:
-        if verdict != ACCEPT or not isinstance(by, Rule):
-            continue
-        chain = audit.ruleset.tables[by.table].chains[by.chain]
-        asked = list(tests(by.condition))
-        if chain.hook is Hook.INPUT and asked == [Interface(Field.IIF, "lo")]:
-            return by
+    for table in audit.ruleset.tables.values():
+        for chain in table.chains.values():
+            for rule in chain.rules if chain.hook is Hook.INPUT else ():
+                if isinstance(rule.verdict, Accept) and rule.condition == Interface(Field.IIF, "lo"):
+                    return rule
     return None
 
 
-def _untracked(audit: Audit) -> tuple[Ruleset, Ruleset, Alignment]:
+def _fares_the_same(audit: Audit) -> bool:
+    """Every packet on lo is accepted, tracked or not, and meets the same effects; conntrack does nothing for any."""
+    if _translates_what_is_sent(audit.ruleset):
+        return False  # what is sent elsewhere may end on lo, and its answers have to be translated back
+    tracked = audit.free("local")
+    free = tracked.looked_up & ~tracked.tag
+    if is_empty(free) or any(not is_empty(packets) for packets in tracked.consumed.values()):
+        return False
+    pair = _untracked(audit)
+    left = free_walk(pair, pair.new, "local", audit.space.all)
+    if {*tracked.outcomes, *left.outcomes} != {ACCEPT}:
+        return False
+    same = all(a == b for a, b in zip(tracked.mark, left.mark, strict=True))
+    return same and is_empty(effect_changes(tracked, left, audit.space.all))
+
+
+def _translates_what_is_sent(ruleset: Ruleset) -> bool:
+    below = chains_from(ruleset, ruleset.base_chains(Hook.OUTPUT))
+    rules = (rule for table, name in below for rule in ruleset.tables[table].chains[name].rules)
+    return any(effect.kind is EffectKind.NAT for rule in rules for effect in rule.effects)
+
+
+def _untracked(audit: Audit) -> Pair:
     """The ruleset, and itself with a rule in front of raw OUTPUT that leaves untracked what goes out on lo."""
-    old, numbers = audit.ruleset, Identities.of(audit.ruleset).numbers
+    old, numbers = audit.ruleset, audit.whole.old.identities.numbers
     place = next(old.rules()).span
     match = Match("", place, Interface(Field.OIF, "lo"))
-    added = Rule(
-        "OUTPUT", "\0raw", 0, place, "\0notrack lo", (match,), (Effect(EffectKind.NOTRACK, "notrack"),), Continue()
-    )
-    # a table of its own comes before an existing one of this priority, which may accept
+    notrack = (Effect(EffectKind.NOTRACK, "notrack"),)
+    added = Rule("OUTPUT", "\0raw", 0, place, "\0notrack lo", (match,), notrack, Continue())
+    # a table of its own: a raw table that is there may accept before
     chain = Chain("OUTPUT", "\0raw", (added,), Hook.OUTPUT, -300)
-    new = Ruleset(old.source, old.language, old.family, {**old.tables, "\0raw": Table("\0raw", {"OUTPUT": chain})})
+    new = replace(old, tables={**old.tables, "\0raw": Table("\0raw", {"OUTPUT": chain})})
     heirs = Identities({**numbers, added: len(numbers)})
-    return old, new, Alignment(Identities(numbers), heirs, (), (added,), False)
+    return Pair(audit.space, old, new, Alignment(audit.whole.old.identities, heirs, (), (added,), False))

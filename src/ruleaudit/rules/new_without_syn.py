@@ -24,17 +24,18 @@ References
     iptables-extensions(8), tcp; Linux, Documentation/networking/nf_conntrack-sysctl.rst
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 
 from ruleaudit.analysis.connection import LOOSE_FLAGS, tcp_flags
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.variant import variant
+from ruleaudit.analysis.variant import without
 from ruleaudit.analysis.walk import ACCEPT, Walk
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
-from ruleaudit.model.condition import And, Condition, Masked, Not, States, Values, all_of, any_of, negate, tests
-from ruleaudit.model.fields import TCP, Field, State, TcpFlag
+from ruleaudit.model.condition import And, Condition, States
+from ruleaudit.model.fields import TCP, Field, State
 from ruleaudit.model.ruleset import Accept, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
@@ -98,51 +99,47 @@ COMMIT
     Example("UDP", f"{_HEAD}-A INPUT -p udp -m udp --dport 53 -m conntrack --ctstate NEW -j ACCEPT\nCOMMIT\n"),
 )
 
-_SYN_OF = int(TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK)
-_TCP = Values(Field.PROTOCOL, ((TCP, TCP),))
+#: so many findings show their packets; a packet costs more than finding it
+SHOWN = 100
 
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each rule that accepts lone ACKs as NEW, where SYN in its test would keep them out."""
-    asking = {rule: test for rule in audit.ruleset.rules() if (test := _with_syn(rule)) is not None}
+    asking = frozenset(rule for rule in audit.ruleset.rules() if _accepts_new(rule))
     if not asking:
         return
     space = audit.space
     alone = space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, LOOSE_FLAGS)
-    pair = variant(space, audit.whole.old, asking)
+    # a rule that asks for SYN matches none of them
+    without_them = replace(audit.whole.old, ruleset=without(audit.ruleset, asking))
     told: set[Rule] = set()
     for path in ("in", "forward"):
         packets = audit.whole.domain(path, False) & alone
-        walk = audit.whole.send(pair.old, path, packets, State.NEW, role="any")
+        walk = audit.whole.send(audit.whole.old, path, packets, State.NEW, role="any")
         if not any(by in asking for by, verdict, _ in walk.decided if verdict == ACCEPT and isinstance(by, Rule)):
             continue
-        kept_out = audit.whole.send(pair.new, path, packets, State.NEW, role="any")
+        kept_out = audit.whole.send(without_them, path, packets, State.NEW, role="any")
         let_in = _accepted(walk) & ~_accepted(kept_out)
         for rule, found in _by_rule(walk, asking, let_in):
             if rule not in told:
                 told.add(rule)
-                yield _finding(audit, rule, path, found)
+                yield _finding(audit, rule, path, found if len(told) <= SHOWN else None)
 
 
-def _with_syn(rule: Rule) -> Condition | None:
-    """What its state test would be with SYN asked for; None for a rule that does not accept TCP because it is NEW."""
+def _accepts_new(rule: Rule) -> bool:
+    """It accepts packets because they are NEW; whether TCP is among them, the packets tell."""
     if not isinstance(rule.verdict, Accept) or rule.consumers:
-        return None
-    asked = [m.condition for m in rule.matches if any(isinstance(t, States) for t in tests(m.condition))]
-    if len(asked) != 1 or State.NEW not in _positive(asked[0]):
-        return None
-    return all_of([asked[0], any_of([negate(_TCP), Masked(Field.TCP_FLAGS, _SYN_OF, int(TcpFlag.SYN))])])
+        return False
+    return any(State.NEW in _named(match.condition) for match in rule.matches)
 
 
-def _positive(condition: Condition) -> frozenset[State]:
+def _named(condition: Condition) -> frozenset[State]:
     """The states that a test asks for by name."""
     match condition:
         case States(states):
             return states
-        case Not():
-            return frozenset()
         case And(items):
-            return frozenset(s for item in items for s in _positive(item))
+            return frozenset(s for item in items for s in _named(item))
         case _:
             return frozenset()
 
@@ -151,23 +148,26 @@ def _accepted(walk: Walk) -> PacketSet:
     return walk.outcomes.get(ACCEPT, walk.none)
 
 
-def _by_rule(walk: Walk, asking: Mapping[Rule, Condition], let_in: PacketSet) -> Iterator[tuple[Rule, PacketSet]]:
+def _by_rule(walk: Walk, asking: frozenset[Rule], let_in: PacketSet) -> Iterator[tuple[Rule, PacketSet]]:
     for by, verdict, packets in walk.decided:
         if verdict == ACCEPT and isinstance(by, Rule) and by in asking and not is_empty(packets & let_in):
             yield by, packets & let_in
 
 
-def _finding(audit: Audit, rule: Rule, path: str, found: PacketSet) -> Finding:
-    words = class_words(audit.space, found, path, Frame("any"))
-    packet = sample(audit.space, found, path, Frame("any"), State.NEW).text
+def _finding(audit: Audit, rule: Rule, path: str, found: PacketSet | None) -> Finding:
+    words, witness = "", None
+    if found is not None:
+        words = f": {class_words(audit.space, found, path, Frame('any'))}"
+        packet = sample(audit.space, found, path, Frame("any"), State.NEW).text
+        witness = Witness(packet, f"accepted by {rule.where} while nf_conntrack_tcp_loose is 1")
     cure = "add --syn" if not audit.ruleset.is_nft else "add: tcp flags & (fin | syn | rst | ack) == syn"
     return Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"lone ACKs of no connection are NEW too: {words} lets them in",
+        f"lone ACKs of no connection are NEW too, and let in here{words}",
         places.state_test(rule) or rule.span,
         "SYN is not asked for",
         notes=(("help", f"{cure}; or sysctl net.netfilter.nf_conntrack_tcp_loose=0, then they are INVALID"),),
-        witness=Witness(packet, f"accepted by {rule.where} while nf_conntrack_tcp_loose is 1"),
+        witness=witness,
     )

@@ -25,14 +25,14 @@ References
     iptables-extensions(8), conntrack; nft(8), CT EXPRESSIONS
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity
 from ruleaudit.model.condition import Condition, Not, States
 from ruleaudit.model.fields import State
-from ruleaudit.model.ruleset import Accept, Drop, Reject, Rule
-from ruleaudit.results import Judgement
+from ruleaudit.model.ruleset import Accept, Chain, Drop, Reject, Rule
 from ruleaudit.rules import edits, places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -127,16 +127,18 @@ def check(audit: Audit) -> Iterator[Finding]:
     """Each state test that every packet passes; none where it is for these that the kernel tracks at all."""
     if audit.ruleset.partial or not audit.tracking.required:
         return
-    parts: dict[object, int] = {}
-    for rule in audit.ruleset.rules():
-        parts[rule.span] = parts.get(rule.span, 0) + 1
-    for judgement in audit.tracking.judgements:
-        if judgement.always and parts[judgement.rule.span] == 1:
-            yield from _finding(audit, judgement)
+    always = {j.rule for j in audit.tracking.judgements if j.always}
+    for table in audit.ruleset.tables.values():
+        for chain in table.chains.values() if always else ():
+            parts = Counter(rule.span for rule in chain.rules)
+            takers = _takers(chain)
+            for place, rule in enumerate(chain.rules):
+                if rule in always and parts[rule.span] == 1:
+                    before = tuple(label for at, label in takers if at < place)
+                    yield from _finding(audit, rule, before[-3:])
 
 
-def _finding(audit: Audit, judgement: Judgement) -> Iterator[Finding]:
-    rule = judgement.rule
+def _finding(audit: Audit, rule: Rule, takers: tuple[Label, ...]) -> Iterator[Finding]:
     asking = [m for m in rule.matches if mentions_state(m.condition)]
     said = _states(asking[0].condition) if len(asking) == 1 else ""
     if not said:
@@ -151,7 +153,7 @@ def _finding(audit: Audit, judgement: Judgement) -> Iterator[Finding]:
         f"this state test decides nothing: every packet that gets here and matches the rest of the rule {said}",
         span,
         "always true",
-        tuple(_takers(audit, rule)),
+        takers,
         (("proved", "without it every packet in every state matches as before"),),
         fix=Fix(kind, f"take `{' '.join(audit.source.slice(span).split())}` out", (edit,) if edit else ()),
     )
@@ -172,10 +174,10 @@ def _names(states: frozenset[State]) -> str:
     return " or ".join(state.value.upper() for state in State if state in states)
 
 
-def _takers(audit: Audit, rule: Rule) -> Iterator[Label]:
-    """The rules of the same chain that take all packets of some states before."""
-    for before in audit.ruleset.tables[rule.table].chains[rule.chain].rules:
-        if before is rule:
-            return
-        if isinstance(before.verdict, Accept | Drop | Reject) and isinstance(before.condition, States):
-            yield Label(before.span, f"takes what is {_names(before.condition.states)}")
+def _takers(chain: Chain) -> list[tuple[int, Label]]:
+    """The rules of a chain that take all packets of some states, with their places in it."""
+    return [
+        (place, Label(rule.span, f"takes what is {_names(rule.condition.states)}"))
+        for place, rule in enumerate(chain.rules)
+        if isinstance(rule.verdict, Accept | Drop | Reject) and isinstance(rule.condition, States)
+    ]

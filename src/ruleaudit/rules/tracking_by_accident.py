@@ -146,12 +146,14 @@ def check(audit: Audit) -> Iterator[Finding]:
     edits_of = [_edit(audit, rule, found.changes[rule]) for rule in rules]
     changes = tuple(e for e in edits_of if e is not None)
     whole = len(changes) == len(edits_of) and found.fragments is None and not audit.ruleset.tracks
-    family = "IPv4" if audit.space.family is Family.IPV4 else "IPv6"
+    # of a table inet it is said where it is true of both
+    family = "IPv4 " if audit.space.family is Family.IPV4 else "IPv6 "
+    of = "" if first.table.startswith("inet ") else family
     yield Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"no {family} connection needs tracking, and every one is tracked, because of {lines(rules, 8)}",
+        f"no {of}connection needs tracking, and every one is tracked, because of {lines(rules, 8)}",
         places.state_test(first) or first.span,
         "the kernel tracks as long as a rule asks for this",
         tuple(Label(places.state_test(r) or r.span, "and for this") for r in others[:3]),
@@ -172,7 +174,7 @@ def _notes(audit: Audit, found: Untracked, rules: list[Rule]) -> Iterator[tuple[
         lost = found.fragments.witness
         yield "note", f"fragments are no longer put together then: {lost.packet} would be lost; accept fragments first"
     for what, some in (
-        ("delete the rules of", [r for r in rules if found.changes[r] is None]),
+        ("delete what is in", [r for r in rules if found.changes[r] is None]),
         ("take the state tests out of", [r for r in rules if found.changes[r] == ALWAYS]),
         ("ask for TCP flags instead in", [r for r in rules if found.changes[r] not in (None, ALWAYS)]),
     ):

@@ -127,13 +127,15 @@ def check(audit: Audit) -> Iterator[Finding]:
     if found.fragments is not None:
         lost = found.fragments.witness.packet
         notes.append(("note", f"fragments are no longer put together then: {lost} would be lost; accept them first"))
-    family = "IPv4" if audit.space.family is Family.IPV4 else "IPv6"
+    # of a table inet it is said where it is true of both
+    family = "IPv4 " if audit.space.family is Family.IPV4 else "IPv6 "
+    of = "" if rules and all(r.table.startswith("inet ") for r in rules) else family
     what = in_words([*([f"{_chains(rules)} ({lines(rules, 8)})"] if rules else []), *_objects(audit.ruleset.tracks)])
     yield Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"every {family} connection is tracked only because of {what}, which no packet ever gets to",
+        f"every {of}connection is tracked only because of {what}, which no packet ever gets to",
         spans[0],
         "has the kernel track all the same",
         tuple(Label(span, "and this") for span in spans[1:4]),
