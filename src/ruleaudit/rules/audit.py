@@ -9,6 +9,7 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.compare import CHECKS
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.variant import Changes, free_walk, variant
 from ruleaudit.analysis.walk import (
     Identities,
@@ -94,10 +95,9 @@ class Audit:
         """What the rules that ask conntrack are good for, where they track and nothing needs it; None everywhere else,
         and where another owner of rules may call a chain.
         """
-        users = conntrack_users(self.ruleset)
-        unknown = any(isinstance(rule.verdict, Unknown) for rule in self.ruleset.rules())
-        if self.ruleset.partial or unknown or self.tracking.required or not is_tracking(self.ruleset):
+        if self._may_be_a_part or self.tracking.required or not is_tracking(self.ruleset):
             return None
+        users = conntrack_users(self.ruleset)
         instead = {j.rule: None if j.instead in (None, NEVER) else j.instead for j in self.tracking.judgements}
         changes = {rule: instead.get(rule) for rule in users}
         pair = variant(self.space, self.whole.old, changes, tracked=False)
@@ -113,6 +113,17 @@ class Audit:
                 kind = FixClass.RELAXING
         pieces = next((d for d in fragments.check(pair) if isinstance(d, Difference)), None)
         return Untracked(changes, kind, pieces)
+
+    @property
+    def _may_be_a_part(self) -> bool:
+        """Other rules are known to be loaded beside these, or may call their chains."""
+        tables = self.ruleset.tables.values()
+        if self.ruleset.partial or any(called_from_outside(name) for table in tables for name in table.chains):
+            return True
+        if any(isinstance(rule.verdict, Unknown) for rule in self.ruleset.rules()):
+            return True
+        # a table of user chains alone is filled up by another file
+        return any(all(chain.hook is None for chain in table.chains.values()) for table in tables)
 
     @cached_property
     def untracking(self) -> Pair:
