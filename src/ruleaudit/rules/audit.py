@@ -19,7 +19,7 @@ from ruleaudit.analysis.walk import (
     early_chains,
     is_tracking,
 )
-from ruleaudit.diagnostics import Finding, FixClass
+from ruleaudit.diagnostics import Finding, FixClass, Severity
 from ruleaudit.model.condition import NEVER
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
 from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
@@ -115,10 +115,19 @@ class Audit:
         return Untracked(changes, kind, pieces)
 
     @property
+    def loads(self) -> bool:
+        """Nothing was read that a loader refuses."""
+        return not any(finding.severity is Severity.ERROR for finding in self.read)
+
+    @property
     def _may_be_a_part(self) -> bool:
-        """Other rules are known to be loaded beside these, or may call their chains."""
+        """Other rules are known to be loaded beside these, or may call their chains; or nobody loads these at all."""
         tables = self.ruleset.tables.values()
-        if self.ruleset.partial or any(called_from_outside(name) for table in tables for name in table.chains):
+        if (
+            self.ruleset.partial
+            or not self.loads
+            or any(called_from_outside(name) for table in tables for name in table.chains)
+        ):
             return True
         if any(isinstance(rule.verdict, Unknown) for rule in self.ruleset.rules()):
             return True

@@ -30,6 +30,7 @@ from dataclasses import replace
 from itertools import islice
 
 from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.variant import same_packets
@@ -92,6 +93,8 @@ EXAMPLES = (
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each late accept, once."""
+    if not audit.loads:
+        return
     late = [rule for rule in audit.ruleset.rules() if _accepts_established(rule)]
     late = [
         rule for rule in late if (rule.table, rule.chain) in audit.called and len(list(_earlier(audit, rule))) >= MANY
@@ -129,7 +132,8 @@ def _earlier(audit: Audit, rule: Rule) -> Iterator[Rule]:
 
 
 def _finding(audit: Audit, rule: Rule, path: str, packets: PacketSet) -> Iterator[Finding]:
-    chosen = sample(audit.space, packets, path, Frame("any"), State.ESTABLISHED)
+    later = packets & role_shape(audit.space, "later")
+    chosen = sample(audit.space, packets if is_empty(later) else later, path, Frame("any"), State.ESTABLISHED)
     way = follow(audit.whole, audit.whole.old, chosen, State.ESTABLISHED)
     met = [step.rule for step in way.steps if step.rule.table == rule.table]
     if rule not in met:

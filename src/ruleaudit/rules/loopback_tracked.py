@@ -112,7 +112,7 @@ COMMIT
 
 def check(audit: Audit) -> Iterator[Finding]:
     """The first rule that accepts packets because they come on lo, if all of them could be left untracked."""
-    if audit.ruleset.partial or not audit.tracking.required or not is_tracking(audit.ruleset):
+    if audit.ruleset.partial or not audit.loads or not audit.tracking.required or not is_tracking(audit.ruleset):
         return
     rule = _accepting(audit)
     if rule is None or not _fares_the_same(audit):

@@ -155,8 +155,13 @@ def _by_rule(walk: Walk, asking: frozenset[Rule], let_in: PacketSet) -> Iterator
 
 
 def _finding(audit: Audit, rule: Rule, path: str, found: PacketSet | None) -> Finding:
-    words, witness = "", None
+    words, witness, certainty = "", None, "proved"
     if found is not None:
+        unknown = audit.space.diagrams.cube(audit.space.unknown_tests)
+        certain = ~(~found).exists(unknown)
+        if is_empty(certain):
+            certainty = "assuming: the limits, sets and other tests on the way that depend on more than the file hold"
+        found = found if is_empty(certain) else certain
         words = f": {class_words(audit.space, found, path, Frame('any'))}"
         packet = sample(audit.space, found, path, Frame("any"), State.NEW).text
         witness = Witness(packet, f"accepted by {rule.where} while nf_conntrack_tcp_loose is 1")
@@ -170,4 +175,5 @@ def _finding(audit: Audit, rule: Rule, path: str, found: PacketSet | None) -> Fi
         "SYN is not asked for",
         notes=(("help", f"{cure}; or sysctl net.netfilter.nf_conntrack_tcp_loose=0, then they are INVALID"),),
         witness=witness,
+        certainty=certainty,
     )

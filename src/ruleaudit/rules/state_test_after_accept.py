@@ -125,7 +125,7 @@ COMMIT
 
 def check(audit: Audit) -> Iterator[Finding]:
     """Each state test that every packet passes; none where it is for these that the kernel tracks at all."""
-    if audit.ruleset.partial or not audit.tracking.required:
+    if audit.ruleset.partial or not audit.loads or not audit.tracking.required:
         return
     always = {j.rule for j in audit.tracking.judgements if j.always}
     for table in audit.ruleset.tables.values():
