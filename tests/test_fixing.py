@@ -292,7 +292,7 @@ def test_log_rules_may_go(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 PART = '\t\ttcp dport 25 accept comment "ruleaudit: ignore[RA202] x"\n'
 MAIN = """\
-table inet filter {
+table ip filter {
 \tchain input {
 \t\ttype filter hook input priority 0; policy drop;
 \t\tinclude "./input.part"

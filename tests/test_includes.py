@@ -273,7 +273,7 @@ def test_ignore_comments_stand_in_the_file_that_they_are_about(folder: Path, cap
     part.write_text("# ruleaudit: ignore-file[RA1] theirs\n" + INPUT)
     Path("defines.nft").write_text(DEFINES)
     (report,) = ruleaudit.check(["main.nft"])
-    assert [f.code for f in report.suppressed] == ["RA100", "RA101"]
+    assert [f.code for f in report.suppressed] == ["RA100", "RA101", "RA106"]
 
 
 def test_a_baseline_and_per_file_settings_know_the_included_file(

@@ -434,7 +434,7 @@ def _in_families(side: dict[Family, Ruleset], other: dict[Family, Ruleset]) -> d
 
     one = next(iter(side.values()))
     silent = [family for family in other if family not in side] if one.is_nft else []
-    return side | {family: replace(one, family=family, tables={}, tracks=False) for family in silent}
+    return side | {family: replace(one, family=family, tables={}, tracks=()) for family in silent}
 
 
 def _no_errors(source: SourceFile, reading: Reading) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
+from ruleaudit.model.condition import Condition
 from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset, Table
 from ruleaudit.source import Edit, SourceFile
@@ -28,6 +29,8 @@ class Judgement:
     """The class of one rule that mentions conntrack, why, and the connections that need it.
 
     `same_work`: other rules that do the same work; one of them has to stay.
+    `instead`: what may stand in the place of its state tests: ALWAYS, or TCP flags; NEVER: the rule may go as a whole.
+    `always`: every packet that gets to the rule and matches the rest of it is in a state that the tests ask for.
     """
 
     rule: Rule
@@ -36,6 +39,8 @@ class Judgement:
     connections: tuple[Witness, ...] = ()
     same_work: tuple[Rule, ...] = ()
     consumer: str | None = None
+    instead: Condition | None = None
+    always: bool = False
 
 
 @dataclass(frozen=True)

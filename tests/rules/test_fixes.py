@@ -1,6 +1,7 @@
-"""Every exact fix is carried out on the examples of its rule: the ruleset means the same, and the finding is gone."""
+"""Fixes keep what they promise: applied to the examples, the finding is gone, and every packet fares the same, logs
+apart.
+"""
 
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -11,42 +12,49 @@ from ruleaudit.rules import RULES, check_source
 from ruleaudit.rules.examples import Example
 from ruleaudit.source import SourceFile, apply
 
+EXAMPLES = [
+    pytest.param(rule, example, id=f"{rule.CODE}-{example.title.replace(' ', '-')}")
+    for rule in RULES
+    for example in rule.EXAMPLES
+    if example.spans
+]
 
-def _found(rule: ModuleType, example: Example, text: str) -> list[Finding]:
-    """What a rule finds in the text of an example, or in one that a fix made of it."""
+
+def found(rule: ModuleType, example: Example, text: str) -> list[Finding]:
     twin = lower(SourceFile("twin.v6", example.twin)).rulesets[0] if example.twin else None
-    known = [(one.CODE, one.NAME) for one in RULES]
-    settings = config.load(SourceFile("ruleaudit.toml", example.configuration), known)
+    settings = config.load(
+        SourceFile("ruleaudit.toml", example.configuration), [(rule.CODE, rule.NAME) for rule in RULES]
+    )
     report = check_source(SourceFile("example.rules", text), example.language, twin=twin, settings=settings)
     return [finding for finding in report.findings if finding.code == rule.CODE]
 
 
-def _fixes() -> Iterator[tuple[ModuleType, Example, Finding]]:
-    for rule in RULES:
-        for example in rule.EXAMPLES:
-            if example.spans:
-                yield from ((rule, example, f) for f in _found(rule, example, example.text) if f.fix is not None)
+def same(example: Example, text: str) -> bool:
+    compared = verify(SourceFile("old", example.text), SourceFile("new", text), language=example.language)
+    return not compared.undecided and all(d.loosens is FixClass.EXACT for d in compared.differences)
 
 
-FIXES = [
-    pytest.param(rule, example, finding, id=f"{rule.CODE}-{example.title.replace(' ', '-')}-{finding.span.start}")
-    for rule, example, finding in _fixes()
-]
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_an_exact_fix_changes_nothing_for_any_packet(rule: ModuleType, example: Example) -> None:
+    findings = [f for f in found(rule, example, example.text) if f.fix is not None and f.fix.kind is FixClass.EXACT]
+    for finding in findings:
+        assert finding.fix is not None
+        text = apply(example.text, finding.fix.edits)
+        assert len(found(rule, example, text)) == len(found(rule, example, example.text)) - 1
+        assert same(example, text), text
 
 
-@pytest.mark.parametrize(("rule", "example", "finding"), FIXES)
-def test_fix(rule: ModuleType, example: Example, finding: Finding) -> None:
-    fix = finding.fix
-    assert fix is not None and fix.description
-    if fix.kind is FixClass.MANUAL:
-        assert fix.edits == ()
-    if fix.kind is not FixClass.EXACT:
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_the_exact_fixes_of_a_file_go_together(rule: ModuleType, example: Example) -> None:
+    fixes = [f.fix for f in found(rule, example, example.text) if f.fix is not None and f.fix.kind is FixClass.EXACT]
+    if not fixes:
         return
-    fixed = apply(example.text, fix.edits)
-    assert fixed != example.text
-    before, after = SourceFile("before.rules", example.text), SourceFile("after.rules", fixed)
-    comparison = verify(before, after, language=example.language)
-    changed = [d.description for d in comparison.differences if d.loosens is not FixClass.EXACT]
-    assert (changed, comparison.undecided) == ([], ())
-    left = _found(rule, example, fixed)
-    assert len(left) < len(_found(rule, example, example.text))
+    text = apply(example.text, [edit for fix in fixes for edit in fix.edits])
+    assert same(example, text), text
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_a_manual_fix_is_said_in_words_alone(rule: ModuleType, example: Example) -> None:
+    for finding in found(rule, example, example.text):
+        if finding.fix is not None:
+            assert bool(finding.fix.edits) == (finding.fix.kind is not FixClass.MANUAL)

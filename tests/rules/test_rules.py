@@ -4,9 +4,11 @@ from types import ModuleType
 
 import pytest
 
-from ruleaudit.diagnostics import Severity
+from ruleaudit.diagnostics import Finding, Severity
+from ruleaudit.report.check_full import is_shown
 from ruleaudit.rules import RULES, check_example, find
 from ruleaudit.rules.examples import Example
+from ruleaudit.source import Span
 
 HEADINGS = ("What it finds", "Why", "Example", "Instead", "Fix safety", "References")
 
@@ -52,3 +54,9 @@ def test_rules_are_found_by_code_and_name() -> None:
     assert find("RA999") is None
     assert len({rule.CODE for rule in RULES}) == len({rule.NAME for rule in RULES}) == len(RULES)
     assert [rule.CODE for rule in RULES] == sorted(rule.CODE for rule in RULES)
+
+
+def test_notes_about_rules_are_for_those_who_ask_for_them() -> None:
+    notes = [rule.CODE for rule in RULES if rule.SEVERITY is Severity.NOTE]
+    shown = [code for code in notes if is_shown(Finding(code, "", Severity.NOTE, "", Span(0, 0)))]
+    assert shown == ["RA004", "RA005"]

@@ -4,34 +4,31 @@ Each rule is judged by what would happen without its test, without the rule, or 
 (design section 4); the answer is a comparison of packet sets, never a reading of the text.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.connection import KINDS, icmp_errors, possible_states, reply_shape, role_shape
+from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, role_shape
 from ruleaudit.analysis.consequence import Consequences, is_plain
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import ALL, class_words
-from ruleaudit.analysis.pair import Pair, Side, make_space
+from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame, Space
+from ruleaudit.analysis.variant import effect_changes, free_walk, outcomes_differ, same_packets, variant, without
 from ruleaudit.analysis.walk import (
     ACCEPT,
     PATHS,
-    EffectKey,
-    Identities,
     Walk,
     called_chains,
     conntrack_users,
     early_chains,
-    mentions_state,
     steps,
 )
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
 from ruleaudit.model.fields import TCP, Field, State, TcpFlag
-from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
+from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, RuleClass, Tracking
 from ruleaudit.source import Span
@@ -93,6 +90,8 @@ class _Judge:
         self.space, self.ruleset = space, ruleset
         self.mentioning = conntrack_users(ruleset)
         self.whole = Pair.alone(space, ruleset)
+        #: the ruleset without the dead rules: what one of these would do instead keeps no other from being needed
+        self.living = self.whole.old
         self.called = called_chains(ruleset)
 
     def all(self) -> Iterator[Judgement]:
@@ -100,6 +99,9 @@ class _Judge:
             return
         needed = self._consumed()
         matched = self._matched()
+        dead = [r for r in self.mentioning if (r.table, r.chain) in self.called and r not in matched | needed.keys()]
+        if dead:
+            self.living = replace(self.living, ruleset=without(self.ruleset, frozenset(dead)))
         hanging = self._hanging(matched - needed.keys())
         for rule in self.mentioning:
             if rule in needed:
@@ -144,16 +146,16 @@ class _Judge:
         rules = {r for r in self.mentioning if r in matched and not _is_consumer(r) and (r.table, r.chain) not in early}
         if not rules or not is_plain(self.ruleset):
             return {}
-        side = self.whole.old
         instead = {rule: test for rule in rules if (test := self._stateless(rule)) is not None}
-        consequences = Consequences(self.space, side, rules, instead)
+        consequences = Consequences(self.space, self.living, rules, instead)
         found: dict[Rule, _Hanging] = {}
         spoiled: set[Rule] = set()
         for path in PATHS:
             walk = self._free[path]
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
-                more = visit.without_state & ~visit.matched & visit.differs
+                others = visit.without_state & ~visit.matched
+                more = others & visit.differs
                 less = visit.matched & visit.differs
                 touched = visit.touches & visit.without_state
                 if visit.rule.effects or not is_empty(touched):
@@ -161,6 +163,7 @@ class _Judge:
                     continue
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
                 otherwise = (visit.matched ^ visit.others) & visit.accept_differs
+                hanging.always = hanging.always and is_empty(others)
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
                 for words, packets, state in real:
@@ -203,17 +206,15 @@ class _Judge:
     def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
         """The class of a rule from what hangs on it."""
         if not hanging.more:
-            return Judgement(rule, RuleClass.REDUNDANT, "without the test every packet has the same verdict")
+            return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_TEST, instead=ALWAYS, always=hanging.always)
         if not hanging.less:
-            return Judgement(rule, RuleClass.REDUNDANT, "without the rule every packet has the same verdict")
+            return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_RULE, instead=NEVER)
         if not hanging.lost:
-            reason = "no connection hangs on it: without the rule only packets of no connection fare otherwise"
-            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+            return Judgement(rule, RuleClass.REPLACEABLE, _ALL_WORK_WITHOUT_RULE, instead=NEVER)
         if not hanging.gained:
-            reason = "without the test the same connections work; only packets of no connection fare otherwise"
-            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+            return Judgement(rule, RuleClass.REPLACEABLE, _ALL_WORK_WITHOUT_TEST, instead=ALWAYS)
         if hanging.stateless:
-            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO)
+            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO, instead=self._stateless(rule))
         return _required(rule, *([self._shown(e) for e in some] for some in (hanging.lost[:3], hanging.gained[:2])))
 
     def _shown(self, example: "_Example") -> Witness:
@@ -225,13 +226,7 @@ class _Judge:
     @cached_property
     def _free(self) -> dict[str, Walk]:
         """Every packet in every state, sent along every path."""
-        return {path: self._free_walk(self.whole.old, path, self.whole.domain(path, False)) for path in PATHS}
-
-    def _free_walk(self, side: Side, path: str, packets: PacketSet) -> Walk:
-        space = self.space
-        walk = self.whole.free_walk(side)
-        walk.run(PATHS[path], packets & possible_states(space, self.whole.helpers))
-        return walk
+        return {path: free_walk(self.whole, self.whole.old, path, self.space.all) for path in PATHS}
 
     def _consumed(self) -> dict[Rule, tuple[str, tuple[Witness, ...]]]:
         found: dict[Rule, tuple[str, tuple[Witness, ...]]] = {}
@@ -251,21 +246,19 @@ class _Judge:
     def _judge(self, rule: Rule) -> Judgement:
         without_test = self._variant(rule, ALWAYS)
         without_rule = self._variant(rule, None)
-        if self._same_packets(without_test):
-            return Judgement(rule, RuleClass.REDUNDANT, "without the test every packet has the same verdict")
-        if self._same_packets(without_rule):
-            return Judgement(rule, RuleClass.REDUNDANT, "without the rule every packet has the same verdict")
+        if same_packets(without_test):
+            return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_TEST, instead=ALWAYS)
+        if same_packets(without_rule):
+            return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_RULE, instead=NEVER)
         lost = list(self._connection_changes(without_rule))
         if not lost:
-            reason = "no connection hangs on it: without the rule only packets of no connection fare otherwise"
-            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+            return Judgement(rule, RuleClass.REPLACEABLE, _ALL_WORK_WITHOUT_RULE, instead=NEVER)
         gained = list(self._connection_changes(without_test))
         if not gained:
-            reason = "without the test the same connections work; only packets of no connection fare otherwise"
-            return Judgement(rule, RuleClass.REPLACEABLE, reason)
+            return Judgement(rule, RuleClass.REPLACEABLE, _ALL_WORK_WITHOUT_TEST, instead=ALWAYS)
         stateless = self._stateless(rule)
         if stateless is not None and not list(self._connection_changes(self._variant(rule, stateless))):
-            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO)
+            return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO, instead=stateless)
         return _required(rule, lost, gained)
 
     def _stateless(self, rule: Rule) -> Condition | None:
@@ -281,38 +274,7 @@ class _Judge:
 
     def _variant(self, rule: Rule, test: Condition | None) -> Pair:
         """R against R with one rule's state tests replaced, or with the rule taken out (None)."""
-        if test is None:
-            changed = replace(
-                rule, matches=(replace(rule.matches[0], condition=NEVER),), effects=(), text=f"{rule.text}\0-"
-            )
-        else:
-            matches = tuple(
-                replace(m, condition=test, consumer=None) if mentions_state(m.condition) else m for m in rule.matches
-            )
-            changed = replace(rule, matches=matches, text=f"{rule.text}\0{test!r}")
-        table = self.ruleset.tables[rule.table]
-        chain = table.chains[rule.chain]
-        rules = tuple(changed if r is rule else r for r in chain.rules)
-        chains: dict[str, Chain] = {**table.chains, chain.name: replace(chain, rules=rules)}
-        tables = {**self.ruleset.tables, table.name: replace(table, chains=chains)}
-        numbers = self.whole.old.identities.numbers
-        heirs = Identities(_Heirs(numbers, changed, numbers[rule]))
-        alignment = Alignment(self.whole.old.identities, heirs, (rule,), (), False)
-        pair = Pair(self.space, self.ruleset, replace(self.ruleset, tables=tables), alignment)
-        # the rule is judged by itself: tracking stays on for the others
-        pair.new = replace(pair.new, active=pair.old.active)
-        return pair
-
-    def _same_packets(self, pair: Pair) -> bool:
-        """Every (header, state) has the same outcome and effects, logs apart."""
-        for path in PATHS:
-            packets = pair.region & pair.domain(path, False) & possible_states(self.space, pair.helpers)
-            before, after = (self._free_walk(side, path, packets) for side in (pair.old, pair.new))
-            if _outcomes_differ(before, after) or _effects_differ(before, after, self.space.all):
-                return False
-            if any(a != b and not is_empty(packets & (a ^ b)) for a, b in zip(before.mark, after.mark, strict=True)):
-                return False
-        return True
+        return variant(self.space, self.living, {rule: test})
 
     def _connection_changes(self, pair: Pair) -> Iterator[Witness]:
         """The packets of real connections that fare otherwise, and the ICMP errors about them."""
@@ -330,7 +292,7 @@ class _Judge:
                 for a, b in zip(before.walk.mark, after.walk.mark, strict=True):
                     if a != b:
                         changed = changed | (works & before.accepted & (a ^ b))
-                changed = changed | _effect_changes(before.walk, after.walk, works & before.packets)
+                changed = changed | effect_changes(before.walk, after.walk, works & before.packets)
                 if not is_empty(changed):
                     reverse = role == "reply"
                     path, frame = kind.back if reverse else kind.there, Frame(role, reverse)
@@ -343,7 +305,7 @@ class _Judge:
             if not pair.helpers:
                 packets = packets & icmp_errors(space)
             walks = [pair.send(side, path, packets, State.RELATED, role="error") for side in (pair.old, pair.new)]
-            if _outcomes_differ(*walks):
+            if outcomes_differ(*walks):
                 changed = walks[0].outcomes.get(ACCEPT, space.none) ^ walks[1].outcomes.get(ACCEPT, space.none)
                 if not is_empty(changed):
                     text = sample(space, changed, path, Frame("error"), State.RELATED).text
@@ -355,6 +317,7 @@ class _Hanging:
     """What would change if a rule matched whatever the state (more, gained), or nothing at all (less, lost)."""
 
     stateless: bool  #: TCP flags in the test's place let the same connections work
+    always: bool = True  #: no packet in another state gets there and matches the rest of the rule
     more: bool = False
     less: bool = False
     gained: list["_Example"] = field(default_factory=list)
@@ -371,6 +334,10 @@ class _Example:
     state: State
 
 
+_SAME_WITHOUT_TEST = "without the test every packet has the same verdict"
+_SAME_WITHOUT_RULE = "without the rule every packet has the same verdict"
+_ALL_WORK_WITHOUT_RULE = "no connection hangs on it: without the rule only packets of no connection fare otherwise"
+_ALL_WORK_WITHOUT_TEST = "without the test the same connections work; only packets of no connection fare otherwise"
 _FLAGS_DO = "TCP flags say the same: only packets of no connection fare otherwise"
 
 
@@ -385,44 +352,9 @@ def _required(rule: Rule, lost: Sequence[Witness], gained: Sequence[Witness]) ->
     return Judgement(rule, RuleClass.REQUIRED, reason, tuple(lost[:3]))
 
 
-class _Heirs(dict[Rule, int]):
-    """The numbers of a ruleset in which one rule was replaced."""
-
-    def __init__(self, numbers: Mapping[Rule, int], heir: Rule, number: int) -> None:
-        self._numbers = numbers
-        super().__init__({heir: number})
-
-    def __missing__(self, rule: Rule) -> int:
-        return self._numbers[rule]
-
-
 def _is_consumer(rule: Rule) -> str | None:
     every = [*rule.consumers, *(m.consumer for m in rule.matches if m.consumer is not None)]
     return every[0].what if every else None
-
-
-def _outcomes_differ(before: Walk, after: Walk) -> bool:
-    keys = {*before.outcomes, *after.outcomes}
-    none = before.none
-    return any(not is_empty(before.outcomes.get(k, none) ^ after.outcomes.get(k, none)) for k in keys)
-
-
-def _effect_changes(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
-    none = before.none
-    out = none
-    for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
-        for key in {*ours, *theirs}:
-            if not _is_log(key):
-                out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
-    return out
-
-
-def _effects_differ(before: Walk, after: Walk, within: PacketSet) -> bool:
-    return not is_empty(_effect_changes(before, after, within))
-
-
-def _is_log(key: EffectKey) -> bool:
-    return key[0] in ("log", EffectKind.LOG)
 
 
 def _with_class(who: str, words: str) -> str:

@@ -190,7 +190,7 @@ def early_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
 
 def is_tracking(ruleset: Ruleset) -> bool:
     """The kernel tracks connections while this ruleset is loaded."""
-    return ruleset.tracks or bool(conntrack_users(ruleset))
+    return bool(ruleset.tracks) or bool(conntrack_users(ruleset))
 
 
 def uses_conntrack(rule: Rule) -> bool:

@@ -65,7 +65,7 @@ class _Lowering:
     def ruleset(self) -> Ruleset:
         tables = [t for t in self.document.tables if t.family in _FAMILIES[self.family]]
         made = {f"{t.family} {t.name}": self._table(t) for t in tables}
-        tracks = any(o.kind in _TRACKING_OBJECTS for t in tables if t.family != "netdev" for o in t.objects)
+        tracks = tuple(o.span for t in tables if t.family != "netdev" for o in t.objects if o.kind in _TRACKING_OBJECTS)
         language = "nft-json" if self.document.json else "nft"
         partial = self.document.partial
         unread = dict.fromkeys(self.document.unread)

@@ -226,7 +226,7 @@ class Ruleset:
     tables: dict[str, Table]
     partial: bool = False  #: visibly a fragment (loaded with --noflush, `-t filter` alone...)
     notes: tuple[str, ...] = field(default=())
-    tracks: bool = False  #: something besides the rules switches conntrack on: a ct helper, declared (facts section 2)
+    tracks: tuple[Span, ...] = ()  #: what switches conntrack on besides the rules: ct helpers, declared (facts, 2)
     known_sets: tuple[str, ...] = ()  #: ipsets whose contents some rule was read with
 
     @property

@@ -9,6 +9,8 @@ from ruleaudit.report.wording import printable, shortened
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
 
+#: what concerns the reading of the file, and the comments in it, is shown even where it is a note
+_READING = ("RA001", "RA002", "RA003", "RA004", "RA005")
 #: no message is longer, whatever it quotes
 LONGEST = 1000
 
@@ -25,8 +27,8 @@ def render(reports: Sequence[FileReport], *, notes: bool = False, style: Style =
 
 
 def is_shown(finding: Finding) -> bool:
-    """Whether a finding is shown without -v: errors, warnings, and what concerns the reading of the file (RA0...)."""
-    return finding.severity is not Severity.NOTE or finding.code.startswith("RA0")
+    """Whether a finding is shown without -v: errors, warnings, and what concerns the reading of the file."""
+    return finding.severity is not Severity.NOTE or finding.code in _READING
 
 
 def fixable(finding: Finding) -> str:

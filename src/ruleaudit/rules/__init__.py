@@ -5,6 +5,8 @@ EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its f
 it runs only with --preview, so that an upgrade turns no green pipeline red; a major release takes the line out.
 """
 
+import sys
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -17,6 +19,7 @@ from ruleaudit.analysis.tracking import judge, judge_in, together
 from ruleaudit.analysis.walk import steps
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
+from ruleaudit.model.condition import Never
 from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
@@ -25,27 +28,34 @@ from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
     blanket_untracked_accept,
+    deprecated_spelling,
     dont_fragment_test,
     entry_on_untracked,
     fragments_lost,
     helper_on_untracked,
     jump_loop,
     late_ban,
+    late_established_accept,
     late_notrack,
     limit_behind_new_on_untracked,
     lockout,
+    loopback_tracked,
     nat_on_untracked,
     needless_tracking,
     needs_tracking,
     neighbour_discovery_dropped,
     neighbour_discovery_untracked,
+    new_without_syn,
     no_final_drop,
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
     replies_dropped,
+    state_test_after_accept,
     state_test_on_untracked,
     syntax,
+    tracking_by_accident,
+    tracking_in_dead_chain,
     undefined_chain,
     unexplained_suppression,
     unmet_expectation,
@@ -64,8 +74,14 @@ RULES: tuple[ModuleType, ...] = (
     unused_suppression,
     unexplained_suppression,
     unrendered_template,
+    deprecated_spelling,
     needs_tracking,
     needless_tracking,
+    tracking_by_accident,
+    state_test_after_accept,
+    loopback_tracked,
+    tracking_in_dead_chain,
+    new_without_syn,
     one_way_notrack,
     state_test_on_untracked,
     pmtu_blackhole,
@@ -87,6 +103,7 @@ RULES: tuple[ModuleType, ...] = (
     dont_fragment_test,
     late_ban,
     no_final_drop,
+    late_established_accept,
     unmet_expectation,
 )
 
@@ -97,6 +114,13 @@ DEFAULT = Settings()
 #: findings whose message names packets of one address family, and that are one finding all the same;
 #: of the others several may be about one place
 SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE, unmet_expectation.CODE}
+#: what is said of a line that is read for both address families has to be true in both
+TRUE_IN_ALL = frozenset(
+    rule.CODE
+    for rule in (tracking_by_accident, state_test_after_accept, tracking_in_dead_chain, late_established_accept)
+)
+#: of two rules that speak of the same words, the one that is silent then, and the one that speaks
+SILENT_BESIDE = {state_test_after_accept.CODE: needless_tracking.CODE}
 
 
 def find(word: str) -> ModuleType | None:
@@ -140,9 +164,9 @@ def check_source(
     judged += [_judged(rules, source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}
-    for finding in (f for _, some in judged for f in some):
+    for finding in _true_in_all(reading.rulesets, [some for _, some in judged]):
         first.setdefault((finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message), finding)
-    findings = first.values()
+    findings = [f for f in first.values() if (SILENT_BESIDE.get(f.code), f.span, "") not in first]
     tracking = together([one for one, _ in judged])
     read = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
     opaque = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules() if not r.understood}
@@ -182,6 +206,28 @@ def check_example(example: Example) -> FileReport:
     return check_source(SourceFile("ruleset", example.text), example.language, twin=twin, settings=settings)
 
 
+def _true_in_all(rulesets: tuple[Ruleset, ...], found: list[list[Finding]]) -> Iterator[Finding]:
+    """The findings of all families, without those about a line that says something in another one, and that are not
+    true there.
+    """
+    told = [{(f.code, f.span) for f in some} for some in found[: len(rulesets)]]
+    read = [
+        sorted({(r.span.start, r.span.end) for r in ruleset.rules() if not isinstance(r.condition, Never)})
+        for ruleset in rulesets
+    ]
+    for number, some in enumerate(found):
+        for finding in some:
+            others = [n for n in range(len(rulesets)) if n != number] if finding.code in TRUE_IN_ALL else []
+            if all((finding.code, finding.span) in told[n] or not _reads(read[n], finding.span) for n in others):
+                yield finding
+
+
+def _reads(rules: list[tuple[int, int]], span: Span) -> bool:
+    """Whether one of the rules, in order, is where a span lies."""
+    place = bisect_right(rules, (span.start, sys.maxsize)) - 1
+    return place >= 0 and span.end <= rules[place][1]
+
+
 def _expectations(
     source: SourceFile, rulesets: tuple[Ruleset, ...], read: tuple[Finding, ...], settings: Settings
 ) -> tuple[SourceFile, list[tuple[Ruleset, list[Expectation]]]]:
@@ -203,7 +249,7 @@ def _expectations(
     if first.is_nft and not first.partial:
         # an nft file that says nothing of a family refuses nothing in it
         about += [
-            (replace(first, family=f, tables={}, tracks=False), [e for e in stated if e.traffic.family is f])
+            (replace(first, family=f, tables={}, tracks=()), [e for e in stated if e.traffic.family is f])
             for f in silent
         ]
     return source, about

@@ -4,14 +4,43 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ruleaudit.analysis import fragments
 from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.compare import CHECKS
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
-from ruleaudit.diagnostics import Finding
-from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
-from ruleaudit.results import Tracking, Unmet
+from ruleaudit.analysis.tracking import called_from_outside
+from ruleaudit.analysis.variant import Changes, free_walk, variant
+from ruleaudit.analysis.walk import (
+    Identities,
+    Walk,
+    called_chains,
+    conntrack_users,
+    early_chains,
+    is_tracking,
+)
+from ruleaudit.diagnostics import Finding, FixClass, Severity
+from ruleaudit.model.condition import NEVER
+from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
+from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
 from ruleaudit.source import SourceFile
+
+#: differences that no connection is concerned by
+_OF_NONE = (DifferenceKind.STRAY, DifferenceKind.UNTRACKED)
+
+
+@dataclass(frozen=True)
+class Untracked:
+    """A ruleset in which no connection needs tracking.
+
+    changes     the rules that ask conntrack all the same, and what may stand in the place of their tests
+    kind        what taking all of that out amounts to
+    fragments   what is lost once nobody puts fragments together any more, if something is
+    """
+
+    changes: Changes
+    kind: FixClass
+    fragments: Difference | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +79,60 @@ class Audit:
     def whole(self) -> Pair:
         """The ruleset beside itself, in the region of all packets."""
         return Pair.alone(self.space, self.ruleset)
+
+    def free(self, path: str) -> Walk:
+        """Every packet in every state that it can have, sent along a path."""
+        if path not in self._free:
+            self._free[path] = free_walk(self.whole, self.whole.old, path, self.space.all)
+        return self._free[path]
+
+    @cached_property
+    def _free(self) -> dict[str, Walk]:
+        return {}
+
+    @cached_property
+    def by_accident(self) -> "Untracked | None":
+        """What the rules that ask conntrack are good for, where they track and nothing needs it; None everywhere else,
+        and where another owner of rules may call a chain.
+        """
+        if self._may_be_a_part or self.tracking.required or not is_tracking(self.ruleset):
+            return None
+        users = conntrack_users(self.ruleset)
+        instead = {j.rule: None if j.instead in (None, NEVER) else j.instead for j in self.tracking.judgements}
+        changes = {rule: instead.get(rule) for rule in users}
+        pair = variant(self.space, self.whole.old, changes, tracked=False)
+        ruleset = replace(pair.new.ruleset, tracks=())
+        if is_tracking(ruleset):
+            return None
+        pair = Pair(self.space, self.ruleset, ruleset, pair.alignment)
+        kind = FixClass.SAME_CONNECTIONS
+        for difference in (d for check in CHECKS if check is not fragments.check for d in check(pair)):
+            if not isinstance(difference, Difference) or difference.kind not in _OF_NONE:
+                return None
+            if difference.loosens is FixClass.RELAXING:
+                kind = FixClass.RELAXING
+        pieces = next((d for d in fragments.check(pair) if isinstance(d, Difference)), None)
+        return Untracked(changes, kind, pieces)
+
+    @property
+    def loads(self) -> bool:
+        """Nothing was read that a loader refuses."""
+        return not any(finding.severity is Severity.ERROR for finding in self.read)
+
+    @property
+    def _may_be_a_part(self) -> bool:
+        """Other rules are known to be loaded beside these, or may call their chains; or nobody loads these at all."""
+        tables = self.ruleset.tables.values()
+        if (
+            self.ruleset.partial
+            or not self.loads
+            or any(called_from_outside(name) for table in tables for name in table.chains)
+        ):
+            return True
+        if any(isinstance(rule.verdict, Unknown) for rule in self.ruleset.rules()):
+            return True
+        # a table of user chains alone is filled up by another file
+        return any(all(chain.hook is None for chain in table.chains.values()) for table in tables)
 
     @cached_property
     def untracking(self) -> Pair:

@@ -4,7 +4,7 @@ What it finds
     A rule that lets a public service in only while its packets are NEW, where that test decides about no
     connection: with or without it the same clients get in. Only services that `ruleaudit suggest` frees by default
     are named; ssh, services for a few sources, and what NAT or another consumer of conntrack touches are left
-    alone.
+    alone. Where no connection at all needs tracking, RA102 says so instead.
 
 Why
     Each client connection takes an entry, and keeps it for 120 s after it has closed (sysctl
@@ -177,8 +177,8 @@ def check(audit: Audit) -> Iterator[Finding]:
         for j in audit.tracking.judgements
         if j.kind in (RuleClass.REPLACEABLE, RuleClass.REDUNDANT) and _asks_for_new(j.rule)
     }
-    if not needless:
-        return
+    if not needless or audit.by_accident is not None:
+        return  # where nothing needs tracking, RA102 says so
     flows: dict[Rule, list[Candidate]] = {}
     for flow in candidates(audit.whole):
         if flow.rule in needless:
