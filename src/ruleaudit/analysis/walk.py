@@ -274,6 +274,12 @@ class Walk:
     _sent: bool = False  #: the packet is this host's own
     _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
+    def alone(self, chain: Chain, untracked: PacketSet) -> None:
+        """Send every packet there could be through one chain, the untracked among them; a user chain has no hook."""
+        self._looked_up = chain.hook not in (Hook.PREROUTING, Hook.OUTPUT) or chain.priority >= CONNTRACK_PRIORITY
+        self.tag = untracked
+        self._base_chain(chain, chain.hook, self.space.all)
+
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
         self._looked_up = True
@@ -321,10 +327,10 @@ class Walk:
                 alive = self._base_chain(chain, hook, alive)
         return alive
 
-    def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
+    def _base_chain(self, chain: Chain, hook: Hook | None, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook]
+        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook] if hook else frozenset[Field]()
         self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]

@@ -1,8 +1,8 @@
-"""How rules are called in a sentence: by their lines, and their file where that is an included one."""
+"""How rules are called in a sentence: by their lines, and their file where that is an included one; what they do."""
 
 from collections.abc import Iterable, Sequence
 
-from ruleaudit.model.ruleset import Rule
+from ruleaudit.model.ruleset import Accept, Drop, Goto, Jump, Queue, Reject, Return, Rule
 
 
 def lines(rules: Iterable[Rule], most: int = 12) -> str:
@@ -24,3 +24,22 @@ def _of_one_file(path: str, numbers: Sequence[int], most: int) -> str:
 def in_words(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def verb(rule: Rule) -> str:
+    """What a rule does with packets, as a verb with what stands before the object: `accepts`, `sends to chain WEB`."""
+    match rule.verdict:
+        case Accept():
+            return "accepts"
+        case Drop():
+            return "drops"
+        case Reject():
+            return "rejects"
+        case Queue():
+            return "queues"
+        case Return():
+            return "returns"
+        case Jump(chain) | Goto(chain):
+            return f"sends to chain {chain}"
+        case _:
+            return "takes"

@@ -5,7 +5,7 @@ EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its f
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import ruleaudit
@@ -23,6 +23,7 @@ from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
+    contradictory_rule,
     jump_loop,
     late_notrack,
     nat_on_untracked,
@@ -31,11 +32,14 @@ from ruleaudit.rules import (
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
+    rule_after_verdict,
+    shadowed_rule,
     state_test_on_untracked,
     syntax,
     undefined_chain,
     unexplained_suppression,
     unmet_expectation,
+    unreachable_chain,
     unrendered_template,
     unused_suppression,
     v4_v6_mismatch,
@@ -59,8 +63,12 @@ RULES: tuple[ModuleType, ...] = (
     late_notrack,
     v4_v6_mismatch,
     undefined_chain,
+    shadowed_rule,
+    unreachable_chain,
     jump_loop,
     always_true_test,
+    contradictory_rule,
+    rule_after_verdict,
     unmet_expectation,
 )
 
@@ -69,6 +77,20 @@ DEFAULT = Settings()
 #: findings whose message names packets of one address family, and that are one finding all the same;
 #: of the others several may be about one place
 SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE, unmet_expectation.CODE}
+#: findings that say of a place what has to be true of it in both address families; `refuted` are the places of which
+#: it is not
+TRUE_IN_ALL: tuple[ModuleType, ...] = (shadowed_rule, unreachable_chain, contradictory_rule, rule_after_verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is to be said about the rules of one family; `refuted` are the places, by code, of which something that the
+    other family's rules suggest is not true.
+    """
+
+    tracking: Tracking
+    findings: tuple[Finding, ...]
+    refuted: Mapping[str, frozenset[Span]]
 
 
 def find(word: str) -> ModuleType | None:
@@ -100,10 +122,12 @@ def check_source(
     judged += [_judged(source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}
-    for finding in (f for _, some in judged for f in some):
-        first.setdefault((finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message), finding)
+    for finding in (f for one in judged for f in one.findings):
+        if not any(finding.span in one.refuted.get(finding.code, ()) for one in judged):
+            key = (finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message)
+            first.setdefault(key, finding)
     findings = first.values()
-    tracking = together([one for one, _ in judged])
+    tracking = together([one.tracking for one in judged])
     rules = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules()}
     opaque = {r.span: r for ruleset in reading.rulesets for r in ruleset.rules() if not r.understood}
     found = sorted(findings, key=lambda f: (f.span.start, f.span.end, f.code))
@@ -157,7 +181,7 @@ def _expectations(
 
 def _judged(
     source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
-) -> tuple[Tracking, list[Finding]]:
+) -> _Judged:
     answer = with_room(lambda room: _findings(source, ruleset, read, twin, missed, room), steps(ruleset))
     return answer if answer is not None else _what_fits(source, ruleset, read, twin, missed)
 
@@ -169,25 +193,33 @@ def _findings(
     twin: Ruleset | None,
     missed: tuple[Unmet, ...],
     room: int,
-) -> tuple[Tracking, list[Finding]]:
+) -> _Judged:
     space = make_space((ruleset,), room)
     audit = Audit(source, ruleset, judge_in(space, ruleset), space, read, twin, missed)
-    return audit.tracking, [finding for rule in RULES for finding in rule.check(audit)]
+    findings = tuple(finding for rule in RULES for finding in rule.check(audit))
+    refuted = {rule.CODE: rule.refuted(audit) for rule in TRUE_IN_ALL} if ruleset.is_nft else {}
+    return _Judged(audit.tracking, findings, refuted)
 
 
 def _what_fits(
     source: SourceFile, ruleset: Ruleset, read: tuple[Finding, ...], twin: Ruleset | None, missed: tuple[Unmet, ...]
-) -> tuple[Tracking, list[Finding]]:
+) -> _Judged:
     """The rules whose packets fit into memory, each tried alone, and a word about the others."""
     tracking = judge(ruleset)
     findings: list[Finding] = []
+    refuted: dict[str, frozenset[Span]] = {}
     for rule in RULES:
         try:
             space = make_space((ruleset,), FIRST_ROOM)
-            findings += rule.check(Audit(source, ruleset, tracking, space, read, twin, missed))
+            audit = Audit(source, ruleset, tracking, space, read, twin, missed)
+            findings += rule.check(audit)
+            if rule in TRUE_IN_ALL and ruleset.is_nft:
+                refuted[rule.CODE] = rule.refuted(audit)
         except OutOfRoom:
             findings.append(_too_large(rule))
-    return tracking, findings
+            if rule in TRUE_IN_ALL:
+                refuted[rule.CODE] = frozenset(r.span for r in ruleset.rules())
+    return _Judged(tracking, tuple(findings), refuted)
 
 
 def _too_large(rule: ModuleType) -> Finding:

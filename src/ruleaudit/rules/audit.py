@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment
+from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
-from ruleaudit.diagnostics import Finding
+from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
 from ruleaudit.results import Tracking, Unmet
 from ruleaudit.source import SourceFile
@@ -45,6 +46,16 @@ class Audit:
         """The rules that leave packets untracked; none if nothing here has the kernel track at all."""
         rules = tuple(r for r in self.ruleset.rules() if any(e.kind is EffectKind.NOTRACK for e in r.effects))
         return rules if rules and is_tracking(self.ruleset) else ()
+
+    @cached_property
+    def loads(self) -> bool:
+        """Reading the file met no error: no rule is missing, and none says less than its author wrote."""
+        return all(finding.severity is not Severity.ERROR for finding in self.read)
+
+    @cached_property
+    def left(self) -> Left:
+        """What each rule is left with of all packets that could be."""
+        return Left(self.space, self.ruleset)
 
     @cached_property
     def whole(self) -> Pair:

@@ -1,0 +1,65 @@
+"""Who took the packets of a rule of which none is left: what findings about such rules have in common."""
+
+from ruleaudit.analysis.connection import possible_states
+from ruleaudit.analysis.left import Void
+from ruleaudit.analysis.space import TRACKED_STATES, Frame
+from ruleaudit.analysis.walk import PATHS
+from ruleaudit.analysis.witness import follow, sample
+from ruleaudit.diagnostics import Label, Witness
+from ruleaudit.model.lines import lines, verb
+from ruleaudit.model.ruleset import Accept, Drop, Reject, Rule
+from ruleaudit.packets.diagram import is_empty
+from ruleaudit.rules.audit import Audit
+
+#: how many takers are pointed at
+SHOWN = 3
+
+
+def is_contradicted(void: Void) -> bool:
+    """Everything that the rule accepts is refused before, or the reverse."""
+    accepted = [isinstance(taker.verdict, Accept) for taker, _ in void.takers]
+    refused = [isinstance(taker.verdict, Drop | Reject) for taker, _ in void.takers]
+    match void.rule.verdict:
+        case Accept():
+            return bool(void.takers) and all(refused)
+        case Drop() | Reject():
+            return bool(void.takers) and all(accepted)
+        case _:
+            return False
+
+
+def who(takers: tuple[Rule, ...]) -> str:
+    """`line 7 drops`, `lines 7 and 9 take`."""
+    verbs = dict.fromkeys(verb(rule) for rule in takers)
+    one = len({(rule.path, rule.line) for rule in takers}) == 1
+    if one:
+        return f"{lines(takers)} {next(iter(verbs)) if len(verbs) == 1 else 'takes'}"
+    word = next(iter(verbs)) if len(verbs) == 1 else "takes"
+    first, _, rest = word.partition(" ")
+    return f"{lines(takers, 8)} {first.removesuffix('s')} {rest}".rstrip()
+
+
+def labels(void: Void) -> tuple[Label, ...]:
+    """The takers, pointed at."""
+    found = dict.fromkeys(rule.span for rule, _ in void.takers)
+    words = {rule.span: verb(rule) for rule, _ in void.takers}
+    which = "them all" if len(found) == 1 else "some of them"
+    return tuple(Label(span, f"{words[span]} {which}") for span in list(found)[:SHOWN])
+
+
+def witness(audit: Audit, void: Void) -> Witness | None:
+    """A packet that the rule would match, and that the reference interpreter sees taken before."""
+    pair, space = audit.whole, audit.space
+    possible = possible_states(space, pair.helpers) & ~void.walk.tag
+    for taker, packets in void.takers:
+        for path in PATHS:
+            here = packets & possible & pair.domain(path, False)
+            state = next((s for s in TRACKED_STATES if not is_empty(here & space.in_state(s))), None)
+            if state is None or path in ("local", "looped"):
+                continue
+            chosen = sample(space, here & space.in_state(state), path, Frame("any"), state)
+            way = follow(pair, pair.old, chosen, state)
+            if any(step.rule is taker and step.matched for step in way.steps):
+                text = sample(space, here & space.in_state(state), path, Frame("any")).text
+                return Witness(text, f"{taker.where} {verb(taker)} it")
+    return None
