@@ -144,6 +144,7 @@ class Left:
                 found.update(below)
                 continue
             found.update(entry.matched)
+            found.update(rule for rule in below if not rule.understood)
             if any(_writes(rule) for rule in below):
                 # a test of what was written may be answered in another way the second time
                 found.update(rule for rule in below if _asks(rule))
@@ -244,14 +245,33 @@ class Left:
             rest = self._taking(entry, chain, chain.rules.index(rule), wanted, taken, ())
             if not is_empty(rest) or len(taken) > MOST_TAKERS:
                 return None
-            if any(map(_writes, self._below(entry.chain))) and sum(_asks(by) for by, _ in taken) > 1:
+            written = any(map(_writes, self._below(entry.chain)))
+            if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
                 return None  # opposite tests need not have opposite answers where something is written between them
         if walk is not None:
-            return Void(tuple(parts), tuple(taken), walk)
+            return Void(tuple(parts), tuple(self._needed(parts, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
         if possible and chain.hook is None and not any(self._could_come(chain, part) for part in parts):
             return Void(tuple(parts), (), self.entries[0].walk)
         return None
+
+    def _needed(self, parts: list[Rule], taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
+        """The takers without those whose packets the others would take as well: the last ones say it best."""
+        rest = self.space.none
+        for _, hit in taken:
+            rest = rest | hit
+        needed = []
+        for by, hit in reversed(taken):
+            if is_empty(rest):
+                break
+            wide = hit
+            if by.chain == parts[0].chain and not isinstance(by.verdict, Goto):
+                for entry in self.entries:
+                    wide = wide | self._would_match(entry, (by,))
+            if not is_empty(rest & wide):
+                needed.append((by, hit))
+                rest = rest & ~wide
+        return needed[::-1]
 
     def _could_come(self, chain: Chain, rule: Rule) -> bool:
         return any(self._may_match(rule, self._into(entry, chain)) for entry in self.entries)

@@ -26,20 +26,33 @@ def in_words(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
-def verb(rule: Rule) -> str:
-    """What a rule does with packets, as a verb with what stands before the object: `accepts`, `sends to chain WEB`."""
+def does(rules: Sequence[Rule], what: str) -> str:
+    """`line 7 drops them all`, `lines 7, 9 accept them all`, `line 8 sends them all to chain WEB`."""
+    words = dict.fromkeys(_verb(rule) for rule in rules)
+    verb, to = next(iter(words)) if len(words) == 1 else ("take", "")
+    s = "s" if len({(rule.path, rule.line) for rule in rules}) == 1 else ""
+    return f"{lines(rules, 8)} {verb}{s} {what}{to}"
+
+
+def done(rule: Rule, what: str) -> str:
+    """`drops them all`: what one rule does with packets."""
+    verb, to = _verb(rule)
+    return f"{verb}s {what}{to}"
+
+
+def _verb(rule: Rule) -> tuple[str, str]:
     match rule.verdict:
         case Accept():
-            return "accepts"
+            return "accept", ""
         case Drop():
-            return "drops"
+            return "drop", ""
         case Reject():
-            return "rejects"
+            return "reject", ""
         case Queue():
-            return "queues"
+            return "queue", ""
         case Return():
-            return "returns"
+            return "return", ""
         case Jump(chain) | Goto(chain):
-            return f"sends to chain {chain}"
+            return "send", f" to chain {chain}"
         case _:
-            return "takes"
+            return "take", ""

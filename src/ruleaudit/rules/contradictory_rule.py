@@ -29,7 +29,7 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.left import Void
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity
-from ruleaudit.model.lines import lines
+from ruleaudit.model.lines import does, lines
 from ruleaudit.model.ruleset import Accept
 from ruleaudit.rules import taken
 from ruleaudit.rules.audit import Audit
@@ -119,13 +119,13 @@ def refuted(audit: Audit) -> frozenset[Span]:
 
 def _finding(audit: Audit, void: Void) -> Finding:
     takers = tuple(dict.fromkeys(taker for taker, _ in void.takers))
-    does = "accepts" if isinstance(void.rule.verdict, Accept) else "refuses"
+    word = "accepts" if isinstance(void.rule.verdict, Accept) else "refuses"
     first = lines(takers[:1])
     return Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"this rule {does} nothing: {taken.who(takers)} before all that it would match",
+        f"this rule {word} nothing: {does(takers, 'all that it would match')} before",
         void.rule.span,
         related=taken.labels(void),
         witness=taken.witness(audit, void),

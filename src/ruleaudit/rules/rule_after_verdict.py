@@ -28,7 +28,7 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.left import End
 from ruleaudit.diagnostics import Finding, Label, Severity
-from ruleaudit.model.lines import verb
+from ruleaudit.model.lines import does, done
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -143,9 +143,9 @@ def _finding(audit: Audit, end: End) -> Finding:
         CODE,
         NAME,
         SEVERITY,
-        f"no packet gets to this rule{others}: {by.where} {verb(by)} everything before",
+        f"no packet gets to this rule{others}: {does((by,), 'everything')} before",
         first.span,
-        related=(Label(by.span, f"{verb(by)} everything that gets here"),),
+        related=(Label(by.span, done(by, "everything that gets here")),),
         notes=(("help", f"if {work} meant to do something, move {them} before {by.where}"),),
         fix=places.deletion(end.behind, gone, audit.source, audit.ruleset),
     )

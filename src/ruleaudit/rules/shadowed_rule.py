@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.left import Void
 from ruleaudit.diagnostics import Finding, Severity
-from ruleaudit.model.lines import lines
+from ruleaudit.model.lines import does, lines
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.rules import places, taken
 from ruleaudit.rules.audit import Audit
@@ -232,7 +232,7 @@ def _finding(audit: Audit, void: Void) -> Finding:
     if len(takers) == 1 and _says_the_same(takers[0], rule):
         message = f"this rule says what {takers[0].where} says: no packet is left for it"
     elif takers:
-        message = f"no packet is left for this rule: {taken.who(takers)} all that it would match"
+        message = f"no packet is left for this rule: {does(takers, 'all that it would match')}"
         notes = (("help", f"if it is meant to do something else, move it before {takers[0].where}"),)
     else:
         callers = audit.left.callers(audit.ruleset.tables[rule.table].chains[rule.chain])

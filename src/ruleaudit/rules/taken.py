@@ -6,8 +6,8 @@ from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Label, Witness
-from ruleaudit.model.lines import lines, verb
-from ruleaudit.model.ruleset import Accept, Drop, Reject, Rule
+from ruleaudit.model.lines import does, done
+from ruleaudit.model.ruleset import Accept, Drop, Reject
 from ruleaudit.packets.diagram import is_empty
 from ruleaudit.rules.audit import Audit
 
@@ -28,23 +28,12 @@ def is_contradicted(void: Void) -> bool:
             return False
 
 
-def who(takers: tuple[Rule, ...]) -> str:
-    """`line 7 drops`, `lines 7 and 9 take`."""
-    verbs = dict.fromkeys(verb(rule) for rule in takers)
-    one = len({(rule.path, rule.line) for rule in takers}) == 1
-    if one:
-        return f"{lines(takers)} {next(iter(verbs)) if len(verbs) == 1 else 'takes'}"
-    word = next(iter(verbs)) if len(verbs) == 1 else "takes"
-    first, _, rest = word.partition(" ")
-    return f"{lines(takers, 8)} {first.removesuffix('s')} {rest}".rstrip()
-
-
 def labels(void: Void) -> tuple[Label, ...]:
     """The takers, pointed at."""
     found = dict.fromkeys(rule.span for rule, _ in void.takers)
-    words = {rule.span: verb(rule) for rule, _ in void.takers}
     which = "them all" if len(found) == 1 else "some of them"
-    return tuple(Label(span, f"{words[span]} {which}") for span in list(found)[:SHOWN])
+    words = {rule.span: done(rule, which) for rule, _ in void.takers}
+    return tuple(Label(span, words[span]) for span in list(found)[:SHOWN])
 
 
 def witness(audit: Audit, void: Void) -> Witness | None:
@@ -61,5 +50,5 @@ def witness(audit: Audit, void: Void) -> Witness | None:
             way = follow(pair, pair.old, chosen, state)
             if any(step.rule is taker and step.matched for step in way.steps):
                 text = sample(space, here & space.in_state(state), path, Frame("any")).text
-                return Witness(text, f"{taker.where} {verb(taker)} it")
+                return Witness(text, does((taker,), "it"))
     return None

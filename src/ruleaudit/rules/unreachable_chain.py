@@ -164,8 +164,8 @@ def _finding(audit: Audit, chain: Chain, below: list[str]) -> Finding:
     callers = audit.left.callers(chain)
     outside = tuple(r for r in callers if (r.table, r.chain) != (chain.table, chain.name))
     if outside:
-        leads = "leads" if len(outside) == 1 else "lead"
-        message = f"no packet gets into chain {chain.name}: {lines(outside, 8)} {leads} to it, and none gets there"
+        lead, match = ("leads", "matches") if len(outside) == 1 else ("lead", "match")
+        message = f"no packet gets into chain {chain.name}: {lines(outside, 8)} {lead} to it and {match} none"
         todo = f"mend {lines(outside[:1])} if the chain is meant to be met; delete both if not"
     else:
         message = f"no packet gets into chain {chain.name}: no rule of this file leads to it"
