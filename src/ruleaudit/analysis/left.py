@@ -78,7 +78,7 @@ class Left:
 
     def __init__(self, space: Space, ruleset: Ruleset) -> None:
         self.space, self.ruleset = space, ruleset
-        self._rows: dict[tuple[int, str, str], _Row] = {}
+        self._rows: dict[tuple[int, str, str], Row] = {}
 
     @cached_property
     def entries(self) -> tuple[_Entry, ...]:
@@ -109,10 +109,10 @@ class Left:
             if not isinstance(by, Block):
                 continue
             sets = [self.space.condition(rule.condition, frame, walk.view()) for rule in by.rules]
-            union, shared = _union_and_shared(sets, none)
+            union, shared = union_and_shared(sets, none)
             doubtful = shared | (union & ~packets)
             meeting = [n for n, found in enumerate(sets) if not is_empty(found & doubtful)]
-            row = _Row([sets[n] for n in meeting])
+            row = Row([sets[n] for n in meeting])
             rest = dict(zip(meeting, (row.without(packets & sets[n], i) for i, n in enumerate(meeting)), strict=True))
             for place, rule in enumerate(by.rules):
                 found = rest.get(place, sets[place])
@@ -341,17 +341,17 @@ class Left:
             at = row.first(wanted, at + 1, end)
         return wanted | back
 
-    def _row(self, entry: _Entry, chain: Chain) -> "_Row":
+    def _row(self, entry: _Entry, chain: Chain) -> "Row":
         key = (id(entry), chain.table, chain.name)
         if key not in self._rows:
             none, matched = self.space.none, entry.matched
             going_on = (Continue, Unknown)
             sets = [none if isinstance(r.verdict, going_on) else matched.get(r, none) for r in chain.rules]
-            self._rows[key] = _Row(sets)
+            self._rows[key] = Row(sets)
         return self._rows[key]
 
 
-def _union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
+def union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
     """What some set holds, and what at least two do."""
     parts = [(one, none) for one in sets]
     while len(parts) > 1:
@@ -361,7 +361,7 @@ def _union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[Packe
     return parts[0]
 
 
-class _Row:
+class Row:
     """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
 
     def __init__(self, sets: list[PacketSet]) -> None:

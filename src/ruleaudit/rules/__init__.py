@@ -32,6 +32,7 @@ from ruleaudit.rules import (
     not_understood,
     one_way_notrack,
     pmtu_blackhole,
+    redundant_rule,
     rule_after_verdict,
     shadowed_rule,
     state_test_on_untracked,
@@ -67,6 +68,7 @@ RULES: tuple[ModuleType, ...] = (
     unreachable_chain,
     jump_loop,
     always_true_test,
+    redundant_rule,
     contradictory_rule,
     rule_after_verdict,
     unmet_expectation,
@@ -79,7 +81,13 @@ DEFAULT = Settings()
 SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_understood.CODE, unmet_expectation.CODE}
 #: findings that say of a place what has to be true of it in both address families; `refuted` are the places of which
 #: it is not
-TRUE_IN_ALL: tuple[ModuleType, ...] = (shadowed_rule, unreachable_chain, contradictory_rule, rule_after_verdict)
+TRUE_IN_ALL: tuple[ModuleType, ...] = (
+    shadowed_rule,
+    unreachable_chain,
+    redundant_rule,
+    contradictory_rule,
+    rule_after_verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)

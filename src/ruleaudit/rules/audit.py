@@ -8,6 +8,7 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.spare import Spares
 from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
@@ -56,6 +57,11 @@ class Audit:
     def left(self) -> Left:
         """What each rule is left with of all packets that could be."""
         return Left(self.space, self.ruleset)
+
+    @cached_property
+    def spares(self) -> Spares:
+        """The rules that could be deleted."""
+        return Spares(self.left)
 
     @cached_property
     def whole(self) -> Pair:

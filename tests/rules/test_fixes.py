@@ -1,0 +1,58 @@
+"""What a fix says of itself holds: an exact one changes what happens to no packet, and its finding is gone."""
+
+from types import ModuleType
+
+import pytest
+
+import ruleaudit
+from ruleaudit.diagnostics import Finding, FixClass
+from ruleaudit.results import FileReport
+from ruleaudit.rules import RULES, check_source
+from ruleaudit.rules.examples import Example
+from ruleaudit.source import SourceFile, apply
+
+EXAMPLES = [
+    pytest.param(rule, example, id=f"{rule.CODE}-{example.title.replace(' ', '-')}")
+    for rule in RULES
+    for example in rule.EXAMPLES
+    if example.spans and not example.configuration
+]
+
+
+def checked(text: str, language: str | None) -> FileReport:
+    return check_source(SourceFile("example.rules", text), language)
+
+
+def exact(report: FileReport, code: str) -> list[Finding]:
+    return [f for f in report.findings if f.code == code and f.fix and f.fix.edits and f.fix.kind is FixClass.EXACT]
+
+
+def number(report: FileReport, code: str) -> int:
+    return sum(f.code == code for f in report.findings)
+
+
+def difference(old: str, new: str, language: str | None) -> str:
+    found = ruleaudit.verify(SourceFile("old.rules", old), SourceFile("new.rules", new), language=language)
+    told = [d.description for d in found.differences] + [u.reason for u in found.undecided]
+    return "; ".join(told)
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_an_exact_fix_changes_nothing_and_ends_its_finding(rule: ModuleType, example: Example) -> None:
+    before = checked(example.text, example.language)
+    for finding in exact(before, rule.CODE):
+        assert finding.fix is not None
+        fixed = apply(example.text, finding.fix.edits)
+        assert difference(example.text, fixed, example.language) == ""
+        after = checked(fixed, example.language)
+        assert number(after, rule.CODE) < number(before, rule.CODE)
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES)
+def test_all_exact_fixes_together(rule: ModuleType, example: Example) -> None:
+    found = exact(checked(example.text, example.language), rule.CODE)
+    edits = [edit for finding in found if finding.fix for edit in finding.fix.edits]
+    if edits:
+        fixed = apply(example.text, edits)
+        assert difference(example.text, fixed, example.language) == ""
+        assert exact(checked(fixed, example.language), rule.CODE) == []
