@@ -5,8 +5,9 @@ packet or not. So a rule of which no packet is left here has none on any host. C
 looked at in the same way, with every packet at their start.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ruleaudit.analysis.pair import may_match
@@ -53,6 +54,11 @@ class Void:
     @property
     def rule(self) -> Rule:
         return self.parts[0]
+
+    @property
+    def by_sets(self) -> tuple[Rule, ...]:
+        """The takers that take by what a named set holds now, and that the rule itself does not ask for."""
+        return tuple(by for by, _ in self.takers if named_sets(by) - named_sets(self.rule))
 
 
 @dataclass(frozen=True)
@@ -232,11 +238,21 @@ class Left:
         chain = self.ruleset.tables[rule.table].chains[rule.chain]
         if chain.span == rule.span:
             return None  # the reader's own, that stands for an ingress chain
+        found = self._taken(parts, chain, parts)
+        asked = named_sets(rule)
+        if found is not None and not asked <= {name for by, _ in found.takers for name in named_sets(by)}:
+            # a set is named so that it can be changed: what the rule asks of it must not matter
+            found = self._taken(parts, chain, [without_sets(part) for part in parts])
+        return found
+
+    def _taken(self, parts: Sequence[Rule], chain: Chain, alike: Sequence[Rule]) -> Void | None:
+        """A rule without packets and its takers; `alike` are rules that match all that it matches, or more."""
+        rule = parts[0]
         taken: list[tuple[Rule, PacketSet]] = []
         walk = None
         possible = False
         for entry in self.entries:
-            wanted = self._would_match(entry, parts)
+            wanted = self._would_match(entry, alike)
             possible = possible or not is_empty(wanted)
             wanted = wanted & self._into(entry, chain)
             if is_empty(wanted):
@@ -249,13 +265,13 @@ class Left:
             if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
                 return None  # opposite tests need not have opposite answers where something is written between them
         if walk is not None:
-            return Void(tuple(parts), tuple(self._needed(parts, taken)), walk)
+            return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
-        if possible and chain.hook is None and not any(self._could_come(chain, part) for part in parts):
+        if possible and chain.hook is None and not any(self._could_come(chain, part) for part in alike):
             return Void(tuple(parts), (), self.entries[0].walk)
         return None
 
-    def _needed(self, parts: list[Rule], taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
+    def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
         """The takers without those whose packets the others would take as well: the last ones say it best."""
         rest = self.space.none
         for _, hit in taken:
@@ -265,7 +281,7 @@ class Left:
             if is_empty(rest):
                 break
             wide = hit
-            if by.chain == parts[0].chain and not isinstance(by.verdict, Goto):
+            if by.chain == rule.chain and not isinstance(by.verdict, Goto):
                 for entry in self.entries:
                     wide = wide | self._would_match(entry, (by,))
             if not is_empty(rest & wide):
@@ -280,7 +296,8 @@ class Left:
         """What a rule matches wherever it stands."""
         out, view, numbers = self.space.none, entry.walk.view(), entry.walk.identities.numbers
         for rule in parts:
-            out = out | self.space.condition(rule.condition, entry.frame, view, numbers[rule], rule.understood)
+            number = numbers.get(rule, 0)
+            out = out | self.space.condition(rule.condition, entry.frame, view, number, rule.understood)
         return out
 
     def _into(self, entry: _Entry, chain: Chain) -> PacketSet:
@@ -401,6 +418,20 @@ class Row:
             middle = (low + high) // 2
             found = self._unions[low, high] = self._union(low, middle) | self._union(middle, high)
         return found
+
+
+_NAMED_SET = re.compile(r"(?<![\w.])@([\w./\\-]+)|--match-set (\S+)")
+
+
+def named_sets(rule: Rule) -> frozenset[str]:
+    """The sets and maps that a rule asks by name."""
+    return frozenset(nft or ipset for nft, ipset in _NAMED_SET.findall(rule.text))
+
+
+def without_sets(rule: Rule) -> Rule:
+    """The rule without its tests of named sets; a verdict map cannot be left out, and stays."""
+    kept = tuple(m for m in rule.matches if m.name != "set" and "@" not in m.text)
+    return replace(rule, matches=kept)
 
 
 def is_unconditional(rule: Rule, is_nft: bool) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ruleaudit.analysis.left import Left, Row, union_and_shared
+from ruleaudit.analysis.left import Left, Row, named_sets, union_and_shared, without_sets
 from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
 from ruleaudit.analysis.walk import ABSENT, Block, Identities, blocks, mentions_state
@@ -114,8 +114,9 @@ class Spares:
         sets = [self._hit(rule, frame) for rule in rules]
         union, shared = union_and_shared(sets, none)
         gone = none
-        for rule, hit in zip(rules, sets, strict=True):
-            gone = gone | hit if rule in self._gone else gone
+        for rule in rules:
+            if rule in self._gone or named_sets(rule):
+                gone = gone | may_match(self.space, without_sets(rule), frame)
         same = ends.get(block.verdict, none)
         row = Row(sets)
         for place, (rule, hit) in enumerate(zip(rules, sets, strict=True)):
@@ -140,8 +141,9 @@ class Spares:
         hit = self._hit(rule, frame)
         if _has_effects(rule):
             return self._without(may_match(self.space, rule, frame), ends)
-        if rule in self._gone:
-            return self._without(hit, ends)
+        if rule in self._gone or named_sets(rule):
+            # what a named set holds is nothing to rely on
+            return self._without(may_match(self.space, without_sets(rule), frame), ends)
         match rule.verdict:
             case Continue():
                 return ends
@@ -221,6 +223,6 @@ def _has_effects(rule: Rule) -> bool:
 
 def _may_go(rule: Rule) -> bool:
     """A rule by which nobody meant more than its verdict: no effect, no state, no clock, no comment."""
-    if _has_effects(rule) or mentions_state(rule.condition) or "comment" in rule.text:
+    if _has_effects(rule) or mentions_state(rule.condition) or named_sets(rule) or "comment" in rule.text:
         return False
     return not any(isinstance(t, Opaque) and t.scope is Scope.MEMORY for t in tests(rule.condition))

@@ -125,9 +125,10 @@ def _finding(audit: Audit, void: Void) -> Finding:
         CODE,
         NAME,
         SEVERITY,
-        f"this rule {word} nothing: {does(takers, 'all that it would match')} before",
+        f"this rule {word} nothing: {does(takers, 'all that it would match')}",
         void.rule.span,
         related=taken.labels(void),
         witness=taken.witness(audit, void),
+        certainty=taken.certainty(void),
         fix=Fix(FixClass.MANUAL, f"move the rule before {first} if it is right; delete it if {first} is"),
     )

@@ -32,7 +32,7 @@ from ruleaudit.analysis.left import Void
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.lines import does, lines
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.rules import places, taken
+from ruleaudit.rules import taken
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 from ruleaudit.source import Span
@@ -174,6 +174,25 @@ COMMIT
 """,
     ),
     Example(
+        "nft: what a named set holds may change, and the rule comes to life",
+        """table ip filter {
+\tset office {
+\t\ttype ipv4_addr
+\t\telements = { 192.0.2.7 }
+\t}
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tip saddr 192.0.2.0/24 accept
+\t\tip saddr @office accept
+\t\ttcp dport 80 accept
+\t\t«ip saddr @office tcp dport 80 accept»
+\t\tip saddr @office tcp dport 81 counter accept
+\t\tip saddr @office udp dport 53 drop
+\t}
+}
+""",
+    ),
+    Example(
         "nft: two base chains of one hook, and a set whose elements come and go",
         """table inet filter {
 \tset seen {
@@ -247,7 +266,8 @@ def _finding(audit: Audit, void: Void) -> Finding:
         related=taken.labels(void),
         notes=notes,
         witness=taken.witness(audit, void),
-        fix=places.deletion(void.parts, "this rule", audit.source, audit.ruleset),
+        certainty=taken.certainty(void),
+        fix=taken.deletion(audit, void),
     )
 
 

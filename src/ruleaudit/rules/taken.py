@@ -1,14 +1,17 @@
 """Who took the packets of a rule of which none is left: what findings about such rules have in common."""
 
+from dataclasses import replace
+
 from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.left import Void
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import follow, sample
-from ruleaudit.diagnostics import Label, Witness
-from ruleaudit.model.lines import does, done
+from ruleaudit.diagnostics import Fix, FixClass, Label, Witness
+from ruleaudit.model.lines import does, done, lines
 from ruleaudit.model.ruleset import Accept, Drop, Reject
 from ruleaudit.packets.diagram import is_empty
+from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 
 #: how many takers are pointed at
@@ -49,6 +52,17 @@ def witness(audit: Audit, void: Void) -> Witness | None:
             chosen = sample(space, here & space.in_state(state), path, Frame("any"), state)
             way = follow(pair, pair.old, chosen, state)
             if any(step.rule is taker and step.matched for step in way.steps):
-                text = sample(space, here & space.in_state(state), path, Frame("any")).text
-                return Witness(text, does((taker,), "it"))
+                return Witness(chosen.text, does((taker,), "it"))
     return None
+
+
+def certainty(void: Void) -> str:
+    """What is taken for granted: nothing, or that named sets hold what they hold now."""
+    by_sets = void.by_sets
+    return f"assuming: the sets that {lines(by_sets)} names keep what they hold" if by_sets else "proved"
+
+
+def deletion(audit: Audit, void: Void) -> Fix:
+    """The fix that deletes the rule."""
+    fix = places.deletion(void.parts, "this rule", audit.source, audit.ruleset)
+    return replace(fix, kind=FixClass.ASSUMING) if fix.edits and void.by_sets else fix
