@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.spare import Spare
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
+from ruleaudit.model.ruleset import Drop
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -124,7 +125,7 @@ def _finding(audit: Audit, spare: Spare) -> Finding:
     chain = audit.ruleset.tables[rule.table].chains[rule.chain]
     who = [does(spare.instead, "them")] if spare.instead else []
     if spare.policy and chain.hook is not None:
-        who.append(f"the policy of chain {chain.name}")
+        who.append(f"the policy of chain {chain.name} {'drops' if isinstance(chain.policy, Drop) else 'accepts'} them")
     by = f": {' or '.join(who)}" if who else ""
     return Finding(
         CODE,
