@@ -56,3 +56,38 @@ def test_all_exact_fixes_together(rule: ModuleType, example: Example) -> None:
         fixed = apply(example.text, edits)
         assert difference(example.text, fixed, example.language) == ""
         assert exact(checked(fixed, example.language), rule.CODE) == []
+
+
+BODY = "table ip filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n"
+DELETED = {
+    "a line and its comment": (
+        f"{BODY}\t\taccept\n\t\ttcp dport 22 accept # ssh\n\t}}\n}}\n",
+        f"{BODY}\t\taccept\n\t}}\n}}\n",
+    ),
+    "a rule beside others": (f"{BODY}\t\taccept; drop;\n\t}}\n}}\n", f"{BODY}\t\taccept; \n\t}}\n}}\n"),
+    "a rule of several lines": (
+        f"{BODY}\t\taccept\n\t\ttcp dport {{\n\t\t\t22,\n\t\t\t80\n\t\t}} accept\n\t}}\n}}\n",
+        f"{BODY}\t\taccept\n\t}}\n}}\n",
+    ),
+    "a command": (
+        f"{BODY}\t\taccept\n\t}}\n}}\nadd rule ip filter input tcp dport 22 accept\nadd rule ip filter input drop\n",
+        f"{BODY}\t\taccept\n\t}}\n}}\n",
+    ),
+    "with counters": (
+        "*filter\n:INPUT DROP [0:0]\n[1:40] -A INPUT -j ACCEPT\n[0:0] -A INPUT -j DROP\nCOMMIT\n",
+        "*filter\n:INPUT DROP [0:0]\n[1:40] -A INPUT -j ACCEPT\nCOMMIT\n",
+    ),
+    "a listing": ("-P INPUT DROP\n-A INPUT -j ACCEPT\n-A INPUT -j DROP\n", "-P INPUT DROP\n-A INPUT -j ACCEPT\n"),
+    "rules called by their numbers": (
+        "*filter\n:INPUT DROP [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -j DROP\n-I INPUT 1 -i lo -j ACCEPT\nCOMMIT\n",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DELETED)
+def test_a_rule_is_deleted_with_its_line_and_nothing_else(name: str) -> None:
+    text, expected = DELETED[name]
+    found = exact(checked(text, None), "RA309")
+    edits = [edit for finding in found if finding.fix for edit in finding.fix.edits]
+    assert (apply(text, edits) if edits else None) == expected

@@ -5,31 +5,28 @@ packet or not. So a rule of which no packet is left here has none on any host. C
 looked at in the same way, with every packet at their start.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
+from ruleaudit.analysis.ends import End, ends
+from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
+from ruleaudit.analysis.row import Row, union_and_shared
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.walk import ABSENT, Block, Identities, Walk, chains_from, is_tracking
-from ruleaudit.model.condition import Always, Masked, Never, Opaque, Values, tests
+from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
 from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import (
-    Accept,
     Chain,
     Continue,
-    Drop,
     EffectKind,
     Goto,
     Jump,
-    Queue,
-    Reject,
     Return,
     Rule,
     Ruleset,
-    Table,
     Unknown,
 )
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -62,14 +59,6 @@ class Void:
 
 
 @dataclass(frozen=True)
-class End:
-    """A rule that every packet of its chain meets and none passes, and the rules behind it."""
-
-    by: Rule
-    behind: tuple[Rule, ...]
-
-
-@dataclass(frozen=True)
 class _Entry:
     """A chain into which packets come from outside of the rules, and the walk of all of them."""
 
@@ -85,6 +74,7 @@ class Left:
     def __init__(self, space: Space, ruleset: Ruleset) -> None:
         self.space, self.ruleset = space, ruleset
         self._rows: dict[tuple[int, str, str], Row] = {}
+        self._written: dict[tuple[str, str], bool] = {}
 
     @cached_property
     def entries(self) -> tuple[_Entry, ...]:
@@ -151,10 +141,17 @@ class Left:
                 continue
             found.update(entry.matched)
             found.update(rule for rule in below if not rule.understood)
-            if any(_writes(rule) for rule in below):
+            if self._is_written(entry.chain):
                 # a test of what was written may be answered in another way the second time
                 found.update(rule for rule in below if _asks(rule))
         return frozenset(found)
+
+    def _is_written(self, chain: Chain) -> bool:
+        """Some rule that packets of an entry may meet changes what a later test may read."""
+        key = (chain.table, chain.name)
+        if key not in self._written:
+            self._written[key] = any(map(_writes, self._below(chain)))
+        return self._written[key]
 
     def _may_match(self, rule: Rule, packets: PacketSet) -> bool:
         return not is_empty(packets & may_match(self.space, rule, Frame("any")))
@@ -181,38 +178,7 @@ class Left:
     @cached_property
     def ends(self) -> tuple[End, ...]:
         """For each chain that holds rules behind a verdict for every packet: that verdict."""
-        found = []
-        for table in self.ruleset.tables.values():
-            for chain in table.chains.values():
-                place = next((n for n, rule in enumerate(chain.rules) if self._lets_none_pass(table, rule)), None)
-                if place is not None and place + 1 < len(chain.rules):
-                    found.append(End(chain.rules[place], chain.rules[place + 1 :]))
-        return tuple(found)
-
-    def _lets_none_pass(self, table: Table, rule: Rule, depth: int = 0) -> bool:
-        """A verdict without a condition, or a jump into a chain that has one for every packet."""
-        if not is_unconditional(rule, self.ruleset.is_nft):
-            return False
-        match rule.verdict:
-            case Accept() | Drop() | Reject() | Queue() | Return():
-                return True
-            case Goto(name):
-                return name in table.chains
-            case Jump(name):
-                return name in table.chains and depth < 16 and self._never_returns(table, name, depth + 1)
-            case _:
-                return False
-
-    def _never_returns(self, table: Table, name: str, depth: int) -> bool:
-        for rule in table.chains[name].rules:
-            match rule.verdict:
-                case Return():
-                    return False
-                case Goto(to) if to not in table.chains or depth > 15 or not self._never_returns(table, to, depth + 1):
-                    return False
-            if self._lets_none_pass(table, rule, depth):
-                return True
-        return False
+        return ends(self.ruleset)
 
     @cached_property
     def behind(self) -> frozenset[Rule]:
@@ -258,10 +224,10 @@ class Left:
             if is_empty(wanted):
                 continue
             walk = entry.walk
-            rest = self._taking(entry, chain, chain.rules.index(rule), wanted, taken, ())
+            rest = self._taking(entry, chain, self._places[rule], wanted, taken, ())
             if not is_empty(rest) or len(taken) > MOST_TAKERS:
                 return None
-            written = any(map(_writes, self._below(entry.chain)))
+            written = self._is_written(entry.chain)
             if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
                 return None  # opposite tests need not have opposite answers where something is written between them
         if walk is not None:
@@ -309,6 +275,11 @@ class Left:
         for rule in callers:
             out = out | entry.matched.get(rule, self.space.none)
         return out
+
+    @cached_property
+    def _places(self) -> Mapping[Rule, int]:
+        """The place of each rule in its chain."""
+        return {rule: place for chain in self._chains() for place, rule in enumerate(chain.rules)}
 
     @cached_property
     def _callers(self) -> Mapping[tuple[str, str], Collection[Rule]]:
@@ -366,77 +337,6 @@ class Left:
             sets = [none if isinstance(r.verdict, going_on) else matched.get(r, none) for r in chain.rules]
             self._rows[key] = Row(sets)
         return self._rows[key]
-
-
-def union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
-    """What some set holds, and what at least two do."""
-    parts = [(one, none) for one in sets]
-    while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        joined = [(a | b, (shared | more | (a & b))) for (a, shared), (b, more) in pairs]
-        parts = joined + parts[len(parts) & ~1 :]
-    return parts[0]
-
-
-class Row:
-    """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
-
-    def __init__(self, sets: list[PacketSet]) -> None:
-        self.sets = sets
-        self._unions: dict[tuple[int, int], PacketSet] = {}
-
-    def first(self, wanted: PacketSet, start: int, end: int) -> int | None:
-        """The place of the first set from `start` up to `end` that meets another one."""
-        return None if is_empty(wanted) else self._first(wanted, start, end, 0, len(self.sets))
-
-    def without(self, wanted: PacketSet, end: int) -> PacketSet:
-        """What no set before a place holds."""
-        return self._without(wanted, end, 0, len(self.sets))
-
-    def _without(self, wanted: PacketSet, end: int, low: int, high: int) -> PacketSet:
-        if end <= low or is_empty(wanted):
-            return wanted
-        if high <= end:
-            return wanted & ~self._union(low, high)
-        middle = (low + high) // 2
-        return self._without(self._without(wanted, end, low, middle), end, middle, high)
-
-    def _first(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> int | None:
-        if high <= start or end <= low or is_empty(wanted & self._union(low, high)):
-            return None
-        if high - low == 1:
-            return low
-        middle = (low + high) // 2
-        found = self._first(wanted, start, end, low, middle)
-        return found if found is not None else self._first(wanted, start, end, middle, high)
-
-    def _union(self, low: int, high: int) -> PacketSet:
-        if high - low == 1:
-            return self.sets[low]
-        found = self._unions.get((low, high))
-        if found is None:
-            middle = (low + high) // 2
-            found = self._unions[low, high] = self._union(low, middle) | self._union(middle, high)
-        return found
-
-
-_NAMED_SET = re.compile(r"(?<![\w.])@([\w./\\-]+)|--match-set (\S+)")
-
-
-def named_sets(rule: Rule) -> frozenset[str]:
-    """The sets and maps that a rule asks by name."""
-    return frozenset(nft or ipset for nft, ipset in _NAMED_SET.findall(rule.text))
-
-
-def without_sets(rule: Rule) -> Rule:
-    """The rule without its tests of named sets; a verdict map cannot be left out, and stays."""
-    kept = tuple(m for m in rule.matches if m.name != "set" and "@" not in m.text)
-    return replace(rule, matches=kept)
-
-
-def is_unconditional(rule: Rule, is_nft: bool) -> bool:
-    """Every packet matches, of whatever family, and that can be read in the text."""
-    return rule.understood and (not rule.matches if is_nft else isinstance(rule.condition, Always))
 
 
 def _makes_another(rule: Rule) -> bool:

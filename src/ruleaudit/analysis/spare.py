@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ruleaudit.analysis.left import Left, Row, named_sets, union_and_shared, without_sets
+from ruleaudit.analysis.left import Left
+from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
+from ruleaudit.analysis.row import Row, union_and_shared
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
 from ruleaudit.analysis.walk import ABSENT, Block, Identities, blocks, mentions_state
 from ruleaudit.model.condition import Opaque, Scope, tests

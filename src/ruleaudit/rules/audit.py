@@ -1,5 +1,6 @@
 """What every lint rule looks at: one file, its model, who needs tracking in it, and facts that are computed once."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,11 +10,16 @@ from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.spare import Spares
-from ruleaudit.analysis.walk import Identities, called_chains, early_chains, is_tracking
+from ruleaudit.analysis.walk import Identities, called_chains, conntrack_users, early_chains, is_tracking
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset
 from ruleaudit.results import Tracking, Unmet
 from ruleaudit.source import SourceFile
+
+#: rules that are named by their place: they would mean others when one is gone
+_NUMBERED = re.compile(
+    r"^[ \t]*(?:-[IDR]\s|(?:insert|delete|replace)\s+rule\b)|^[^#\n]*\b(?:index|position)\s+\d", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,16 @@ class Audit:
     def loads(self) -> bool:
         """Reading the file met no error: no rule is missing, and none says less than its author wrote."""
         return all(finding.severity is not Severity.ERROR for finding in self.read)
+
+    @cached_property
+    def is_numbered(self) -> bool:
+        """Some rules of the text are called by their numbers."""
+        return _NUMBERED.search(self.source.text) is not None
+
+    @cached_property
+    def conntrack_users(self) -> frozenset[Rule]:
+        """The rules that switch tracking on."""
+        return frozenset(conntrack_users(self.ruleset))
 
     @cached_property
     def left(self) -> Left:

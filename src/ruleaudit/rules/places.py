@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from ruleaudit.analysis.walk import conntrack_users, mentions_state
+from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import Fix, FixClass
-from ruleaudit.model.ruleset import Chain, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, Rule
+from ruleaudit.rules.audit import Audit
 from ruleaudit.source import Edit, SourceFile, Span
 
 _WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\S)+')
@@ -73,35 +74,31 @@ def chain_name(chain: Chain, source: SourceFile) -> Span:
 
 #: what stands in front of a rule that is a command of its own (`add rule inet filter input tcp dport 22 accept`)
 _COMMAND = re.compile(r"(?:add\s+|create\s+)?rule\s[^;{}]*\Z")
-#: rules that are named by their place: they would mean others when one is gone
-_NUMBERED = re.compile(
-    r"^[ \t]*(?:-[IDR]\s|(?:insert|delete|replace)\s+rule\b)|^[^#\n]*\b(?:index|position)\s+\d", re.MULTILINE
-)
 
 
-def deletion(rules: Iterable[Rule], what: str, source: SourceFile, ruleset: Ruleset) -> Fix:
+def deletion(audit: Audit, rules: Iterable[Rule], what: str) -> Fix:
     """The fix that takes rules out which decide about no packet: exact, unless they alone switch tracking on."""
-    gone = set(rules)
-    edits = without(gone, source, ruleset)
-    users = conntrack_users(ruleset)
+    gone = frozenset(rules)
+    edits = without(audit, gone)
     if not edits:
         return Fix(FixClass.MANUAL, f"delete {what}")
-    if users and not ruleset.tracks and all(user in gone for user in users):
+    users = audit.conntrack_users
+    if users and not audit.ruleset.tracks and users <= gone:
         return Fix(FixClass.MANUAL, f"delete {what}; nothing is tracked any more then, for no other rule asks for it")
     return Fix(FixClass.EXACT, f"delete {what}", edits)
 
 
-def without(rules: Iterable[Rule], source: SourceFile, ruleset: Ruleset) -> tuple[Edit, ...]:
+def without(audit: Audit, rules: Iterable[Rule]) -> tuple[Edit, ...]:
     """The edits that take rules out of the text, with their lines where nothing else stands there.
 
     None where the text does not say plainly which words are the rule: in JSON, in included files, and where rules are
     called by their numbers.
     """
-    if ruleset.language == "nft-json" or _NUMBERED.search(source.text):
+    if audit.ruleset.language == "nft-json" or audit.is_numbered:
         return ()
     edits = []
     for span in _apart(sorted({rule.span for rule in rules})):
-        edit = _removal(source, span, ruleset.is_nft)
+        edit = _removal(audit.source, span, audit.ruleset.is_nft)
         if edit is None:
             return ()
         edits.append(edit)

@@ -134,5 +134,5 @@ def _finding(audit: Audit, spare: Spare) -> Finding:
         f"without this rule its packets fare the same{by}",
         rule.span,
         related=tuple(Label(other.span, done(other, "them")) for other in spare.instead[:3]),
-        fix=places.deletion((rule,), "this rule", audit.source, audit.ruleset),
+        fix=places.deletion(audit, (rule,), "this rule"),
     )

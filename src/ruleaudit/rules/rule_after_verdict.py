@@ -26,7 +26,7 @@ References
 
 from collections.abc import Iterator
 
-from ruleaudit.analysis.left import End
+from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
 from ruleaudit.rules import places
@@ -147,5 +147,5 @@ def _finding(audit: Audit, end: End) -> Finding:
         first.span,
         related=(Label(by.span, done(by, "everything that gets here")),),
         notes=(("help", f"if {work} meant to do something, move {them} before {by.where}"),),
-        fix=places.deletion(end.behind, gone, audit.source, audit.ruleset),
+        fix=places.deletion(audit, end.behind, gone),
     )

@@ -16,6 +16,8 @@ from ruleaudit.rules.audit import Audit
 
 #: how many takers are pointed at
 SHOWN = 3
+#: how many rules of a file without packets get a packet to show it: each is followed through the whole file
+WITNESSES = 100
 
 
 def is_contradicted(void: Void) -> bool:
@@ -40,7 +42,11 @@ def labels(void: Void) -> tuple[Label, ...]:
 
 
 def witness(audit: Audit, void: Void) -> Witness | None:
-    """A packet that the rule would match, and that the reference interpreter sees taken before."""
+    """A packet that the rule would match, and that the reference interpreter sees taken before; for the first rules of
+    a file.
+    """
+    if void not in audit.left.void[:WITNESSES]:
+        return None
     pair, space = audit.whole, audit.space
     possible = possible_states(space, pair.helpers) & ~void.walk.tag
     for taker, packets in void.takers:
@@ -64,5 +70,5 @@ def certainty(void: Void) -> str:
 
 def deletion(audit: Audit, void: Void) -> Fix:
     """The fix that deletes the rule."""
-    fix = places.deletion(void.parts, "this rule", audit.source, audit.ruleset)
+    fix = places.deletion(audit, void.parts, "this rule")
     return replace(fix, kind=FixClass.ASSUMING) if fix.edits and void.by_sets else fix
