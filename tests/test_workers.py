@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
         (here / "part.inc").write_text("# ruleaudit: ignore[RA101] nothing\n")
     (tmp_path / "host1" / "rules.v4").write_text("{{ all }}\n")
     (tmp_path / "host2" / "rules.v4").write_text("Dear all\n")
-    (tmp_path / "ruleaudit.toml").write_text('ignore = ["RA100"]\n')
+    (tmp_path / "ruleaudit.toml").write_text('select = ["RA0", "RA101", "RA301"]\n')
     return tmp_path
 
 

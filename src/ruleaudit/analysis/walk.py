@@ -171,7 +171,8 @@ def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str
         if (table, name) in found or name not in ruleset.tables[table].chains:
             continue
         found.add((table, name))
-        verdicts = (rule.verdict for rule in ruleset.tables[table].chains[name].rules)
+        rules = ruleset.tables[table].chains[name].rules
+        verdicts = (rule.verdict for rule in rules if not isinstance(rule.condition, Never))
         todo += [(table, v.chain) for v in verdicts if isinstance(v, Jump | Goto)]
     return frozenset(found)
 
@@ -276,6 +277,15 @@ class Walk:
     _sent: bool = False  #: the packet is this host's own
     _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
+    def alone(self, chain: Chain, untracked: PacketSet) -> None:
+        """Send every packet there could be through one chain, the untracked among them; a user chain has no hook.
+
+        What comes to prerouting by lo has been looked up in output.
+        """
+        self._looked_up = chain.hook is not Hook.OUTPUT or chain.priority >= CONNTRACK_PRIORITY
+        self.tag = untracked
+        self._base_chain(chain, chain.hook, self.space.all)
+
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
         self._looked_up = True
@@ -323,10 +333,10 @@ class Walk:
                 alive = self._base_chain(chain, hook, alive)
         return alive
 
-    def _base_chain(self, chain: Chain, hook: Hook, packets: PacketSet) -> PacketSet:
+    def _base_chain(self, chain: Chain, hook: Hook | None, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
-        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook]
+        absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook] if hook else frozenset[Field]()
         self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
         table = self.ruleset.tables[chain.table]

@@ -115,9 +115,9 @@ def describe(packet: Packet, path: str, state: State | None = None) -> str:
             if values[Field.TCP_FLAGS] & flag
         )
         words += ["flags", flags or "none"]
-    elif protocol in (1, 58):
+    elif protocol == packet.family.icmp:
         words += ["type", f"{values[Field.ICMP_TYPE]}/{values[Field.ICMP_CODE]}"]
-    if packet.iif:
+    if packet.iif and path_word != "out":
         words += ["iif", packet.iif]
     if packet.oif:
         words += ["oif", packet.oif]

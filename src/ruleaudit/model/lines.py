@@ -1,8 +1,8 @@
-"""How rules are called in a sentence: by their lines, and their file where that is an included one."""
+"""How rules are called in a sentence: by their lines, and their file where that is an included one; what they do."""
 
 from collections.abc import Iterable, Sequence
 
-from ruleaudit.model.ruleset import Rule
+from ruleaudit.model.ruleset import Accept, Drop, Goto, Jump, Queue, Reject, Return, Rule
 
 
 def lines(rules: Iterable[Rule], most: int = 12) -> str:
@@ -24,3 +24,35 @@ def _of_one_file(path: str, numbers: Sequence[int], most: int) -> str:
 def in_words(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def does(rules: Sequence[Rule], what: str) -> str:
+    """`line 7 drops them all`, `lines 7, 9 accept them all`, `line 8 sends them all to chain WEB`."""
+    words = dict.fromkeys(_verb(rule) for rule in rules)
+    verb, to = next(iter(words)) if len(words) == 1 else ("take", "")
+    s = "s" if len({(rule.path, rule.line) for rule in rules}) == 1 else ""
+    return f"{lines(rules, 8)} {verb}{s} {what}{to}"
+
+
+def done(rule: Rule, what: str) -> str:
+    """`drops them all`: what one rule does with packets."""
+    verb, to = _verb(rule)
+    return f"{verb}s {what}{to}"
+
+
+def _verb(rule: Rule) -> tuple[str, str]:
+    match rule.verdict:
+        case Accept():
+            return "accept", ""
+        case Drop():
+            return "drop", ""
+        case Reject():
+            return "reject", ""
+        case Queue():
+            return "queue", ""
+        case Return():
+            return "return", ""
+        case Jump(chain) | Goto(chain):
+            return "send", f" to chain {chain}"
+        case _:
+            return "take", ""

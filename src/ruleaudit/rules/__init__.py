@@ -5,7 +5,6 @@ EXAMPLES are rulesets that it catches and leaves alone, and `check` yields its f
 it runs only with --preview, so that an upgrade turns no green pipeline red; a major release takes the line out.
 """
 
-import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from ruleaudit import config, suppress
 from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
-from ruleaudit.analysis.walk import steps
+from ruleaudit.analysis.walk import called_chains, steps
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Never
@@ -28,6 +27,7 @@ from ruleaudit.results import FileReport, Tracking, Unmet
 from ruleaudit.rules import (
     always_true_test,
     blanket_untracked_accept,
+    contradictory_rule,
     deprecated_spelling,
     dont_fragment_test,
     entry_on_untracked,
@@ -49,8 +49,12 @@ from ruleaudit.rules import (
     no_final_drop,
     not_understood,
     one_way_notrack,
+    places,
     pmtu_blackhole,
+    redundant_rule,
     replies_dropped,
+    rule_after_verdict,
+    shadowed_rule,
     state_test_after_accept,
     state_test_on_untracked,
     syntax,
@@ -59,6 +63,7 @@ from ruleaudit.rules import (
     undefined_chain,
     unexplained_suppression,
     unmet_expectation,
+    unreachable_chain,
     unrendered_template,
     unused_suppression,
     v4_v6_mismatch,
@@ -95,9 +100,14 @@ RULES: tuple[ModuleType, ...] = (
     limit_behind_new_on_untracked,
     fragments_lost,
     undefined_chain,
+    shadowed_rule,
+    unreachable_chain,
     lockout,
     jump_loop,
     always_true_test,
+    redundant_rule,
+    contradictory_rule,
+    rule_after_verdict,
     replies_dropped,
     neighbour_discovery_dropped,
     dont_fragment_test,
@@ -117,7 +127,18 @@ SAME_IN_ALL = frozenset(rule.CODE for rule in RULES) - {syntax.CODE, not_underst
 #: what is said of a line that is read for both address families has to be true in both
 TRUE_IN_ALL = frozenset(
     rule.CODE
-    for rule in (tracking_by_accident, state_test_after_accept, tracking_in_dead_chain, late_established_accept)
+    for rule in (
+        tracking_by_accident,
+        state_test_after_accept,
+        tracking_in_dead_chain,
+        shadowed_rule,
+        unreachable_chain,
+        redundant_rule,
+        contradictory_rule,
+        rule_after_verdict,
+        replies_dropped,
+        late_established_accept,
+    )
 )
 #: of two rules that speak of the same words, the one that is silent then, and the one that speaks
 SILENT_BESIDE = {state_test_after_accept.CODE: needless_tracking.CODE}
@@ -164,7 +185,7 @@ def check_source(
     judged += [_judged(rules, source, ruleset, (), None, some) for ruleset, some in missed.items() if some]
     # what is true of both address families is said once
     first: dict[tuple[str, Span, str], Finding] = {}
-    for finding in _true_in_all(reading.rulesets, [some for _, some in judged]):
+    for finding in _true_in_all(source, reading.rulesets, [some for _, some in judged]):
         first.setdefault((finding.code, finding.span, "" if finding.code in SAME_IN_ALL else finding.message), finding)
     findings = [f for f in first.values() if (SILENT_BESIDE.get(f.code), f.span, "") not in first]
     tracking = together([one for one, _ in judged])
@@ -206,26 +227,31 @@ def check_example(example: Example) -> FileReport:
     return check_source(SourceFile("ruleset", example.text), example.language, twin=twin, settings=settings)
 
 
-def _true_in_all(rulesets: tuple[Ruleset, ...], found: list[list[Finding]]) -> Iterator[Finding]:
-    """The findings of all families, without those about a line that says something in another one, and that are not
-    true there.
+def _true_in_all(source: SourceFile, rulesets: tuple[Ruleset, ...], found: list[list[Finding]]) -> Iterator[Finding]:
+    """The findings of all families, without those about a line or a chain that says something in another one, and that
+    are not true there.
     """
     told = [{(f.code, f.span) for f in some} for some in found[: len(rulesets)]]
-    read = [
-        sorted({(r.span.start, r.span.end) for r in ruleset.rules() if not isinstance(r.condition, Never)})
-        for ruleset in rulesets
-    ]
+    read = [_read(source, ruleset) for ruleset in rulesets] if len(rulesets) > 1 else [[]]
     for number, some in enumerate(found):
         for finding in some:
             others = [n for n in range(len(rulesets)) if n != number] if finding.code in TRUE_IN_ALL else []
-            if all((finding.code, finding.span) in told[n] or not _reads(read[n], finding.span) for n in others):
+            if all((finding.code, finding.span) in told[n] or not _holds(read[n], finding.span) for n in others):
                 yield finding
 
 
-def _reads(rules: list[tuple[int, int]], span: Span) -> bool:
-    """Whether one of the rules, in order, is where a span lies."""
-    place = bisect_right(rules, (span.start, sys.maxsize)) - 1
-    return place >= 0 and span.end <= rules[place][1]
+def _read(source: SourceFile, ruleset: Ruleset) -> list[Span]:
+    """Where a ruleset has rules that match something, and the names of chains that packets may get to, in order."""
+    called = called_chains(ruleset)
+    chains = [c for t in ruleset.tables.values() for c in t.chains.values() if (c.table, c.name) in called]
+    rules = {rule.span for chain in chains for rule in chain.rules if not isinstance(rule.condition, Never)}
+    return sorted(rules | {places.chain_name(chain, source) for chain in chains if chain.span is not None})
+
+
+def _holds(spans: list[Span], span: Span) -> bool:
+    """Whether a span lies in one of some spans, which are in order and apart."""
+    place = bisect_right(spans, span.start, key=lambda one: one.start) - 1
+    return place >= 0 and span.end <= spans[place].end
 
 
 def _expectations(

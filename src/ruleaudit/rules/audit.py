@@ -1,5 +1,6 @@
 """What every lint rule looks at: one file, its model, who needs tracking in it, and facts that are computed once."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,8 +8,10 @@ from functools import cached_property
 from ruleaudit.analysis import fragments
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.compare import CHECKS
+from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.spare import Spares
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.variant import Changes, free_walk, variant
 from ruleaudit.analysis.walk import (
@@ -25,6 +28,10 @@ from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
 from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
 from ruleaudit.source import SourceFile
 
+#: rules that are named by their place: they would mean others when one is gone
+_NUMBERED = re.compile(
+    r"^[ \t]*(?:-[IDR]\s|(?:insert|delete|replace)\s+rule\b)|^[^#\n]*\b(?:index|position)\s+\d", re.MULTILINE
+)
 #: differences that no connection is concerned by
 _OF_NONE = (DifferenceKind.STRAY, DifferenceKind.UNTRACKED)
 
@@ -76,6 +83,31 @@ class Audit:
         return rules if rules and is_tracking(self.ruleset) else ()
 
     @cached_property
+    def loads(self) -> bool:
+        """Reading the file met no error: no rule is missing, and none says less than its author wrote."""
+        return all(finding.severity is not Severity.ERROR for finding in self.read)
+
+    @cached_property
+    def is_numbered(self) -> bool:
+        """Some rules of the text are called by their numbers."""
+        return _NUMBERED.search(self.source.text) is not None
+
+    @cached_property
+    def conntrack_users(self) -> frozenset[Rule]:
+        """The rules that switch tracking on."""
+        return frozenset(conntrack_users(self.ruleset))
+
+    @cached_property
+    def left(self) -> Left:
+        """What each rule is left with of all packets that could be."""
+        return Left(self.space, self.ruleset)
+
+    @cached_property
+    def spares(self) -> Spares:
+        """The rules that could be deleted."""
+        return Spares(self.left)
+
+    @cached_property
     def whole(self) -> Pair:
         """The ruleset beside itself, in the region of all packets."""
         return Pair.alone(self.space, self.ruleset)
@@ -113,11 +145,6 @@ class Audit:
                 kind = FixClass.RELAXING
         pieces = next((d for d in fragments.check(pair) if isinstance(d, Difference)), None)
         return Untracked(changes, kind, pieces)
-
-    @property
-    def loads(self) -> bool:
-        """Nothing was read that a loader refuses."""
-        return not any(finding.severity is Severity.ERROR for finding in self.read)
 
     @property
     def _may_be_a_part(self) -> bool:

@@ -1,0 +1,364 @@
+"""What the rules of each chain are left with: every packet that could be, sent through each base chain by itself.
+
+Nothing is taken for granted of the packets: every header, in every state, with every mark, whether there is such a
+packet or not. So a rule of which no packet is left here has none on any host. Chains that somebody else may call are
+looked at in the same way, with every packet at their start.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ruleaudit.analysis.ends import End, ends
+from ruleaudit.analysis.named_sets import named_sets, without_sets
+from ruleaudit.analysis.pair import may_match
+from ruleaudit.analysis.row import Row, union_and_shared
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.tracking import called_from_outside
+from ruleaudit.analysis.walk import ABSENT, Block, Identities, Walk, chains_from, is_tracking
+from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
+from ruleaudit.model.fields import Field
+from ruleaudit.model.ruleset import (
+    Chain,
+    Continue,
+    EffectKind,
+    Goto,
+    Jump,
+    Return,
+    Rule,
+    Ruleset,
+    Unknown,
+)
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.source import Span
+
+#: a rule that takes more than so many others to leave nothing to it is not told
+MOST_TAKERS = 256
+
+
+@dataclass(frozen=True)
+class Void:
+    """A rule of the text of which no packet is left; in the model it is several where it holds a verdict map.
+
+    takers  the rules that take what it would match, each with packets of it; none where nothing that gets into its
+            chain can match it
+    """
+
+    parts: tuple[Rule, ...]
+    takers: tuple[tuple[Rule, PacketSet], ...]
+    walk: Walk
+
+    @property
+    def rule(self) -> Rule:
+        return self.parts[0]
+
+    @property
+    def by_sets(self) -> tuple[Rule, ...]:
+        """The takers that take by what a named set holds now, and that the rule itself does not ask for."""
+        return tuple(by for by, _ in self.takers if named_sets(by) - named_sets(self.rule))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A chain into which packets come from outside of the rules, and the walk of all of them."""
+
+    chain: Chain
+    frame: Frame
+    walk: Walk
+    matched: Mapping[Rule, PacketSet]  #: what each rule matches, those that refuse side by side included
+
+
+class Left:
+    """One ruleset, with all packets sent through it; the answers are computed when asked for."""
+
+    def __init__(self, space: Space, ruleset: Ruleset) -> None:
+        self.space, self.ruleset = space, ruleset
+        self._rows: dict[tuple[int, str, str], Row] = {}
+        self._written: dict[tuple[str, str], bool] = {}
+
+    @cached_property
+    def entries(self) -> tuple[_Entry, ...]:
+        """The base chains, and the chains that others call."""
+        # whether a packet is untracked when it comes is a question of its own
+        tag = self.space.diagrams.bit(self.space.diagrams.add(1)[0])
+        numbers, active = Identities.of(self.ruleset), is_tracking(self.ruleset)
+        states = {state: self.space.in_state(state) for state in TRACKED_STATES}
+        original = self.space.diagrams.bit(self.space.direction_bit)
+        found = []
+        for chain in self._chains():
+            if not chain.rules or not (chain.hook or self.is_called_elsewhere(chain)):
+                continue
+            frame = Frame("any", absent=ABSENT[chain.hook] if chain.hook else frozenset())
+            walk = Walk(self.space, self.ruleset, numbers, frame, states, original, active)
+            walk.alone(chain, tag)
+            found.append(_Entry(chain, frame, walk, self._apart(walk, frame)))
+        return tuple(found)
+
+    def _apart(self, walk: Walk, frame: Frame) -> Mapping[Rule, PacketSet]:
+        """What each rule matches, with the rules of a block told apart.
+
+        To take the packets of one rule after the other away would split the rest into as many parts as there are
+        rules. So it is asked first which rules meet something that another one takes as well; the others keep it all.
+        """
+        matched, none = dict(walk.matched), self.space.none
+        for by, _, packets in walk.decided:
+            if not isinstance(by, Block):
+                continue
+            sets = [self.space.condition(rule.condition, frame, walk.view()) for rule in by.rules]
+            union, shared = union_and_shared(sets, none)
+            doubtful = shared | (union & ~packets)
+            meeting = [n for n, found in enumerate(sets) if not is_empty(found & doubtful)]
+            row = Row([sets[n] for n in meeting])
+            rest = dict(zip(meeting, (row.without(packets & sets[n], i) for i, n in enumerate(meeting)), strict=True))
+            for place, rule in enumerate(by.rules):
+                found = rest.get(place, sets[place])
+                if not is_empty(found):
+                    matched[rule] = matched.get(rule, none) | found
+        return matched
+
+    def is_called_elsewhere(self, chain: Chain) -> bool:
+        """Rules that are not in this file may lead to a user chain."""
+        return called_from_outside(chain.name) or self.ruleset.partial or chain.table in self._open_tables
+
+    @cached_property
+    def _open_tables(self) -> frozenset[str]:
+        """The tables with a verdict map that is filled elsewhere, or with a rule that is not understood."""
+        rules = self.ruleset.rules()
+        return frozenset(r.table for r in rules if isinstance(r.verdict, Unknown) or "vmap @" in r.text)
+
+    def _chains(self) -> Iterator[Chain]:
+        for table in self.ruleset.tables.values():
+            yield from table.chains.values()
+
+    @cached_property
+    def met(self) -> frozenset[Rule]:
+        """The rules that some packet matches, or of which that cannot be told."""
+        found: set[Rule] = set()
+        for entry in self.entries:
+            below = list(self._below(entry.chain))
+            if any(_makes_another(rule) for rule in below):
+                found.update(below)
+                continue
+            found.update(entry.matched)
+            found.update(rule for rule in below if not rule.understood)
+            if self._is_written(entry.chain):
+                # a test of what was written may be answered in another way the second time
+                found.update(rule for rule in below if _asks(rule))
+        return frozenset(found)
+
+    def _is_written(self, chain: Chain) -> bool:
+        """Some rule that packets of an entry may meet changes what a later test may read."""
+        key = (chain.table, chain.name)
+        if key not in self._written:
+            self._written[key] = any(map(_writes, self._below(chain)))
+        return self._written[key]
+
+    def _may_match(self, rule: Rule, packets: PacketSet) -> bool:
+        return not is_empty(packets & may_match(self.space, rule, Frame("any")))
+
+    def _below(self, chain: Chain) -> Iterator[Rule]:
+        chains = self.ruleset.tables[chain.table].chains
+        for _, name in sorted(chains_from(self.ruleset, (chain,))):
+            yield from chains[name].rules
+
+    @cached_property
+    def entered(self) -> frozenset[tuple[str, str]]:
+        """(table, chain) of every chain that some packet gets into."""
+        found = {(entry.chain.table, entry.chain.name) for entry in self.entries}
+        found |= {(c.table, c.name) for c in self._chains() if c.hook or self.is_called_elsewhere(c)}
+        return frozenset(found | {(r.table, r.verdict.chain) for r in self.met if isinstance(r.verdict, Jump | Goto)})
+
+    @cached_property
+    def alive(self) -> frozenset[Span]:
+        """The rules of the text that some packet matches."""
+        return frozenset(rule.span for rule in self.met)
+
+    # -- the ends of chains --------------------------------------------------------------------------
+
+    @cached_property
+    def ends(self) -> tuple[End, ...]:
+        """For each chain that holds rules behind a verdict for every packet: that verdict."""
+        return ends(self.ruleset)
+
+    @cached_property
+    def behind(self) -> frozenset[Rule]:
+        """The rules behind such a verdict."""
+        return frozenset(rule for end in self.ends for rule in end.behind)
+
+    # -- rules without packets -----------------------------------------------------------------------
+
+    @cached_property
+    def void(self) -> tuple[Void, ...]:
+        """The rules of the text of which no packet is left, except those behind the end of their chain."""
+        found: dict[Span, list[Rule]] = {}
+        for rule in self.ruleset.rules():
+            if rule not in self.met and (rule.table, rule.chain) in self.entered:
+                found.setdefault(rule.span, []).append(rule)
+        told = (self._void(parts) for span, parts in found.items() if span not in self.alive)
+        return tuple(one for one in told if one is not None)
+
+    def _void(self, parts: list[Rule]) -> Void | None:
+        rule = parts[0]
+        if rule in self.behind or all(isinstance(part.condition, Never) for part in parts):
+            return None
+        chain = self.ruleset.tables[rule.table].chains[rule.chain]
+        if chain.span == rule.span:
+            return None  # the reader's own, that stands for an ingress chain
+        found = self._taken(parts, chain, parts)
+        asked = named_sets(rule)
+        if found is not None and not asked <= {name for by, _ in found.takers for name in named_sets(by)}:
+            # a set is named so that it can be changed: what the rule asks of it must not matter
+            found = self._taken(parts, chain, [without_sets(part) for part in parts])
+        return found
+
+    def _taken(self, parts: Sequence[Rule], chain: Chain, alike: Sequence[Rule]) -> Void | None:
+        """A rule without packets and its takers; `alike` are rules that match all that it matches, or more."""
+        rule = parts[0]
+        taken: list[tuple[Rule, PacketSet]] = []
+        walk = None
+        possible = False
+        for entry in self.entries:
+            wanted = self._would_match(entry, alike)
+            possible = possible or not is_empty(wanted)
+            wanted = wanted & self._into(entry, chain)
+            if is_empty(wanted):
+                continue
+            walk = entry.walk
+            rest = self._taking(entry, chain, self._places[rule], wanted, taken, ())
+            if not is_empty(rest) or len(taken) > MOST_TAKERS:
+                return None
+            written = self._is_written(entry.chain)
+            if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
+                return None  # opposite tests need not have opposite answers where something is written between them
+        if walk is not None:
+            return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
+        # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
+        if possible and chain.hook is None and not any(self._could_come(chain, part) for part in alike):
+            return Void(tuple(parts), (), self.entries[0].walk)
+        return None
+
+    def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
+        """The takers without those whose packets the others would take as well: the last ones say it best."""
+        rest = self.space.none
+        for _, hit in taken:
+            rest = rest | hit
+        needed = []
+        for by, hit in reversed(taken):
+            if is_empty(rest):
+                break
+            wide = hit
+            if by.chain == rule.chain and not isinstance(by.verdict, Goto):
+                for entry in self.entries:
+                    wide = wide | self._would_match(entry, (by,))
+            if not is_empty(rest & wide):
+                needed.append((by, hit))
+                rest = rest & ~wide
+        return needed[::-1]
+
+    def _could_come(self, chain: Chain, rule: Rule) -> bool:
+        return any(self._may_match(rule, self._into(entry, chain)) for entry in self.entries)
+
+    def _would_match(self, entry: _Entry, parts: Iterable[Rule]) -> PacketSet:
+        """What a rule matches wherever it stands."""
+        out, view, numbers = self.space.none, entry.walk.view(), entry.walk.identities.numbers
+        for rule in parts:
+            number = numbers.get(rule, 0)
+            out = out | self.space.condition(rule.condition, entry.frame, view, number, rule.understood)
+        return out
+
+    def _into(self, entry: _Entry, chain: Chain) -> PacketSet:
+        """The packets that get into a chain."""
+        if entry.chain is chain:
+            return self.space.all
+        callers = self._callers.get((chain.table, chain.name), ())
+        out = self.space.none
+        for rule in callers:
+            out = out | entry.matched.get(rule, self.space.none)
+        return out
+
+    @cached_property
+    def _places(self) -> Mapping[Rule, int]:
+        """The place of each rule in its chain."""
+        return {rule: place for chain in self._chains() for place, rule in enumerate(chain.rules)}
+
+    @cached_property
+    def _callers(self) -> Mapping[tuple[str, str], Collection[Rule]]:
+        found: dict[tuple[str, str], list[Rule]] = {}
+        for rule in self.ruleset.rules():
+            if isinstance(rule.verdict, Jump | Goto):
+                found.setdefault((rule.table, rule.verdict.chain), []).append(rule)
+        return found
+
+    def callers(self, chain: Chain) -> tuple[Rule, ...]:
+        """The rules that lead to a chain."""
+        return tuple(self._callers.get((chain.table, chain.name), ()))
+
+    def _taking(
+        self,
+        entry: _Entry,
+        chain: Chain,
+        end: int,
+        wanted: PacketSet,
+        taken: list[tuple[Rule, PacketSet]],
+        stack: tuple[str, ...],
+    ) -> PacketSet:
+        """Name the rules before a place that take packets; returns those that nobody takes."""
+        row = self._row(entry, chain)
+        table = self.ruleset.tables[chain.table]
+        back = self.space.none
+        at = row.first(wanted, 0, end)
+        while at is not None and len(taken) <= MOST_TAKERS:
+            rule, hit = chain.rules[at], wanted & row.sets[at]
+            wanted = wanted & ~hit
+            match rule.verdict:
+                case Jump(name) | Goto(name):
+                    called = table.chains.get(name)
+                    rest = hit
+                    if called is not None and name not in stack:
+                        rest = self._taking(entry, called, len(called.rules), hit, taken, (*stack, chain.name))
+                    if isinstance(rule.verdict, Jump):
+                        wanted = wanted | rest
+                    elif stack:
+                        back = back | rest
+                    elif not is_empty(rest):
+                        taken.append((rule, rest))
+                case Return() if stack:
+                    back = back | hit
+                case _:
+                    taken.append((rule, hit))
+            at = row.first(wanted, at + 1, end)
+        return wanted | back
+
+    def _row(self, entry: _Entry, chain: Chain) -> "Row":
+        key = (id(entry), chain.table, chain.name)
+        if key not in self._rows:
+            none, matched = self.space.none, entry.matched
+            going_on = (Continue, Unknown)
+            sets = [none if isinstance(r.verdict, going_on) else matched.get(r, none) for r in chain.rules]
+            self._rows[key] = Row(sets)
+        return self._rows[key]
+
+
+def _makes_another(rule: Rule) -> bool:
+    """Behind the rule another packet is seen than before it: its header was written, or its mark to an open value."""
+    changes = [e.text for e in rule.effects if e.kind is EffectKind.CHANGE]
+    return bool(changes) and (not rule.understood or any("pkttype" in text for text in changes))
+
+
+_WRITING = (EffectKind.WRITE, EffectKind.ENTRY, EffectKind.CHANGE, EffectKind.ZONE, EffectKind.TRACK)
+
+
+def _writes(rule: Rule) -> bool:
+    """The rule changes what a later test may read besides the header: a set, the entry, the packet, an open mark."""
+    if any(m.writes is not None for m in rule.matches):
+        return True
+    return any(e.kind in _WRITING or (e.kind is EffectKind.MARK and e.mask is None) for e in rule.effects)
+
+
+def _asks(rule: Rule) -> bool:
+    """The rule reads something that is neither in the header nor a state that is known."""
+    return any(isinstance(t, Opaque | Masked | Values) and _is_open(t) for t in tests(rule.condition))
+
+
+def _is_open(test: Opaque | Masked | Values) -> bool:
+    return isinstance(test, Opaque) or test.field is Field.MARK

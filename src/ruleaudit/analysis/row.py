@@ -1,0 +1,57 @@
+"""Many packet sets in a row: their unions, and the first of them that meets a question, in few steps."""
+
+from collections.abc import Sequence
+
+from ruleaudit.packets.diagram import PacketSet, is_empty
+
+
+def union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
+    """What some set holds, and what at least two do."""
+    parts = [(one, none) for one in sets]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        joined = [(a | b, (shared | more | (a & b))) for (a, shared), (b, more) in pairs]
+        parts = joined + parts[len(parts) & ~1 :]
+    return parts[0]
+
+
+class Row:
+    """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
+
+    def __init__(self, sets: list[PacketSet]) -> None:
+        self.sets = sets
+        self._unions: dict[tuple[int, int], PacketSet] = {}
+
+    def first(self, wanted: PacketSet, start: int, end: int) -> int | None:
+        """The place of the first set from `start` up to `end` that meets another one."""
+        return None if is_empty(wanted) else self._first(wanted, start, end, 0, len(self.sets))
+
+    def without(self, wanted: PacketSet, end: int) -> PacketSet:
+        """What no set before a place holds."""
+        return self._without(wanted, end, 0, len(self.sets))
+
+    def _without(self, wanted: PacketSet, end: int, low: int, high: int) -> PacketSet:
+        if end <= low or is_empty(wanted):
+            return wanted
+        if high <= end:
+            return wanted & ~self._union(low, high)
+        middle = (low + high) // 2
+        return self._without(self._without(wanted, end, low, middle), end, middle, high)
+
+    def _first(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> int | None:
+        if high <= start or end <= low or is_empty(wanted & self._union(low, high)):
+            return None
+        if high - low == 1:
+            return low
+        middle = (low + high) // 2
+        found = self._first(wanted, start, end, low, middle)
+        return found if found is not None else self._first(wanted, start, end, middle, high)
+
+    def _union(self, low: int, high: int) -> PacketSet:
+        if high - low == 1:
+            return self.sets[low]
+        found = self._unions.get((low, high))
+        if found is None:
+            middle = (low + high) // 2
+            found = self._unions[low, high] = self._union(low, middle) | self._union(middle, high)
+        return found
