@@ -4,6 +4,7 @@ The new text is read again and compared with the old one: what is not proved to 
 """
 
 import os
+from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -156,13 +157,19 @@ def _edits(source: SourceFile, finding: Finding) -> Iterator[tuple[str, Edit]]:
 
 def _apart(source: SourceFile, findings: Sequence[Finding]) -> Iterator[Finding]:
     """The findings whose fixes can be applied at once: none touches what another one changes."""
-    busy: dict[str, list[Span]] = {}
+    busy: dict[str, list[Span]] = {}  #: by path, in order
     for finding in findings:
         edits = list(_edits(source, finding))
-        if not any(_meet(edit.span, span) for path, edit in edits for span in busy.get(path, ())):
+        if not any(_meets(edit.span, busy.get(path, ())) for path, edit in edits):
             for path, edit in edits:
-                busy.setdefault(path, []).append(edit.span)
+                insort(busy.setdefault(path, []), edit.span)
             yield finding
+
+
+def _meets(span: Span, others: Sequence[Span]) -> bool:
+    """Whether a span touches what one of some spans does; they are in order, and none meets another."""
+    at = bisect_left(others, span)
+    return any(_meet(span, other) for other in others[max(at - 1, 0) : at + 1])
 
 
 def _meet(one: Span, other: Span) -> bool:
