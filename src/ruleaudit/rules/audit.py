@@ -1,6 +1,5 @@
 """What every lint rule looks at: one file, its model, who needs tracking in it, and facts that are computed once."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,10 +27,6 @@ from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
 from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
 from ruleaudit.source import SourceFile
 
-#: rules that are named by their place: they would mean others when one is gone
-_NUMBERED = re.compile(
-    r"^[ \t]*(?:-[IDR]\s|(?:insert|delete|replace)\s+rule\b)|^[^#\n]*\b(?:index|position)\s+\d", re.MULTILINE
-)
 #: differences that no connection is concerned by
 _OF_NONE = (DifferenceKind.STRAY, DifferenceKind.UNTRACKED)
 
@@ -86,11 +81,6 @@ class Audit:
     def loads(self) -> bool:
         """Reading the file met no error: no rule is missing, and none says less than its author wrote."""
         return all(finding.severity is not Severity.ERROR for finding in self.read)
-
-    @cached_property
-    def is_numbered(self) -> bool:
-        """Some rules of the text are called by their numbers."""
-        return _NUMBERED.search(self.source.text) is not None
 
     @cached_property
     def conntrack_users(self) -> frozenset[Rule]:

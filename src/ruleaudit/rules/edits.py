@@ -5,8 +5,12 @@ a number, and chains in which a command counts rules.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
+from ruleaudit.diagnostics import Fix, FixClass
 from ruleaudit.model.ruleset import Match, Rule
+from ruleaudit.rules.audit import Audit
 from ruleaudit.source import Edit, SourceFile, Span
 
 #: commands that count the rules of a chain: with a line less they mean another rule
@@ -27,6 +31,33 @@ def without_rule(rule: Rule, source: SourceFile) -> Edit | None:
         return None  # the rule of a command that names its chain
     behind = re.match(r"[ \t]*;[ \t]*", place.text[place.end :])
     return Edit(Span(rule.span.start, rule.span.end + (behind.end() if behind else 0)), "")
+
+
+def deletion(audit: Audit, rules: Iterable[Rule], what: str) -> Fix:
+    """The fix that takes rules out which decide about no packet: exact, unless they alone switch tracking on."""
+    gone = {rule.span: rule for rule in rules}
+    found = [without_rule(gone[span], audit.source) for span in sorted(gone)]
+    edits = tuple(_joined(edit for edit in found if edit is not None))
+    if None in found or not edits:
+        return Fix(FixClass.MANUAL, f"delete {what}")
+    users = audit.conntrack_users
+    if users and not audit.ruleset.tracks and all(user.span in gone for user in users):
+        return Fix(FixClass.MANUAL, f"delete {what}; nothing is tracked any more then, for no other rule asks for it")
+    return Fix(FixClass.EXACT, f"delete {what}", edits)
+
+
+def _joined(edits: Iterable[Edit]) -> Iterator[Edit]:
+    """Deletions that touch each other as one."""
+    begun: Edit | None = None
+    for edit in sorted(edits):
+        if begun is not None and edit.span.start <= begun.span.end:
+            begun = Edit(Span(begun.span.start, max(begun.span.end, edit.span.end)), "")
+            continue
+        if begun is not None:
+            yield begun
+        begun = edit
+    if begun is not None:
+        yield begun
 
 
 def without_test(rule: Rule, match: Match, source: SourceFile) -> Edit | None:
@@ -58,15 +89,21 @@ def moved(rule: Rule, before: Rule, source: SourceFile) -> tuple[Edit, ...] | No
     return Edit(Span(there.lines.start, there.lines.start), line), Edit(here.lines, "")
 
 
+@lru_cache(maxsize=8)
+def _counts(text: str, counting: re.Pattern[str]) -> bool:
+    """Some command of a text counts the rules of a chain."""
+    return counting.search(text) is not None
+
+
 def _may_change(rule: Rule, source: SourceFile, *, whole: bool = True) -> bool:
     """The text of the rule can be changed by itself; `whole`: and the places of other rules may shift."""
     part, base = source.file_at(rule.span.start)
     if " " in rule.table:
-        return not (part.text.lstrip().startswith(("{", "[")) or (whole and _COUNTING_NFT.search(part.text)))
+        return not (part.text.lstrip().startswith(("{", "[")) or (whole and _counts(part.text, _COUNTING_NFT)))
     start = part.text.rfind("\n", 0, rule.span.start - base) + 1
     if not whole:
         return True
-    return _APPENDED.match(part.text, start) is not None and _COUNTING.search(part.text) is None
+    return _APPENDED.match(part.text, start) is not None and not _counts(part.text, _COUNTING)
 
 
 class _Place:

@@ -1,14 +1,11 @@
 """Where to point at: the part of a rule's text that a finding is about, and what to delete to take a rule away."""
 
 import re
-from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from ruleaudit.analysis.walk import mentions_state
-from ruleaudit.diagnostics import Fix, FixClass
 from ruleaudit.model.ruleset import Chain, Rule
-from ruleaudit.rules.audit import Audit
-from ruleaudit.source import Edit, SourceFile, Span
+from ruleaudit.source import SourceFile, Span
 
 _WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\S)+')
 _TARGET = frozenset({"-j", "--jump", "-g", "--goto"})
@@ -71,84 +68,3 @@ def chain_name(chain: Chain, source: SourceFile) -> Span:
     if " " not in chain.table or found is None:
         return line
     return Span(line.start + found.start(), line.start + found.end())
-
-
-#: what stands in front of a rule that is a command of its own (`add rule inet filter input tcp dport 22 accept`)
-_COMMAND = re.compile(r"(?:add\s+|create\s+)?rule\s[^;{}]*\Z")
-
-
-def deletion(audit: Audit, rules: Iterable[Rule], what: str) -> Fix:
-    """The fix that takes rules out which decide about no packet: exact, unless they alone switch tracking on."""
-    gone = frozenset(rules)
-    edits = without(audit, gone)
-    if not edits:
-        return Fix(FixClass.MANUAL, f"delete {what}")
-    users = audit.conntrack_users
-    if users and not audit.ruleset.tracks and users <= gone:
-        return Fix(FixClass.MANUAL, f"delete {what}; nothing is tracked any more then, for no other rule asks for it")
-    return Fix(FixClass.EXACT, f"delete {what}", edits)
-
-
-def without(audit: Audit, rules: Iterable[Rule]) -> tuple[Edit, ...]:
-    """The edits that take rules out of the text, with their lines where nothing else stands there.
-
-    None where the text does not say plainly which words are the rule: in JSON, in included files, and where rules are
-    called by their numbers.
-    """
-    if audit.ruleset.language == "nft-json" or audit.is_numbered:
-        return ()
-    edits = []
-    for span in _apart(sorted({rule.span for rule in rules})):
-        edit = _removal(audit.source, span, audit.ruleset.is_nft)
-        if edit is None:
-            return ()
-        edits.append(edit)
-    return tuple(_joined(edits))
-
-
-def _apart(spans: Iterable[Span]) -> Iterator[Span]:
-    """Spans without those inside others."""
-    end = 0
-    for span in spans:
-        if span.end > end:
-            yield span
-            end = span.end
-
-
-def _removal(source: SourceFile, span: Span, is_nft: bool) -> Edit | None:
-    text = source.text
-    if span.end > len(text):
-        return None  # in an included file
-    start = text.rfind("\n", 0, span.start) + 1
-    end = text.find("\n", span.end) + 1 or len(text)
-    before, after = text[start : span.start], text[span.end : end].strip()
-    if not is_nft:
-        return Edit(Span(start, end), "")
-    command = _COMMAND.search(before)
-    if command is not None:
-        before = before[: command.start()]
-    elif before.rstrip().rpartition(";")[2].rpartition("{")[2].strip():
-        return None  # part of something that is not read here
-    if not before.strip() and (after in ("", ";") or after.removeprefix(";").lstrip().startswith("#")):
-        return Edit(Span(start, end), "")
-    if text[start : span.start].rstrip().endswith("\\"):
-        return None
-    stop = span.end
-    rest = text[stop:end]
-    if rest.lstrip(" \t").startswith(";"):
-        stop += len(rest) - len(rest.lstrip(" \t;"))
-    return Edit(Span(start + len(before), stop), "")
-
-
-def _joined(edits: Iterable[Edit]) -> Iterator[Edit]:
-    """Deletions that touch each other as one."""
-    begun: Edit | None = None
-    for edit in sorted(edits):
-        if begun is not None and edit.span.start <= begun.span.end:
-            begun = Edit(Span(begun.span.start, max(begun.span.end, edit.span.end)), "")
-            continue
-        if begun is not None:
-            yield begun
-        begun = edit
-    if begun is not None:
-        yield begun

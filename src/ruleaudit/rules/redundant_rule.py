@@ -32,7 +32,7 @@ from ruleaudit.analysis.spare import Spare
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
 from ruleaudit.model.ruleset import Drop
-from ruleaudit.rules import places
+from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 
@@ -128,5 +128,5 @@ def _finding(audit: Audit, spare: Spare) -> Finding:
         f"without this rule its packets fare the same{by}",
         rule.span,
         related=tuple(Label(other.span, done(other, "them")) for other in spare.instead[:3]),
-        fix=places.deletion(audit, (rule,), "this rule"),
+        fix=edits.deletion(audit, (rule,), "this rule"),
     )

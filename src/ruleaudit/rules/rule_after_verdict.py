@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
-from ruleaudit.rules import places
+from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 
@@ -141,5 +141,5 @@ def _finding(audit: Audit, end: End) -> Finding:
         first.span,
         related=(Label(by.span, done(by, "everything that gets here")),),
         notes=(("help", f"if {work} meant to do something, move {them} before {by.where}"),),
-        fix=places.deletion(audit, end.behind, gone),
+        fix=edits.deletion(audit, end.behind, gone),
     )

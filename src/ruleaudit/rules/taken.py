@@ -11,7 +11,7 @@ from ruleaudit.diagnostics import Fix, FixClass, Label, Witness
 from ruleaudit.model.lines import does, done, lines
 from ruleaudit.model.ruleset import Accept, Drop, Reject
 from ruleaudit.packets.diagram import is_empty
-from ruleaudit.rules import places
+from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 
 #: how many takers are pointed at
@@ -70,5 +70,5 @@ def certainty(void: Void) -> str:
 
 def deletion(audit: Audit, void: Void) -> Fix:
     """The fix that deletes the rule."""
-    fix = places.deletion(audit, void.parts, "this rule")
+    fix = edits.deletion(audit, void.parts, "this rule")
     return replace(fix, kind=FixClass.ASSUMING) if fix.edits and void.by_sets else fix
