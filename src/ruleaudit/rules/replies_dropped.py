@@ -3,7 +3,7 @@
 What it finds
     A rule that accepts the opening packets of connections by their port, while the replies to all of them are refused
     (or, of TCP, the further packets of the client): no rule accepts ESTABLISHED packets in the other direction, or the
-    one that accepts the replies names another port or interface.
+    one that accepts the replies names another port or interface. The first twenty rules are told.
 
 Why
     The first packet arrives and nothing else does: the client waits and gives up. It looks like a dead service.
@@ -28,6 +28,7 @@ References
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from ruleaudit.analysis.connection import KINDS
 from ruleaudit.analysis.differing import class_words
@@ -190,8 +191,16 @@ COMMIT
 )
 
 
+#: what is wrong with so many rules is one thing; no more are told
+MOST = 20
+
+
 def check(audit: Audit) -> Iterator[Finding]:
-    """Each rule whose connections all fail."""
+    """Each rule whose connections all fail, up to `MOST`."""
+    yield from islice(_dead(audit), MOST)
+
+
+def _dead(audit: Audit) -> Iterator[Finding]:
     if audit.ruleset.partial or any(f.severity is Severity.ERROR for f in audit.read):
         return
     ssh = locked_out(audit)
