@@ -16,8 +16,9 @@ from mkdocs.structure.files import File, Files
 
 from ruleaudit.report import check_full
 from ruleaudit.results import FileReport
-from ruleaudit.rules import RULES, check_example
+from ruleaudit.rules import RULES
 from ruleaudit.rules.examples import Example
+from ruleaudit.rules.file_report import check_example
 
 ROOT = Path(__file__).parent.parent
 #: what README.md and CONTRIBUTING.md link to beside the pages, and that is shown as it is

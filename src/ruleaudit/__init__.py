@@ -173,7 +173,7 @@ def check(
     Raises SourceError for a file that cannot be read.
     """
     from ruleaudit.discovery import once, twin
-    from ruleaudit.rules import DEFAULT, check_source
+    from ruleaudit.rules.file_report import DEFAULT, check_source
 
     sources = [load(path) if isinstance(path, str) else path for path in paths]
     reports: list[FileReport] = []

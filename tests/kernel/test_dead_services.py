@@ -2,7 +2,7 @@
 
 import pytest
 
-from ruleaudit.rules import check_source
+from ruleaudit.rules.file_report import check_source
 from ruleaudit.source import SourceFile
 from tests.kernel.lab import SERVER, SERVER6, Lab
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from ruleaudit import SourceError
 from ruleaudit.diagnostics import Finding
 from ruleaudit.report.check_full import one
-from ruleaudit.rules import RULES, check_source
+from ruleaudit.rules import RULES
+from ruleaudit.rules.file_report import check_source
 from ruleaudit.source import SourceFile
 from tests.syntax.corpus import ROOT
 

@@ -7,8 +7,9 @@ import pytest
 import ruleaudit
 from ruleaudit.diagnostics import Finding, FixClass
 from ruleaudit.results import FileReport
-from ruleaudit.rules import RULES, check_source
+from ruleaudit.rules import RULES
 from ruleaudit.rules.examples import Example
+from ruleaudit.rules.file_report import check_source
 from ruleaudit.source import SourceFile, apply
 
 EXAMPLES = [

@@ -8,8 +8,9 @@ import pytest
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.packets.diagram import FIRST_ROOM
 from ruleaudit.results import FileReport
-from ruleaudit.rules import RULES, check_source
+from ruleaudit.rules import RULES
 from ruleaudit.rules.audit import Audit
+from ruleaudit.rules.file_report import check_source
 from ruleaudit.source import SourceFile
 
 IN = "-A PREROUTING ! -i lo -p tcp -m tcp --dport 80 -j CT --notrack\n"

@@ -6,8 +6,9 @@ import pytest
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.report.check_full import is_shown
-from ruleaudit.rules import RULES, check_example, find
+from ruleaudit.rules import RULES, find
 from ruleaudit.rules.examples import Example
+from ruleaudit.rules.file_report import check_example
 from ruleaudit.source import Span
 
 HEADINGS = ("What it finds", "Why", "Example", "Instead", "Fix safety", "References")
