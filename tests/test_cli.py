@@ -329,7 +329,7 @@ def test_explain_of_a_line_shows_that_line_alone(run: Run, rules: Path) -> None:
         "  in       new          packets to this host\n"
         "                        e.g. in tcp 198.51.100.7:4242 > 10.9.0.2:443 flags S iif eth0 state new\n"
         "  looped   new          this host's own multicasts and broadcasts\n"
-        "                        e.g. out udp 10.9.0.2:4242 > 198.51.100.7:443 iif eth0 oif eth0 state new\n"
+        "                        e.g. out udp 10.9.0.2:4242 > 198.51.100.7:443 oif eth0 state new\n"
         "CONNECTION TRACKING\n"
         "  required\n"
         "    without the rule these are refused: later packets of connections that come in (tcp to 22,80,443)"
