@@ -5,7 +5,7 @@ The expectations are what Linux 6.18 did with a real client (iptables-nft and -l
 
 import pytest
 
-from ruleaudit.analysis.pair import make_space
+from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.packets.diagram import FIRST_ROOM
 from ruleaudit.results import FileReport
 from ruleaudit.rules import RULES
@@ -77,11 +77,13 @@ def test_black_hole(filtering: str) -> None:
 def test_without_notrack_nothing_is_computed() -> None:
     found = report("NEW accept", "none")
     assert found.ruleset is not None and found.tracking is not None
-    audit = Audit(found.source, found.ruleset, found.tracking, make_space((found.ruleset,), FIRST_ROOM))
+    whole = Pair.alone(make_space((found.ruleset,), FIRST_ROOM), found.ruleset)
+    audit = Audit(found.source, found.ruleset, found.tracking, whole)
     for rule in RULES:
         if rule.CODE.startswith("RA2"):
             assert list(rule.check(audit)) == []
-    assert not {"untracking", "whole"} & set(vars(audit))
+    assert "untracking" not in vars(audit)
+    assert not whole._roles and not whole._free
 
 
 _SYNPROXY = """*raw

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
-from ruleaudit.analysis.connection import KINDS, Kind, path_domain, role_shape, tracked_as
+from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
@@ -100,6 +100,7 @@ class Pair:
         self.transparent = is_transparent(old) or is_transparent(new)
         self.helpers = has_helper(old) or has_helper(new)
         self._roles: dict[tuple[str, int], Roles] = {}
+        self._free: dict[tuple[str, int], Walk] = {}
         self._untracked: dict[str, PacketSet] = {}
         self._from_services: dict[str, PacketSet] = {}
 
@@ -117,6 +118,15 @@ class Pair:
         space = self.space
         states = {state: space.in_state(state) for state in TRACKED_STATES}
         return self.walk(side, Frame("any"), states, space.diagrams.bit(space.direction_bit))
+
+    def free(self, side: Side, path: str) -> Walk:
+        """Every packet of a path, in every state that it can have, sent through one side; those of the region."""
+        key = (path, id(side))
+        if key not in self._free:
+            walk = self.free_walk(side)
+            walk.run(PATHS[path], self.region & self.domain(path, False) & possible_states(self.space, self.helpers))
+            self._free[key] = walk
+        return self._free[key]
 
     @cached_property
     def region(self) -> PacketSet:

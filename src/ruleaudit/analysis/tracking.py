@@ -6,15 +6,14 @@ Each rule is judged by what would happen without its test, without the rule, or 
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, role_shape
 from ruleaudit.analysis.consequence import Consequences, is_plain
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import ALL, class_words
 from ruleaudit.analysis.pair import Pair, make_space
-from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.variant import effect_changes, free_walk, outcomes_differ, same_packets, variant, without
+from ruleaudit.analysis.space import Frame
+from ruleaudit.analysis.variant import effect_changes, outcomes_differ, same_packets, variant, without
 from ruleaudit.analysis.walk import (
     ACCEPT,
     PATHS,
@@ -56,7 +55,7 @@ def called_from_outside(chain: str) -> bool:
 
 def judge(ruleset: Ruleset) -> Tracking:
     """The class of every rule that mentions conntrack, in the order of the lines."""
-    found = with_room(lambda room: judge_in(make_space((ruleset,), room), ruleset), steps(ruleset))
+    found = with_room(lambda room: judge_in(Pair.alone(make_space((ruleset,), room), ruleset)), steps(ruleset))
     if found is not None:
         return found
     reason = "the packets that reach it do not fit into memory: it counts as required"
@@ -64,10 +63,10 @@ def judge(ruleset: Ruleset) -> Tracking:
     return Tracking(ruleset, tuple(Judgement(r, RuleClass.REQUIRED, reason) for r in rules))
 
 
-def judge_in(space: Space, ruleset: Ruleset) -> Tracking:
-    """`judge` in a given space."""
-    judgements = list(_Judge(space, ruleset).all())
-    return Tracking(ruleset, tuple(sorted(judgements, key=lambda j: (j.rule.path, j.rule.line))))
+def judge_in(whole: Pair) -> Tracking:
+    """`judge` of a ruleset that stands beside itself."""
+    judgements = list(_Judge(whole).all())
+    return Tracking(whole.old.ruleset, tuple(sorted(judgements, key=lambda j: (j.rule.path, j.rule.line))))
 
 
 #: the class of a rule is the strongest that it has in any family, or in any part
@@ -86,13 +85,12 @@ def together(found: Sequence[Tracking]) -> Tracking:
 
 
 class _Judge:
-    def __init__(self, space: Space, ruleset: Ruleset) -> None:
-        self.space, self.ruleset = space, ruleset
-        self.mentioning = conntrack_users(ruleset)
-        self.whole = Pair.alone(space, ruleset)
+    def __init__(self, whole: Pair) -> None:
+        self.whole, self.space, self.ruleset = whole, whole.space, whole.old.ruleset
+        self.mentioning = conntrack_users(self.ruleset)
         #: the ruleset without the dead rules: what one of these would do instead keeps no other from being needed
         self.living = self.whole.old
-        self.called = called_chains(ruleset)
+        self.called = called_chains(self.ruleset)
 
     def all(self) -> Iterator[Judgement]:
         if not self.mentioning:
@@ -136,7 +134,7 @@ class _Judge:
         """The rules that some packet in some state matches."""
         found: set[Rule] = set()
         for path in PATHS:
-            walk = self._free[path]
+            walk = self._free(path)
             found |= {rule for rule, packets in walk.matched.items() if not is_empty(packets)}
         return found
 
@@ -151,7 +149,7 @@ class _Judge:
         found: dict[Rule, _Hanging] = {}
         spoiled: set[Rule] = set()
         for path in PATHS:
-            walk = self._free[path]
+            walk = self._free(path)
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
                 others = visit.without_state & ~visit.matched
@@ -223,10 +221,9 @@ class _Judge:
         text = sample(self.space, example.packets, path, frame, example.state).text
         return Witness(text, _with_class(example.words, words))
 
-    @cached_property
-    def _free(self) -> dict[str, Walk]:
-        """Every packet in every state, sent along every path."""
-        return {path: free_walk(self.whole, self.whole.old, path, self.space.all) for path in PATHS}
+    def _free(self, path: str) -> Walk:
+        """Every packet in every state, sent along a path."""
+        return self.whole.free(self.whole.old, path)
 
     def _consumed(self) -> dict[Rule, tuple[str, tuple[Witness, ...]]]:
         found: dict[Rule, tuple[str, tuple[Witness, ...]]] = {}

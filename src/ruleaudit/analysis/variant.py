@@ -76,17 +76,10 @@ class _Heirs(dict[Rule, int]):
 # -- does every packet fare the same? -----------------------------------------------------------------
 
 
-def free_walk(pair: Pair, side: Side, path: str, within: PacketSet) -> Walk:
-    """Every packet of a path in every state that it can have, sent through one side."""
-    walk = pair.free_walk(side)
-    walk.run(PATHS[path], within & pair.domain(path, False) & possible_states(pair.space, pair.helpers))
-    return walk
-
-
 def same_packets(pair: Pair) -> bool:
     """Every (header, state) has the same outcome and effects, logs apart."""
     for path in PATHS:
-        before, after = (free_walk(pair, side, path, pair.region) for side in (pair.old, pair.new))
+        before, after = (pair.free(side, path) for side in (pair.old, pair.new))
         if outcomes_differ(before, after) or not is_empty(effect_changes(before, after, pair.space.all)):
             return False
         packets = pair.region & pair.domain(path, False) & possible_states(pair.space, pair.helpers)

@@ -84,11 +84,11 @@ class _Suggester:
     def answer(self) -> Suggestion:
         wanted, excluded = intervals(self.options.ports), intervals(self.options.exclude)
         ruleset = self.sides[0].ruleset
-        tracking = together([judge_in(side.space, side.ruleset) for side in self.sides])
+        wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
+        tracking = together([judge_in(whole) for whole in wholes])
         base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
         if not any(is_tracking(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
-        wholes = [Pair.alone(side.space, side.ruleset) for side in self.sides]
         every = [c.without(excluded) for c in _merged(_candidates(wholes))]
         every = [c for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))

@@ -12,7 +12,7 @@ from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.spare import Spares
 from ruleaudit.analysis.tracking import called_from_outside
-from ruleaudit.analysis.variant import Changes, free_walk, variant
+from ruleaudit.analysis.variant import Changes, variant
 from ruleaudit.analysis.walk import (
     Identities,
     Walk,
@@ -47,14 +47,18 @@ class Untracked:
 
 @dataclass(frozen=True)
 class Audit:
-    """One file to be judged; `read` are the findings that reading it gave, `twin` the rules of the other family,
-    `unmet` the expectations of the configuration that do not hold.
+    """One file to be judged.
+
+    whole   the ruleset beside itself, in the region of all packets
+    read    the findings that reading it gave
+    twin    the rules of the other family
+    unmet   the expectations of the configuration that do not hold
     """
 
     source: SourceFile
     ruleset: Ruleset
     tracking: Tracking
-    space: Space
+    whole: Pair
     read: tuple[Finding, ...] = ()
     twin: Ruleset | None = None
     unmet: tuple[Unmet, ...] = ()
@@ -97,20 +101,13 @@ class Audit:
         """The rules that could be deleted."""
         return Spares(self.left)
 
-    @cached_property
-    def whole(self) -> Pair:
-        """The ruleset beside itself, in the region of all packets."""
-        return Pair.alone(self.space, self.ruleset)
+    @property
+    def space(self) -> Space:
+        return self.whole.space
 
     def free(self, path: str) -> Walk:
         """Every packet in every state that it can have, sent along a path."""
-        if path not in self._free:
-            self._free[path] = free_walk(self.whole, self.whole.old, path, self.space.all)
-        return self._free[path]
-
-    @cached_property
-    def _free(self) -> dict[str, Walk]:
-        return {}
+        return self.whole.free(self.whole.old, path)
 
     @cached_property
     def by_accident(self) -> "Untracked | None":

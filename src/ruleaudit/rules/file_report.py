@@ -10,8 +10,7 @@ from types import ModuleType
 import ruleaudit
 from ruleaudit import config, rules, suppress
 from ruleaudit.analysis.expected import unmet
-from ruleaudit.analysis.pair import make_space
-from ruleaudit.analysis.space import Space
+from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.tracking import judge, judge_in, together
 from ruleaudit.analysis.walk import called_chains, steps
 from ruleaudit.config import Settings
@@ -182,8 +181,8 @@ class _Asked:
         return answer if answer is not None else self._what_fits()
 
     def _findings(self, room: int) -> tuple[Tracking, list[Finding]]:
-        space = make_space((self.ruleset,), room)
-        audit = self._audit(judge_in(space, self.ruleset), space)
+        whole = self._whole(room)
+        audit = self._audit(judge_in(whole), whole)
         return audit.tracking, [finding for rule in self.rules for finding in rule.check(audit)]
 
     def _what_fits(self) -> tuple[Tracking, list[Finding]]:
@@ -192,13 +191,16 @@ class _Asked:
         findings: list[Finding] = []
         for rule in self.rules:
             try:
-                findings += rule.check(self._audit(tracking, make_space((self.ruleset,), FIRST_ROOM)))
+                findings += rule.check(self._audit(tracking, self._whole(FIRST_ROOM)))
             except OutOfRoom:
                 findings.append(_too_large(rule))
         return tracking, findings
 
-    def _audit(self, tracking: Tracking, space: Space) -> Audit:
-        return Audit(self.source, self.ruleset, tracking, space, self.read, self.twin, self.unmet)
+    def _whole(self, room: int) -> Pair:
+        return Pair.alone(make_space((self.ruleset,), room), self.ruleset)
+
+    def _audit(self, tracking: Tracking, whole: Pair) -> Audit:
+        return Audit(self.source, self.ruleset, tracking, whole, self.read, self.twin, self.unmet)
 
 
 def _too_large(rule: ModuleType) -> Finding:

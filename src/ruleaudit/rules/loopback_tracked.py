@@ -28,11 +28,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.connection import role_shape
+from ruleaudit.analysis.connection import possible_states, role_shape
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.variant import effect_changes, free_walk
-from ruleaudit.analysis.walk import ACCEPT, Identities, chains_from, is_tracking
+from ruleaudit.analysis.variant import effect_changes
+from ruleaudit.analysis.walk import ACCEPT, PATHS, Identities, chains_from, is_tracking
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity, Witness
 from ruleaudit.model.condition import Interface
@@ -154,7 +154,8 @@ def _fares_the_same(audit: Audit) -> bool:
     if is_empty(free) or any(not is_empty(packets) for packets in tracked.consumed.values()):
         return False
     pair = _untracked(audit)
-    left = free_walk(pair, pair.new, "local", audit.space.all)
+    left = pair.free_walk(pair.new)
+    left.run(PATHS["local"], pair.domain("local", False) & possible_states(audit.space, pair.helpers))
     if {*tracked.outcomes, *left.outcomes} != {ACCEPT}:
         return False
     same = all(a == b for a, b in zip(tracked.mark, left.mark, strict=True))
