@@ -3,12 +3,17 @@
 Source: design section 2; facts sections 4, 10 and 19 ([k07], [k08], [k32]).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from ruleaudit.analysis.space import ICMP_ANSWERS, ICMP_ERRORS, UNTRACKED_ICMPV6, Space
 from ruleaudit.model.fields import ICMP, ICMPV6, TCP, AddressType, Family, Field, Fragment, PacketType, State, TcpFlag
 from ruleaudit.packets.diagram import PacketSet
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 _F, _S, _R, _A, _U = (int(f) for f in (TcpFlag.FIN, TcpFlag.SYN, TcpFlag.RST, TcpFlag.ACK, TcpFlag.URG))
 _DECISIVE = _F | _S | _R | _A | _U
@@ -40,6 +45,20 @@ KINDS = (
 )
 
 
+def _of_space(make: Callable[Concatenate[Space, Asked], Answer]) -> Callable[Concatenate[Space, Asked], Answer]:
+    """A function whose answers are kept with the space: they are the same for every walk in it."""
+
+    @wraps(make)
+    def known(space: Space, /, *args: Asked.args, **named: Asked.kwargs) -> Answer:
+        key = (make.__name__, args, tuple(named.items()))
+        if key not in space.remembered:
+            space.remembered[key] = make(space, *args, **named)
+        return cast(Answer, space.remembered[key])
+
+    return known
+
+
+@_of_space
 def tcp_flags(space: Space, combinations: tuple[int, ...]) -> PacketSet:
     """TCP packets with one of the flag combinations; PSH, ECE and CWR are free."""
     out = space.none
@@ -58,11 +77,13 @@ def _shaped(space: Space, flags: tuple[int, ...]) -> PacketSet:
     return (~tcp | tcp_flags(space, flags)) & (~icmp | _requests(space))
 
 
+@_of_space
 def role_shape(space: Space, role: str) -> PacketSet:
     """What packets of a role look like; addresses and ports are the connection's."""
     return _shaped(space, {"opening": OPENING_FLAGS, "later": LATER_FLAGS, "reply": REPLY_FLAGS}[role])
 
 
+@_of_space
 def reply_shape(space: Space) -> PacketSet:
     """What replies look like, read as packets of their own: ICMP answers instead of requests."""
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
@@ -71,12 +92,14 @@ def reply_shape(space: Space) -> PacketSet:
     return (~tcp | tcp_flags(space, REPLY_FLAGS)) & (~icmp | answers)
 
 
+@_of_space
 def icmp_errors(space: Space, types: tuple[int, ...] | None = None) -> PacketSet:
     """ICMP errors (as packets, not mirrored)."""
     wanted = [(t, t) for t in (types or ICMP_ERRORS[space.family])]
     return space.is_(Field.PROTOCOL, space.family.icmp) & space.diagrams.within(space.bits[Field.ICMP_TYPE], wanted)
 
 
+@_of_space
 def path_domain(space: Space, path: str, reverse: bool, transparent: bool) -> PacketSet:
     """The packets that can be on a path at all, `reverse`: seen as packets from B to A.
 
@@ -126,6 +149,7 @@ def tracked_as(space: Space, role: str, other_side_untracked: PacketSet) -> Mapp
     return {State.ESTABLISHED: ~alone, State.INVALID: invalid, State.NEW: alone & ~invalid}
 
 
+@_of_space
 def possible_states(space: Space, helpers: bool) -> PacketSet:
     """The (header, state) pairs that a tracked packet can have, in the free state variable.
 
@@ -153,6 +177,7 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     return pairs
 
 
+@_of_space
 def of_no_entry(space: Space) -> Mapping[State, PacketSet]:
     """How conntrack classifies a packet that comes alone, when its table is empty and tcp_loose is 1: a partition."""
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)

@@ -124,6 +124,7 @@ class Space:
         self.unknowns: dict[tuple[object, ...], int] = {}
         self.unknown_tests: dict[int, UnknownTest] = {}
         self._static: dict[tuple[object, ...], PacketSet] = {}
+        self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
