@@ -3,6 +3,7 @@
 What it finds
     A rule without any condition that accepts, drops, rejects, queues, returns or goes to another chain, or jumps into
     a chain that does so, where more rules stand behind it in the same chain. One finding tells of all of them.
+    A drop of everything, as the last rule behind a refusal of everything, is a net below a net: left alone.
 
 Why
     No packet ever gets to the rules behind. Somebody who appends a rule to such a chain (`iptables -A`, a line at the
@@ -29,6 +30,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
+from ruleaudit.model.ruleset import Drop, Reject
 from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -98,6 +100,38 @@ COMMIT
 """,
     ),
     Example(
+        "a refusal behind a refusal, as firewalld ends its chains",
+        """table inet firewalld {
+\tchain filter_INPUT {
+\t\ttype filter hook input priority filter + 10; policy accept;
+\t\tct state { established, related } accept
+\t\tjump filter_INPUT_ZONES
+\t\treject with icmpx admin-prohibited
+\t}
+\tchain filter_INPUT_ZONES {
+\t\tiifname "eth0" goto filter_IN_public
+\t\tgoto filter_IN_public
+\t}
+\tchain filter_IN_public {
+\t\ttcp dport 22 accept
+\t\treject with icmpx admin-prohibited
+\t}
+}
+""",
+    ),
+    Example(
+        "a drop behind a chain that accepts everything",
+        """*filter
+:INPUT DROP [0:0]
+:ALLOWED - [0:0]
+-A INPUT -i eth0 -p tcp -m tcp --dport 25 -j DROP
+-A INPUT -j ALLOWED
+«-A INPUT -j DROP»
+-A ALLOWED -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "a verdict for one family only, and one in another chain of the hook",
         """table inet filter {
 \tchain first {
@@ -121,10 +155,17 @@ def check(audit: Audit) -> Iterator[Finding]:
         return
     for end in audit.left.ends:
         first = end.behind[0]
-        if (first.table, first.chain) in audit.called or audit.left.is_called_elsewhere(
-            audit.ruleset.tables[first.table].chains[first.chain]
-        ):
+        chain = audit.ruleset.tables[first.table].chains[first.chain]
+        is_met = (first.table, first.chain) in audit.called or audit.left.is_called_elsewhere(chain)
+        if is_met and not _is_net(end):
             yield _finding(audit, end)
+
+
+def _is_net(end: End) -> bool:
+    """What gets here is refused, and the one rule behind would refuse all the rest: nobody misses anything."""
+    (first, *more) = end.behind
+    refuses = isinstance(end.verdict, Drop | Reject) and isinstance(first.verdict, Drop | Reject)
+    return refuses and not more and not first.matches
 
 
 def _finding(audit: Audit, end: End) -> Finding:
