@@ -3,7 +3,8 @@
 What it finds
     A rule without any condition that accepts, drops, rejects, queues, returns or goes to another chain, or jumps into
     a chain that does so, where more rules stand behind it in the same chain. One finding tells of all of them.
-    A drop of everything, as the last rule behind a refusal of everything, is a net below a net: left alone.
+    Left alone is what is there to be on the safe side, as the last rule: a refusal of everything behind a refusal of
+    everything, and the RETURN with which programs end their chains.
 
 Why
     No packet ever gets to the rules behind. Somebody who appends a rule to such a chain (`iptables -A`, a line at the
@@ -30,7 +31,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.lines import does, done
-from ruleaudit.model.ruleset import Drop, Reject
+from ruleaudit.model.ruleset import Drop, Reject, Return
 from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -120,6 +121,18 @@ COMMIT
 """,
     ),
     Example(
+        "a chain of a program, which ends in RETURN, with a rule put before",
+        """*filter
+:FORWARD ACCEPT [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 443 -j ACCEPT
+-A DOCKER-USER -j DROP
+-A DOCKER-USER -j RETURN
+COMMIT
+""",
+    ),
+    Example(
         "a drop behind a chain that accepts everything",
         """*filter
 :INPUT DROP [0:0]
@@ -162,10 +175,12 @@ def check(audit: Audit) -> Iterator[Finding]:
 
 
 def _is_net(end: End) -> bool:
-    """What gets here is refused, and the one rule behind would refuse all the rest: nobody misses anything."""
+    """What gets here is refused, and the one rule behind would refuse or return all the rest: nobody misses it."""
     (first, *more) = end.behind
+    if more or first.matches:
+        return False
     refuses = isinstance(end.verdict, Drop | Reject) and isinstance(first.verdict, Drop | Reject)
-    return refuses and not more and not first.matches
+    return refuses or (isinstance(first.verdict, Return) and not first.effects)
 
 
 def _finding(audit: Audit, end: End) -> Finding:
