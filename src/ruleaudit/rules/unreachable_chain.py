@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from ruleaudit.analysis.walk import chains_from
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity
 from ruleaudit.model.lines import in_words, lines
-from ruleaudit.model.ruleset import Chain, Continue, Drop, Reject, Return
+from ruleaudit.model.ruleset import Chain, Continue, Drop, Goto, Jump, Reject, Return, Rule
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -86,10 +86,13 @@ COMMIT
         """*filter
 :INPUT DROP [0:0]
 :LOGDROP - [0:0]
+:LOGREFUSE - [0:0]
 :REFUSE - [0:0]
 -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
 -A LOGDROP -m limit --limit 5/min -j LOG --log-prefix "dropped: "
 -A LOGDROP -j DROP
+-A LOGREFUSE -j LOG --log-prefix "refused: "
+-A LOGREFUSE -j REFUSE
 -A REFUSE -p tcp -j REJECT --reject-with tcp-reset
 -A REFUSE -j REJECT --reject-with icmp-port-unreachable
 COMMIT
@@ -165,7 +168,7 @@ def check(audit: Audit) -> Iterator[Finding]:
         callers = audit.left.callers(chain)
         if callers and all((r.table, r.chain) in names and r.chain != chain.name for r in callers):
             continue
-        if not callers and _is_ready_made(chain):
+        if not callers and _is_ready_made(audit, chain):
             continue
         if any(not isinstance(r.verdict, Continue | Return) or r.effects for r in chain.rules):
             below = chains_from(audit.ruleset, (chain,)) & names
@@ -176,12 +179,23 @@ def _is_entered(audit: Audit, chain: Chain) -> bool:
     return (chain.table, chain.name) in audit.left.entered
 
 
-def _is_ready_made(chain: Chain) -> bool:
+def _is_ready_made(audit: Audit, chain: Chain, above: frozenset[str] = frozenset()) -> bool:
     """A way to refuse, the same for every packet: firewall programs, and people, write such chains in advance."""
+    chains, above = audit.ruleset.tables[chain.table].chains, above | {chain.name}
     if not chain.rules or chain.rules[-1].matches:
         return False
-    refuses = isinstance(chain.rules[-1].verdict, Drop | Reject)
-    return refuses and all(isinstance(rule.verdict, Continue | Drop | Reject) for rule in chain.rules)
+
+    def refuses(rule: Rule) -> bool:
+        match rule.verdict:
+            case Drop() | Reject():
+                return True
+            case Jump(name) | Goto(name):
+                return name in chains and name not in above and _is_ready_made(audit, chains[name], above)
+            case _:
+                return False
+
+    *others, last = chain.rules
+    return refuses(last) and all(isinstance(rule.verdict, Continue) or refuses(rule) for rule in others)
 
 
 def _chains(audit: Audit) -> Iterator[Chain]:
