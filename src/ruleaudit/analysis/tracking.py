@@ -46,6 +46,7 @@ OUTSIDE_CHAINS = (
     "CNI-",
     "CILIUM_",
     "NETAVARK",
+    "PVEFW-",
 )
 
 

@@ -4,7 +4,7 @@ What it finds
     A rule without any condition that accepts, drops, rejects, queues, returns or goes to another chain, or jumps into
     a chain that does so, where more rules stand behind it in the same chain. One finding tells of all of them.
     Left alone is what is there to be on the safe side, as the last rule: a refusal of everything behind a refusal of
-    everything, and the RETURN with which programs end their chains.
+    everything, and the RETURN or comment with which programs end their chains.
 
 Why
     No packet ever gets to the rules behind. Somebody who appends a rule to such a chain (`iptables -A`, a line at the
@@ -30,8 +30,9 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
+from ruleaudit.model.condition import Always
 from ruleaudit.model.lines import does, done
-from ruleaudit.model.ruleset import Drop, Reject, Return
+from ruleaudit.model.ruleset import Continue, Drop, Reject, Return
 from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -134,6 +135,17 @@ COMMIT
 """,
     ),
     Example(
+        "a rule that is a comment, as Proxmox signs its chains",
+        """*filter
+:INPUT ACCEPT [0:0]
+:PVEFW-smurflog - [0:0]
+-A INPUT -s 224.0.0.0/4 -g PVEFW-smurflog
+-A PVEFW-smurflog -j DROP
+-A PVEFW-smurflog -m comment --comment "PVESIG:2gfT1VMkfr0JL6OccRXTGXo"
+COMMIT
+""",
+    ),
+    Example(
         "a drop behind a chain that accepts everything",
         """*filter
 :INPUT DROP [0:0]
@@ -176,12 +188,15 @@ def check(audit: Audit) -> Iterator[Finding]:
 
 
 def _is_net(end: End) -> bool:
-    """What gets here is refused, and the one rule behind would refuse or return all the rest: nobody misses it."""
-    (first, *more) = end.behind
-    if more or first.matches:
+    """What gets here is refused, and all that stands behind would refuse or return the rest: nobody misses it."""
+    behind = [rule for rule in end.behind if rule.effects or not isinstance(rule.verdict, Continue)]
+    if not behind:
+        return True
+    last = behind[0]
+    if len(behind) > 1 or last.effects or not isinstance(last.condition, Always):
         return False
-    refuses = isinstance(end.verdict, Drop | Reject) and isinstance(first.verdict, Drop | Reject)
-    return refuses or (isinstance(first.verdict, Return) and not first.effects)
+    refuses = isinstance(end.verdict, Drop | Reject) and isinstance(last.verdict, Drop | Reject)
+    return refuses or isinstance(last.verdict, Return)
 
 
 def _finding(audit: Audit, end: End) -> Finding:

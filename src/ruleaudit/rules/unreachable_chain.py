@@ -31,6 +31,7 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.walk import chains_from
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity
+from ruleaudit.model.condition import Always
 from ruleaudit.model.lines import in_words, lines
 from ruleaudit.model.ruleset import Chain, Continue, Drop, Goto, Jump, Reject, Return, Rule
 from ruleaudit.rules import places
@@ -90,7 +91,7 @@ COMMIT
 :REFUSE - [0:0]
 -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
 -A LOGDROP -m limit --limit 5/min -j LOG --log-prefix "dropped: "
--A LOGDROP -j DROP
+-A LOGDROP -m comment --comment "the rest" -j DROP
 -A LOGREFUSE -j LOG --log-prefix "refused: "
 -A LOGREFUSE -j REFUSE
 -A REFUSE -p tcp -j REJECT --reject-with tcp-reset
@@ -182,7 +183,7 @@ def _is_entered(audit: Audit, chain: Chain) -> bool:
 def _is_ready_made(audit: Audit, chain: Chain, above: frozenset[str] = frozenset()) -> bool:
     """A way to refuse, the same for every packet: firewall programs, and people, write such chains in advance."""
     chains, above = audit.ruleset.tables[chain.table].chains, above | {chain.name}
-    if not chain.rules or chain.rules[-1].matches:
+    if not chain.rules or not isinstance(chain.rules[-1].condition, Always):
         return False
 
     def refuses(rule: Rule) -> bool:
