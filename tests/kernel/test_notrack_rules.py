@@ -13,11 +13,16 @@ from ruleaudit.rules import (
     late_notrack,
     limit_behind_new_on_untracked,
     neighbour_discovery_untracked,
+    one_way_notrack,
 )
 from ruleaudit.rules.examples import Example
 from tests.kernel.lab import BEHIND, SERVER, SERVER6, VARIANTS, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
+
+
+#: identifier 1, number 1
+_ECHO_REQUEST = bytes.fromhex("0800f7fd00010001")
 
 
 def _load(lab: Lab, example: Example, text: str | None = None) -> None:
@@ -57,6 +62,21 @@ def test_a_late_notrack_leaves_nothing_untracked(example: Example) -> None:
         tracked = bool(lab.entries("server", f"dport={port}"))
     # a packet through the hook of forwarded ones is no packet to this host, but tracked all the same
     assert tracked is bool(example.spans)
+
+
+@pytest.mark.parametrize(
+    "example", [e for e in one_way_notrack.EXAMPLES if e.title.startswith("pings")], ids=lambda e: e.title
+)
+def test_the_reply_to_an_untracked_ping_makes_no_entry(example: Example) -> None:
+    with Lab() as lab:
+        _load(lab, example)
+        asking = lab.open_socket("client", socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP)
+        asking.sendto(_ECHO_REQUEST, (SERVER, 0))
+        answered = False
+        with contextlib.suppress(TimeoutError):
+            answered = bool(asking.recv(100))
+        assert answered is not bool(example.spans)
+        assert not lab.entries("server", "type=8")
 
 
 def test_on_lo_output_decides() -> None:

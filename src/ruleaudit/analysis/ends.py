@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ruleaudit.model.condition import Always
-from ruleaudit.model.ruleset import Accept, Drop, Goto, Jump, Queue, Reject, Return, Rule, Ruleset, Table
+from ruleaudit.model.ruleset import Accept, Drop, Goto, Jump, Queue, Reject, Return, Rule, Ruleset, Table, Verdict
 
 #: how far jumps are followed
 _DEEPEST = 16
@@ -15,6 +15,8 @@ class End:
 
     by: Rule
     behind: tuple[Rule, ...]
+    #: the verdict that the packets meet, in the chain that they are sent to where `by` sends them to one
+    verdict: Verdict | None
 
 
 def ends(ruleset: Ruleset) -> tuple[End, ...]:
@@ -25,8 +27,22 @@ def ends(ruleset: Ruleset) -> tuple[End, ...]:
             is_end = (n for n, rule in enumerate(chain.rules) if _lets_none_pass(table, rule, ruleset.is_nft))
             place = next(is_end, None)
             if place is not None and place + 1 < len(chain.rules):
-                found.append(End(chain.rules[place], chain.rules[place + 1 :]))
+                by = chain.rules[place]
+                found.append(End(by, chain.rules[place + 1 :], _verdict(table, by, ruleset.is_nft)))
     return tuple(found)
+
+
+def _verdict(table: Table, rule: Rule, is_nft: bool, depth: int = 0) -> Verdict | None:
+    """What is done with those packets for which the chains that they are sent to know nothing better."""
+    match rule.verdict:
+        case Jump(name) | Goto(name):
+            if name not in table.chains or depth >= _DEEPEST:
+                return None
+            last = (r for r in table.chains[name].rules if _lets_none_pass(table, r, is_nft, depth + 1))
+            end = next(last, None)
+            return None if end is None else _verdict(table, end, is_nft, depth + 1)
+        case verdict:
+            return verdict
 
 
 def _lets_none_pass(table: Table, rule: Rule, is_nft: bool, depth: int = 0) -> bool:

@@ -45,6 +45,7 @@ OUTSIDE_CHAINS = (
     "CNI-",
     "CILIUM_",
     "NETAVARK",
+    "PVEFW-",
 )
 
 

@@ -72,7 +72,8 @@ def _tracking(judgements: Sequence[Judgement]) -> str:
     needing = [j.rule for j in judgements if j.kind is RuleClass.REQUIRED]
     every = lines(j.rule for j in judgements)
     if not needing:
-        return f"No rule really depends on connection tracking; {count(len(judgements), 'rule')} mention it ({every})."
+        who = "1 rule mentions it" if len(judgements) == 1 else f"{len(judgements):,} rules mention it"
+        return f"No rule really depends on connection tracking; {who} ({every})."
     verb = "depends" if len(needing) == 1 else "depend"
     return (
         f"{count(len(needing), 'rule')} really {verb} on connection tracking ({lines(needing)}),"

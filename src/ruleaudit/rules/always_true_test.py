@@ -23,6 +23,7 @@ References
     nft(8), CT EXPRESSIONS
 """
 
+import re
 from collections.abc import Iterator
 
 from ruleaudit.diagnostics import Finding, Severity
@@ -77,7 +78,7 @@ def check(audit: Audit) -> Iterator[Finding]:
             if match.name != "ct state" or not match.text:
                 continue
             if isinstance(match.condition, Always) and "!=" in match.text.split():
-                states = ", ".join(match.text.partition("!=")[2].replace(",", " ").split())
+                states = ", ".join(re.findall(r"[\w$@]+", match.text.partition("!=")[2]))
                 notes = (("help", f"write: ct state != {{ {states} }}"),)
                 message = "this holds for every packet: != compares the whole state with all these bits at once"
                 yield Finding(CODE, NAME, SEVERITY, message, match.span, "always true", (), notes)

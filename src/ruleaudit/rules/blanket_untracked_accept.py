@@ -3,7 +3,7 @@
 What it finds
     A rule that accepts whatever is UNTRACKED, whatever its port, and by which connections get in that no other rule
     accepts, were they tracked: those of a notrack rule of this file, or, over IPv6, router advertisements, which are
-    UNTRACKED by nature.
+    UNTRACKED by nature. Where neighbour discovery hangs on the rule as well, router advertisements are left alone.
 
 Why
     Such a rule opens what any notrack rule ever names, of whatever owner. A notrack rule for answers (`--sport 53`)
@@ -111,6 +111,17 @@ COMMIT
     }
 }
 """,
+    ),
+    Example(
+        "all of neighbour discovery comes in by the accept of UNTRACKED: it is meant",
+        """*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,UNTRACKED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+""",
+        "ip6tables-save",
     ),
     Example(
         "the accept names its service",
@@ -247,10 +258,19 @@ def _opened(audit: Audit, rule: Rule, kinds: list[Kind]) -> Iterator[Finding]:
 
 
 def _advertised(pair: Pair, rule: Rule) -> PacketSet:
-    """The router advertisements that get in by the rule alone."""
+    """The router advertisements that get in by the rule alone; none where neighbour discovery does too, for which the
+    rule was written then.
+    """
+    space = pair.space
+    solicitations, advertisements = (_alone(pair, rule, icmp) for icmp in (135, 134))
+    return advertisements if is_empty(solicitations) else space.none
+
+
+def _alone(pair: Pair, rule: Rule, icmp: int) -> PacketSet:
+    """The packets of an ICMPv6 type, from a link-local address, that get in by the rule alone."""
     space = pair.space
     packets = pair.domain("in", False) & space.is_(Field.PROTOCOL, ICMPV6) & space.is_(Field.ICMP_CODE, 0)
-    packets = unmarked(space, packets & space.is_(Field.ICMP_TYPE, 134) & space.values(Field.SADDR, _LINK_LOCAL))
+    packets = unmarked(space, packets & space.is_(Field.ICMP_TYPE, icmp) & space.values(Field.SADDR, _LINK_LOCAL))
     here, strict = (pair.send(side, "in", packets, State.NEW, role="any") for side in (pair.old, pair.new))
     found = here.outcomes.get(ACCEPT, space.none) & here.matched.get(rule, space.none)
     return found & ~strict.outcomes.get(ACCEPT, space.none)

@@ -114,7 +114,7 @@ def check(audit: Audit) -> Iterator[Finding]:
 def _finding(audit: Audit, void: Void) -> Finding:
     takers = tuple(dict.fromkeys(taker for taker, _ in void.takers))
     word = "accepts" if isinstance(void.rule.verdict, Accept) else "refuses"
-    first = lines(takers[:1])
+    first = taken.first(audit, void).where
     return Finding(
         CODE,
         NAME,
@@ -124,5 +124,5 @@ def _finding(audit: Audit, void: Void) -> Finding:
         related=taken.labels(void),
         witness=taken.witness(audit, void),
         certainty=taken.certainty(void),
-        fix=Fix(FixClass.MANUAL, f"move the rule before {first} if it is right; delete it if {first} is"),
+        fix=Fix(FixClass.MANUAL, f"move the rule before {first} if it is right; delete it if {lines(takers)} is"),
     )

@@ -24,7 +24,7 @@ References
     iptables-extensions(8), CT, DNAT, REDIRECT, MASQUERADE
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ruleaudit.analysis import consumers
 from ruleaudit.analysis.connection import KINDS, Kind
@@ -159,6 +159,8 @@ COMMIT
 )
 
 _SOURCE = ("MASQUERADE", "SNAT")
+#: how many notrack rules are pointed at
+_SHOWN = 2
 
 
 def check(audit: Audit) -> Iterator[Finding]:
@@ -194,6 +196,7 @@ def _skipped(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
                 rule,
                 f"{words} is untracked and never meets this {word}: NAT needs conntrack",
                 "untracked packets skip this rule",
+                _untracking(audit, space, (now.opening.walk.matched, now.reply.walk.matched), found),
                 Witness(packet, f"untracked in one direction or both; tracked, {rule.where} would translate it"),
             )
             break
@@ -228,6 +231,7 @@ def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
             rule,
             f"{words}: answers to what this {word} translates look the same, are untracked, and not translated back",
             "its answers come back on an untracked port",
+            audit.notracks if len(audit.notracks) <= _SHOWN else (),  # of more it is not said which
             Witness(found.witness.packet, f"untracked: as an answer to what {rule.where} translated it is lost"),
         )
 
@@ -245,7 +249,19 @@ def _word(rule: Rule) -> str:
     return next((e.text.split()[0] for e in rule.effects if e.kind is EffectKind.NAT), "")
 
 
-def _finding(audit: Audit, rule: Rule, message: str, label: str, witness: Witness) -> Finding:
+def _untracking(
+    audit: Audit, space: Space, matched: tuple[Mapping[Rule, PacketSet], ...], found: PacketSet
+) -> tuple[Rule, ...]:
+    """The rules that leave some of these connections untracked, in one direction or the other."""
+    part = space.connection_part
+    return tuple(
+        rule for rule in audit.notracks if any(not is_empty(found & part(by.get(rule, space.none))) for by in matched)
+    )
+
+
+def _finding(
+    audit: Audit, rule: Rule, message: str, label: str, notracks: tuple[Rule, ...], witness: Witness
+) -> Finding:
     return Finding(
         CODE,
         NAME,
@@ -253,7 +269,7 @@ def _finding(audit: Audit, rule: Rule, message: str, label: str, witness: Witnes
         message,
         places.target(rule, audit.source),
         label,
-        tuple(Label(places.target(n, audit.source), "left untracked here") for n in audit.notracks[:2]),
+        tuple(Label(places.target(n, audit.source), "left untracked here") for n in notracks[:_SHOWN]),
         (("help", "leave this traffic out of the notrack rule; NAT and NOTRACK exclude each other"),),
         witness,
     )

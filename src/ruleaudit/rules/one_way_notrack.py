@@ -19,7 +19,8 @@ Instead
 Fix safety
     Not automatic: the second rule changes what state tests in OUTPUT see. `ruleaudit suggest` proves a whole
     change. SYNPROXY's own rule (`--syn` alone, with a SYNPROXY behind it) is right as it is, and so are datagrams
-    that nobody answers (syslog, NetFlow, VXLAN) and NOTRACK on lo.
+    that nobody answers (syslog, NetFlow, VXLAN) and NOTRACK on lo. So is NOTRACK for echo requests alone: an echo
+    reply makes no entry, and is left alone where nothing refuses it as INVALID.
 
 References
     iptables-extensions(8), CT, SYNPROXY
@@ -31,11 +32,11 @@ from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Roles
-from ruleaudit.analysis.space import Frame
+from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.walk import ACCEPT
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
-from ruleaudit.model.fields import UDP, Field
+from ruleaudit.model.fields import ICMP, ICMPV6, UDP, Field
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
@@ -159,6 +160,37 @@ COMMIT
 COMMIT
 {_FILTER}""",
     ),
+    Example(
+        "pings: the reply to an untracked request is INVALID, and makes no entry",
+        """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING ! -i lo -p icmp -m icmp --icmp-type 8 -j CT --notrack
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p icmp -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
+        "pings whose replies are refused as INVALID",
+        """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING ! -i lo -p icmp -m icmp --icmp-type 8 «-j CT --notrack»
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p icmp -j ACCEPT
+-A OUTPUT -m conntrack --ctstate INVALID -j DROP
+COMMIT
+""",
+    ),
 )
 
 _SERVICE = (Field.PROTOCOL, Field.SPORT, Field.DPORT, Field.ICMP_TYPE)
@@ -191,6 +223,8 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
             if matched is None or rule in told:
                 continue
             found = unmarked(space, matched & seen.untracked) & one_way & tagged & ~other & ~complete
+            if role != "reply":
+                found = found & ~_pings_that_work(pair, kind, found)
             if not is_empty(found) and names_the_serving_side(space, found):
                 told.add(rule)
                 yield _finding(audit, pair, kind, role, rule, found)
@@ -217,6 +251,16 @@ def _served(pair: Pair, kind: Kind, before: Roles, now: Roles) -> PacketSet:
     return served & ~(space.is_(Field.PROTOCOL, UDP) & unanswered)
 
 
+def _pings_that_work(pair: Pair, kind: Kind, found: PacketSet) -> PacketSet:
+    """The pings whose untracked requests are answered: an echo reply makes no entry, so that one rule saves it."""
+    pings = found & _icmp(pair.space)
+    return pair.space.none if _refused_back(pair, kind, pings, False) else pings
+
+
+def _icmp(space: Space) -> PacketSet:
+    return space.is_(Field.PROTOCOL, ICMP) | space.is_(Field.PROTOCOL, ICMPV6)
+
+
 def _finding(audit: Audit, pair: Pair, kind: Kind, role: str, rule: Rule, found: PacketSet) -> Finding:
     space = pair.space
     reverse = role == "reply"
@@ -228,19 +272,18 @@ def _finding(audit: Audit, pair: Pair, kind: Kind, role: str, rule: Rule, found:
     path = kind.back if reverse else kind.there
     words = class_words(space, found, path, frame)
     other = "the packets that it answers" if reverse else "the answers"
-    notes = [
-        ("note", f"{other} are still tracked: one entry for each connection, all the same"),
-        ("help", f"leave the mirrored packets untracked in raw {theirs} too; `ruleaudit suggest` prints both"),
-    ]
+    is_ping = not reverse and is_empty(found & ~_icmp(space))
+    notes = [] if is_ping else [("note", f"{other} are still tracked: one entry for each connection, all the same")]
     broken = _refused_back(pair, kind, found, reverse)
     if broken:
-        notes.insert(1, ("note", f"they are INVALID now, and {broken}: the service does not work"))
+        notes.append(("note", f"{other} are INVALID now, and {broken}: the service does not work"))
+    notes.append(("help", f"leave the mirrored packets untracked in raw {theirs} too; `ruleaudit suggest` prints both"))
     packet = sample(space, found, path, frame).text
     return Finding(
         CODE,
         NAME,
         SEVERITY,
-        f"only one direction of {words} is untracked: nothing is saved",
+        f"only one direction of {words} is untracked: {'its answers are lost' if is_ping else 'nothing is saved'}",
         places.target(rule, audit.source),
         f"untracked here; raw {theirs} has no rule for the other direction",
         notes=tuple(notes),

@@ -3,6 +3,8 @@
 What it finds
     A rule without any condition that accepts, drops, rejects, queues, returns or goes to another chain, or jumps into
     a chain that does so, where more rules stand behind it in the same chain. One finding tells of all of them.
+    Left alone is what is there to be on the safe side, as the last rule: a refusal of everything behind a refusal of
+    everything, and the RETURN or comment with which programs end their chains.
 
 Why
     No packet ever gets to the rules behind. Somebody who appends a rule to such a chain (`iptables -A`, a line at the
@@ -28,7 +30,9 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.ends import End
 from ruleaudit.diagnostics import Finding, Label, Severity
+from ruleaudit.model.condition import Always
 from ruleaudit.model.lines import does, done
+from ruleaudit.model.ruleset import Continue, Drop, Reject, Return
 from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -98,6 +102,62 @@ COMMIT
 """,
     ),
     Example(
+        "a refusal behind a refusal, as firewalld ends its chains",
+        """table inet firewalld {
+\tchain filter_INPUT {
+\t\ttype filter hook input priority filter + 10; policy accept;
+\t\tct state { established, related } accept
+\t\tjump filter_INPUT_ZONES
+\t\treject with icmpx admin-prohibited
+\t}
+\tchain filter_INPUT_ZONES {
+\t\tiifname "eth0" goto filter_IN_public
+\t\tgoto filter_IN_public
+\t}
+\tchain filter_IN_public {
+\t\ttcp dport 22 accept
+\t\treject with icmpx admin-prohibited
+\t}
+}
+""",
+    ),
+    Example(
+        "a chain of a program, which ends in RETURN, with a rule put before",
+        """*filter
+:FORWARD ACCEPT [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 443 -j ACCEPT
+-A DOCKER-USER -j DROP
+-A DOCKER-USER -j RETURN
+COMMIT
+""",
+    ),
+    Example(
+        "a rule that is a comment, as Proxmox signs its chains",
+        """*filter
+:INPUT ACCEPT [0:0]
+:PVEFW-smurflog - [0:0]
+-A INPUT -s 224.0.0.0/4 -g PVEFW-smurflog
+-A PVEFW-smurflog -j DROP
+-A PVEFW-smurflog -m comment --comment "PVESIG:2gfT1VMkfr0JL6OccRXTGXo"
+COMMIT
+""",
+    ),
+    Example(
+        "a drop behind a chain that accepts everything",
+        """*filter
+:INPUT DROP [0:0]
+:ALLOWED - [0:0]
+-A INPUT -i eth0 -p tcp -m tcp --dport 25 -j DROP
+-A INPUT -j ALLOWED
+«-A INPUT -j DROP»
+-A ALLOWED -j ACCEPT
+COMMIT
+""",
+    ),
+    Example(
         "a verdict for one family only, and one in another chain of the hook",
         """table inet filter {
 \tchain first {
@@ -121,10 +181,22 @@ def check(audit: Audit) -> Iterator[Finding]:
         return
     for end in audit.left.ends:
         first = end.behind[0]
-        if (first.table, first.chain) in audit.called or audit.left.is_called_elsewhere(
-            audit.ruleset.tables[first.table].chains[first.chain]
-        ):
+        chain = audit.ruleset.tables[first.table].chains[first.chain]
+        is_met = (first.table, first.chain) in audit.called or audit.left.is_called_elsewhere(chain)
+        if is_met and not _is_net(end):
             yield _finding(audit, end)
+
+
+def _is_net(end: End) -> bool:
+    """What gets here is refused, and all that stands behind would refuse or return the rest: nobody misses it."""
+    behind = [rule for rule in end.behind if rule.effects or not isinstance(rule.verdict, Continue)]
+    if not behind:
+        return True
+    last = behind[0]
+    if len(behind) > 1 or last.effects or not isinstance(last.condition, Always):
+        return False
+    refuses = isinstance(end.verdict, Drop | Reject) and isinstance(last.verdict, Drop | Reject)
+    return refuses or isinstance(last.verdict, Return)
 
 
 def _finding(audit: Audit, end: End) -> Finding:

@@ -22,6 +22,10 @@ UNANSWERED = merged(
 )
 
 
+#: from where TCP clients take their ports (Linux; others keep to its upper half)
+CLIENT_PORTS = (32768, 65535)
+
+
 def names_the_serving_side(space: Space, found: PacketSet) -> bool:
     """The connections are told apart by the port of the side that serves, or by no port at all.
 
@@ -73,6 +77,11 @@ def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, s
         if test.name.startswith("connlimit ") or "ct count" in test.name:
             lost = lost & ~space.diagrams.bit(number)
     lost = lost.forall(space.diagrams.cube(entries))
+    if is_empty(lost):
+        return lost
+    # where all is well from the ports that clients use, the others are refused on purpose
+    others = ~space.values(Field.SPORT, (CLIENT_PORTS,))
+    lost = lost & ~(seen.accepted | others).forall(space.diagrams.cube(space.bits[Field.SPORT]))
     return lost if is_empty(lost) else lost & ~by_asking_port(space, space.connection_part(seen.untracked))
 
 

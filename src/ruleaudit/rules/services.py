@@ -19,14 +19,12 @@ from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, Hook, State, TcpFlag
 from ruleaudit.model.ruleset import Accept, Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.rules.served import UNANSWERED, names_the_serving_side
+from ruleaudit.rules.served import CLIENT_PORTS, UNANSWERED, names_the_serving_side
 
 #: the hook whose chains decide about the openings of a kind of connection
 HOOKS = {"in": Hook.INPUT, "out": Hook.OUTPUT, "forward": Hook.FORWARD}
 #: more ports than these are no service: a range for replies, or for whatever a program chooses
 _MOST_PORTS = 1024
-#: from where TCP clients take their ports (Linux; others keep to its upper half)
-CLIENT_PORTS = (32768, 65535)
 #: 0.0.0.0/8 and 127.0.0.0/8: no connection has them on a wire
 _ON_NO_WIRE = ((0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1))
 _REFUSALS = ("drop", "reject")

@@ -246,7 +246,8 @@ def _finding(audit: Audit, void: Void) -> Finding:
         message = f"this rule says what {takers[0].where} says: no packet is left for it"
     elif takers:
         message = f"no packet is left for this rule: {does(takers, 'all that it would match')}"
-        notes = (("help", f"if it is meant to do something else, move it before {takers[0].where}"),)
+        first = taken.first(audit, void).where
+        notes = (("help", f"if it is meant to do something else, move it before {first}"),)
     else:
         callers = audit.left.callers(audit.ruleset.tables[rule.table].chains[rule.chain])
         leading = "leads" if len(callers) == 1 else "lead"

@@ -197,6 +197,29 @@ COMMIT
 """,
     ),
     Example(
+        "answers to the ports that clients use are let in, those to others are not",
+        """table inet raw {
+	chain prerouting {
+		type filter hook prerouting priority raw; policy accept;
+		iifname != "lo" udp sport 53 notrack
+	}
+	chain output {
+		type filter hook output priority raw; policy accept;
+		oifname != "lo" udp dport 53 notrack
+	}
+}
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		icmp type { destination-unreachable, time-exceeded } accept
+		meta l4proto ipv6-icmp accept
+		ct state untracked udp sport 53 udp dport >= 1024 accept
+	}
+}
+""",
+    ),
+    Example(
         "a test for UNTRACKED in raw, behind the notrack rule",
         """*raw
 :PREROUTING ACCEPT [0:0]

@@ -5,11 +5,11 @@ from dataclasses import replace
 from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.left import Void
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
-from ruleaudit.analysis.walk import PATHS
+from ruleaudit.analysis.walk import PATHS, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Fix, FixClass, Label, Witness
 from ruleaudit.model.lines import does, done, lines
-from ruleaudit.model.ruleset import Accept, Drop, Reject
+from ruleaudit.model.ruleset import Accept, Drop, Goto, Jump, Reject, Rule
 from ruleaudit.packets.diagram import is_empty
 from ruleaudit.rules import edits
 from ruleaudit.rules.audit import Audit
@@ -31,6 +31,23 @@ def is_contradicted(void: Void) -> bool:
             return bool(void.takers) and all(accepted)
         case _:
             return False
+
+
+def first(audit: Audit, void: Void) -> Rule:
+    """The first rule of its chain that takes packets of the rule, or leads to one that does: to meet any, the rule
+    would have to stand before it.
+    """
+    takers = {taker for taker, _ in void.takers}
+    elsewhere = {(taker.table, taker.chain) for taker in takers} - {(void.rule.table, void.rule.chain)}
+    table = audit.ruleset.tables[void.rule.table]
+    for rule in table.chains[void.rule.chain].rules:
+        match rule.verdict:
+            case _ if rule in takers:
+                return rule
+            case Jump(name) | Goto(name) if name in table.chains:
+                if elsewhere & chains_from(audit.ruleset, (table.chains[name],)):
+                    return rule
+    return void.takers[0][0]
 
 
 def labels(void: Void) -> tuple[Label, ...]:

@@ -3,8 +3,9 @@
 What it finds
     A chain that is no base chain, holds rules that decide or do something, and that no rule of the file leads to; or to
     which only rules lead that no packet reaches. Left alone are chains that other programs are known to call (Docker,
-    ufw, kube-proxy, fail2ban...), chains of fragments, and chains of an nft table with a verdict map that is filled
-    elsewhere. The rules in the chain, and the chains that only it calls, are not told one by one.
+    ufw, kube-proxy, fail2ban...), chains of fragments, chains of an nft table with a verdict map that is filled
+    elsewhere, and chains without a caller that refuse whatever comes, perhaps with a log (LOGDROP). The rules in the
+    chain, and the chains that only it calls, are not told one by one.
 
 Why
     The rules in it look as if they protected something. A forgotten jump is the usual reason, or a jump behind the end
@@ -30,8 +31,9 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.walk import chains_from
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity
+from ruleaudit.model.condition import Always
 from ruleaudit.model.lines import in_words, lines
-from ruleaudit.model.ruleset import Chain, Continue, Return
+from ruleaudit.model.ruleset import Chain, Continue, Drop, Goto, Jump, Reject, Return, Rule
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -77,6 +79,34 @@ COMMIT
 -A DOCKER-USER -j RETURN
 -A f2b-sshd -s 192.0.2.7/32 -j REJECT --reject-with icmp-port-unreachable
 -A f2b-sshd -j RETURN
+COMMIT
+""",
+    ),
+    Example(
+        "ways to refuse packets, kept ready for rules that want them",
+        """*filter
+:INPUT DROP [0:0]
+:LOGDROP - [0:0]
+:LOGREFUSE - [0:0]
+:REFUSE - [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A LOGDROP -m limit --limit 5/min -j LOG --log-prefix "dropped: "
+-A LOGDROP -m comment --comment "the rest" -j DROP
+-A LOGREFUSE -j LOG --log-prefix "refused: "
+-A LOGREFUSE -j REFUSE
+-A REFUSE -p tcp -j REJECT --reject-with tcp-reset
+-A REFUSE -j REJECT --reject-with icmp-port-unreachable
+COMMIT
+""",
+    ),
+    Example(
+        "a list of what is refused is none of them",
+        """*filter
+:INPUT ACCEPT [0:0]
+«:BAD - [0:0]»
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A BAD -s 192.0.2.0/24 -j DROP
+-A BAD -s 198.51.100.7/32 -j DROP
 COMMIT
 """,
     ),
@@ -139,6 +169,8 @@ def check(audit: Audit) -> Iterator[Finding]:
         callers = audit.left.callers(chain)
         if callers and all((r.table, r.chain) in names and r.chain != chain.name for r in callers):
             continue
+        if not callers and _is_ready_made(audit, chain):
+            continue
         if any(not isinstance(r.verdict, Continue | Return) or r.effects for r in chain.rules):
             below = chains_from(audit.ruleset, (chain,)) & names
             yield _finding(audit, chain, sorted(name for _, name in below if name != chain.name))
@@ -146,6 +178,25 @@ def check(audit: Audit) -> Iterator[Finding]:
 
 def _is_entered(audit: Audit, chain: Chain) -> bool:
     return (chain.table, chain.name) in audit.left.entered
+
+
+def _is_ready_made(audit: Audit, chain: Chain, above: frozenset[str] = frozenset()) -> bool:
+    """A way to refuse, the same for every packet: firewall programs, and people, write such chains in advance."""
+    chains, above = audit.ruleset.tables[chain.table].chains, above | {chain.name}
+    if not chain.rules or not isinstance(chain.rules[-1].condition, Always):
+        return False
+
+    def refuses(rule: Rule) -> bool:
+        match rule.verdict:
+            case Drop() | Reject():
+                return True
+            case Jump(name) | Goto(name):
+                return name in chains and name not in above and _is_ready_made(audit, chains[name], above)
+            case _:
+                return False
+
+    *others, last = chain.rules
+    return refuses(last) and all(isinstance(rule.verdict, Continue) or refuses(rule) for rule in others)
 
 
 def _chains(audit: Audit) -> Iterator[Chain]:
