@@ -10,7 +10,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TextIO
 
 import ruleaudit
@@ -300,7 +299,7 @@ def _followed(asked: Namespace) -> Answer:
 def _with_line(text: str) -> tuple[str, int | None]:
     """`rules.v4:10` as path and line, unless a file has that very name."""
     path, colon, number = text.rpartition(":")
-    if colon and path and number.isascii() and number.isdigit() and not Path(text).exists():
+    if colon and path and number.isascii() and number.isdigit() and not os.path.exists(text):
         return path, int(number)
     return text, None
 

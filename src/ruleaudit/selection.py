@@ -1,5 +1,6 @@
 """What `check` is asked to look at: the files, those in folders too, and the settings for each of them."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
 
     found: list[str] = []
     for name in names:
-        if name == "-" or not Path(name).is_dir():
+        if name == "-" or not os.path.isdir(name):
             found.append(name)
             continue
         known = len(failed)
@@ -66,7 +67,7 @@ class Choices:
         """The settings for a file; a configuration file is read once."""
         from ruleaudit.discovery import nearest_config
 
-        folder = Path(path).resolve().parent if path != "-" else Path.cwd()
+        folder = Path(os.path.realpath(path)).parent if path != "-" else Path.cwd()
         if folder not in self._by_folder:
             found = self.asked.config or (None if self.asked.no_config else nearest_config(path))
             if found not in self._by_file:
@@ -97,5 +98,5 @@ class Choices:
 
 def _near(path: str) -> str:
     """A path as seen from the current folder, if it is below it."""
-    here, there = Path.cwd(), Path(path).resolve()
+    here, there = Path.cwd(), Path(os.path.realpath(path))
     return str(there.relative_to(here)) if there.is_relative_to(here) else path
