@@ -1,6 +1,8 @@
 """Paths that lead nowhere or are not ours to read, what is no ordinary file, and streams that are closed or full."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ruleaudit import cli
+from ruleaudit.rules import v4_v6_mismatch
 
 RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 25 -j DROP\nCOMMIT\n"
 
@@ -59,3 +62,57 @@ def test_what_is_not_ours_to_read_is_named(capfd: pytest.CaptureFixture[str]) ->
         f"ruleaudit: {name}/locked: cannot be looked into: permission denied",
         f"ruleaudit: {name}/project/pyproject.toml: cannot be read: permission denied",
     ]
+
+
+# -- pipes, which can be read only once ------------------------------------------------------------------
+
+
+@contextmanager
+def _pipes(*texts: str) -> Iterator[list[str]]:
+    """The paths of pipes with some texts in them, as a shell makes them of `<(iptables-save)`."""
+    ends = []
+    for text in texts:
+        ours, theirs = os.pipe()
+        os.write(theirs, text.encode())
+        os.close(theirs)
+        ends.append(ours)
+    try:
+        yield [f"/dev/fd/{end}" for end in ends]
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_two_pipes_are_checked_as_the_files_of_a_host_are(capfd: pytest.CaptureFixture[str], jobs: str) -> None:
+    example = v4_v6_mismatch.EXAMPLES[0]
+    six = example.twin.replace(":OUTPUT ACCEPT [0:0]\n", ":OUTPUT ACCEPT [0:0]\n-A INPUT -s 2001:db8::1 -j DROP\n")
+    with _pipes(example.text, six) as (first, second):
+        options = ["-q", "--format", "concise", "--select", v4_v6_mismatch.CODE, "--jobs", jobs]
+        assert cli.main(["check", *options, first, second]) == 1
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith(f"{first}:4:")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_empty_pipe_is_named_beside_the_others(capfd: pytest.CaptureFixture[str], jobs: str) -> None:
+    with _pipes("", RULES.replace("DROP", "NOWHERE")) as (empty, other):
+        assert cli.main(["check", "-q", "--format", "concise", "--jobs", jobs, empty, other]) == 2
+    stdout, stderr = capfd.readouterr()
+    assert stdout.startswith(f"{other}:3:")
+    assert stderr.startswith(f"ruleaudit: {empty}: line 1: the file is empty")
+
+
+def test_a_pipe_cannot_be_fixed(tmp_path: Path) -> None:
+    pipe = tmp_path / "rules.v4"
+    os.mkfifo(pipe)
+    text = "# ruleaudit: ignore[RA301] nothing\n" + RULES
+    command = [sys.executable, "-m", "ruleaudit", "check", "-q", "--fix", "--select", "RA003", str(pipe)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        pipe.write_text(text)
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, "RA003" in stdout) == (2, True)
+    assert stderr == f"ruleaudit: {pipe}: not written: it is no regular file; for a pipe: --fix -, or --diff\n"
