@@ -116,3 +116,34 @@ def test_a_pipe_cannot_be_fixed(tmp_path: Path) -> None:
             process.kill()
     assert (process.returncode, "RA003" in stdout) == (2, True)
     assert stderr == f"ruleaudit: {pipe}: not written: it is no regular file; for a pipe: --fix -, or --diff\n"
+
+
+# -- streams that are closed or full ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["full", "json", "html"])
+@pytest.mark.parametrize(
+    ("streams", "code", "stderr"),
+    [
+        (">/dev/full", 2, "ruleaudit: standard output cannot be written: no space left on device\n"),
+        (">&-", 2, "ruleaudit: standard output is closed\n"),
+        ("-qq >&-", 1, ""),
+        ("-o report >&-", 1, ""),
+        ("- <&-", 2, "ruleaudit: <stdin>: cannot be read: it is closed\n"),
+    ],
+)
+def test_what_cannot_be_printed_or_read_is_told(
+    tmp_path: Path, form: str, streams: str, code: int, stderr: str
+) -> None:
+    (tmp_path / "rules.v4").write_text(RULES.replace("DROP", "NOWHERE"))
+    command = f"{sys.executable} -m ruleaudit check -q --format {form} rules.v4 {streams}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, stderr)
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_the_result_is_printed_where_nobody_hears_the_summary(tmp_path: Path, stderr: str) -> None:
+    (tmp_path / "rules.v4").write_text(RULES.replace("DROP", "NOWHERE"))
+    command = f"{sys.executable} -m ruleaudit check --format concise rules.v4 {stderr}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (1, 1, "")

@@ -145,6 +145,8 @@ def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceF
     Raises SourceError when it cannot be read, is a folder or holds binary data; an empty file is no `ruleset`.
     """
     shown = name or ("<stdin>" if path == "-" else path)
+    if path == "-" and sys.stdin is None:
+        raise SourceError(f"{shown}: cannot be read: it is closed")
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except IsADirectoryError:
