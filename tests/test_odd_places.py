@@ -64,6 +64,21 @@ def test_what_is_not_ours_to_read_is_named(capfd: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_a_file_with_several_names_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.v4").write_text("# ruleaudit: ignore[RA301] nothing\n" + RULES)
+    Path("link.v4").symlink_to("rules.v4")
+    names = ["link.v4", "rules.v4", "./rules.v4", ".", str(tmp_path)]
+    assert cli.main(["check", "--show-files", *names]) == 0
+    assert capfd.readouterr().out == "link.v4\n"
+    assert cli.main(["check", "-q", "--fix", *names]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert Path("link.v4").is_symlink()
+    assert Path("rules.v4").read_text() == RULES
+
+
 # -- pipes, which can be read only once ------------------------------------------------------------------
 
 

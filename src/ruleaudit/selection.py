@@ -40,10 +40,14 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
                 raise SourceError(what)
             failed.append((name, what))
         found += below
-    found = list(dict.fromkeys(found))
+    # a file that is named twice, or by a link, too, is looked at once: --fix would not know its own work again
+    once: dict[str, str] = {}
+    for name in found:
+        once.setdefault(name if name == "-" else os.path.realpath(name), name)
+    found = list(once.values())
     if (asked.fix or asked.diff) and "-" in found and len(found) > 1:
         raise UsageError("--fix prints what it makes of standard input: no other file can be fixed with it")
-    if asked.files and found == asked.files:
+    if asked.files and found == list(dict.fromkeys(asked.files)):
         return found, failed, ""
     some = ", ".join(found) if len(found) <= NAMED else f"{len(found):,} rulesets"
     return found, failed, f"checking {some}\n" if found else ""
