@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_process_that_dies_takes_its_own_task_with_it_and_no_other() -> None:
         ("{}: done", "{}: killed by SIGKILL (out of memory?)", "{}: it ended with 7", "{}: done")[n % 4].format(n)
         for n in range(10)
     ]
+
+
+def test_ctrl_c_while_a_process_starts_ends_that_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = BaseProcess.start, []
+
+    def interrupted(process: BaseProcess) -> None:
+        start(process)
+        started.append(process.pid or 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(_double, range(12), 3, _never))
+    (pid,) = started
+    with pytest.raises(ChildProcessError):
+        # it is gone, and has been waited for
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_where_no_fork_is_possible_processes_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
