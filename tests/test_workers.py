@@ -136,6 +136,21 @@ def test_a_bug_in_one_file_does_not_hide_the_others(folder: Path) -> None:
     assert internal in done.stderr
 
 
+def test_the_bar_does_not_keep_processes_from_being_copies(folder: Path) -> None:
+    code = (
+        "import sys, ruleaudit.cli as cli, ruleaudit.workers as workers\n"
+        "from ruleaudit.report import progress\n"
+        "may = workers._may_fork\n"
+        "def told():\n    print('copies:', may()); return may()\n"
+        "workers._may_fork, progress.is_wanted = told, lambda: True\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "check", "--jobs", "2", "--format", "concise", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line.startswith("copies")] == ["copies: True"]
+
+
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_ctrl_c_ends_all_of_it_without_a_word(folder: Path, jobs: str) -> None:
     code = (

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import ruleaudit
 from ruleaudit import workers
@@ -78,8 +79,10 @@ def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterato
         for text in ("*filter\nCOMMIT\n", "table inet filter {\n}\n"):
             ruleaudit.lower(SourceFile("nothing", text))
     found = workers.in_order(check, tasks, jobs, _died)
+    # the bar has a thread of its own, too: the processes have begun when the first file is done
+    first = list(islice(found, 1))
     with _progress(asked, len(tasks)) as told:
-        for outcome in found:
+        for outcome in chain(first, found):
             told(outcome.path)
             yield outcome
 
