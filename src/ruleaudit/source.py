@@ -112,11 +112,6 @@ class SourceFile:
         file, base = self.file_at(span.start)
         return file.text[span.start - base : span.end - base]
 
-    @property
-    def as_bytes(self) -> bytes:
-        """The file's bytes, exactly as they were read."""
-        return self.text.encode("utf-8", "surrogateescape")
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
