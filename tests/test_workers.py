@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_process_that_dies_takes_its_own_task_with_it_and_no_other() -> None:
         ("{}: done", "{}: killed by SIGKILL (out of memory?)", "{}: it ended with 7", "{}: done")[n % 4].format(n)
         for n in range(10)
     ]
+
+
+def test_ctrl_c_while_a_process_starts_ends_that_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = BaseProcess.start, []
+
+    def interrupted(process: BaseProcess) -> None:
+        start(process)
+        started.append(process.pid or 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(_double, range(12), 3, _never))
+    (pid,) = started
+    with pytest.raises(ChildProcessError):
+        # it is gone, and has been waited for
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_where_no_fork_is_possible_processes_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +134,21 @@ def test_a_bug_in_one_file_does_not_hide_the_others(folder: Path) -> None:
     assert "host4/rules.v4:3:" in done.stdout
     internal = "ruleaudit: host3/rules.v6: internal error: ZeroDivisionError: division by zero\nThis is a bug"
     assert internal in done.stderr
+
+
+def test_the_bar_does_not_keep_processes_from_being_copies(folder: Path) -> None:
+    code = (
+        "import sys, ruleaudit.cli as cli, ruleaudit.workers as workers\n"
+        "from ruleaudit.report import progress\n"
+        "may = workers._may_fork\n"
+        "def told():\n    print('copies:', may()); return may()\n"
+        "workers._may_fork, progress.is_wanted = told, lambda: True\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "check", "--jobs", "2", "--format", "concise", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line.startswith("copies")] == ["copies: True"]
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])

@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _formatter() -> Any:
     """Coloured help on a terminal; the plain one, which loads in no time, elsewhere."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         from rich_argparse import RawDescriptionRichHelpFormatter
 
         return RawDescriptionRichHelpFormatter

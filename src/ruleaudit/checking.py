@@ -158,6 +158,8 @@ def _fixed_one(asked: Namespace, checker: outcomes.Check, one: _Told, shared: Co
 
 def _rewrite(old: SourceFile, text: str) -> None:
     """Write the new text of a file, if nobody else has done so meanwhile. Raises SourceError."""
+    if not os.path.isfile(old.path):
+        raise SourceError(f"{old.path}: not written: it is no regular file; for a pipe: --fix -, or --diff")
     if ruleaudit.load(old.path).text != old.text:
         raise SourceError(f"{old.path}: not written: it has changed since it was read")
     write(old.path, text)

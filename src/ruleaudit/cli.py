@@ -9,8 +9,8 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TextIO
 
 import ruleaudit
@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
-        # whoever reads has enough; nothing may be written when Python closes the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever reads has enough
+        _abandon(sys.stdout)
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -43,21 +43,21 @@ def run(arguments: Sequence[str]) -> int:
     try:
         asked = parse(arguments)
     except UsageError as error:
-        _emit(sys.stderr, f"ruleaudit: {error}\n")
+        _say(f"ruleaudit: {error}\n")
         return FAILED
     as_json = getattr(asked, "format", "") == "json"
     try:
         answer = _COMMANDS[asked.command](asked)
         if not getattr(asked, "quiet", False):
-            _emit(sys.stderr, answer.remarks)
-        _emit(sys.stderr, answer.errors)
+            _say(answer.remarks)
+        _say(answer.errors)
         if getattr(asked, "output", None) and asked.command != "suggest":
             write(asked.output, answer.result)
         elif getattr(asked, "quiet", 0) < 2:
-            _emit(sys.stdout, answer.result)
+            _print(answer.result)
         return answer.code
     except UsageError as error:
-        _emit(sys.stderr, f"ruleaudit: {error}\n")
+        _say(f"ruleaudit: {error}\n")
         return FAILED
     except RuleauditError as error:
         return _failed(str(error), as_json)
@@ -73,9 +73,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _failed(message: str, as_json: bool, hint: str = "") -> int:
-    _emit(sys.stderr, f"ruleaudit: {message}\n" + (f"{hint}\n" if hint else ""))
+    _say(f"ruleaudit: {message}\n" + (f"{hint}\n" if hint else ""))
     if as_json:
-        _emit(sys.stdout, _failure(message))
+        # where nothing can be printed, that was said
+        with suppress(SourceError):
+            _print(_failure(message))
     return FAILED
 
 
@@ -83,6 +85,36 @@ def _failure(message: str) -> str:
     from ruleaudit.report.schema import failure
 
     return failure(message)
+
+
+def _print(text: str) -> None:
+    """The result. Raises SourceError if there is no room for it."""
+    if not text:
+        return
+    if sys.stdout is None:
+        raise SourceError("standard output is closed")
+    try:
+        _emit(sys.stdout, text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _abandon(sys.stdout)
+        raise SourceError(f"standard output cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
+def _say(text: str) -> None:
+    """What is said beside the result; where nobody can hear it, the result is given all the same."""
+    if not text or sys.stderr is None:
+        return
+    try:
+        _emit(sys.stderr, text)
+    except OSError:
+        _abandon(sys.stderr)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Nothing may be written when Python closes a stream that takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _emit(stream: TextIO, text: str) -> None:
@@ -300,7 +332,7 @@ def _followed(asked: Namespace) -> Answer:
 def _with_line(text: str) -> tuple[str, int | None]:
     """`rules.v4:10` as path and line, unless a file has that very name."""
     path, colon, number = text.rpartition(":")
-    if colon and path and number.isascii() and number.isdigit() and not Path(text).exists():
+    if colon and path and number.isascii() and number.isdigit() and not os.path.exists(text):
         return path, int(number)
     return text, None
 

@@ -23,6 +23,7 @@ The nearest file above a ruleset counts, up to the root of its repository; files
 
 import fnmatch
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -116,7 +117,7 @@ class Settings:
 
     def _is_under(self, glob: str, path: str) -> bool:
         try:
-            relative = Path(path).resolve().relative_to(Path(self.folder).resolve()).as_posix()
+            relative = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.folder)).as_posix()
         except ValueError:
             relative = Path(path).as_posix()
         return fnmatch.fnmatch(relative, glob) or fnmatch.fnmatch(Path(path).name, glob)

@@ -75,7 +75,7 @@ def _ignored_above(folder: str) -> list[_Ignored]:
     for above in (start, *start.parents):
         if above != start:
             found[:0] = _ignored_in(str(above))
-        if (above / ".git").exists():
+        if os.path.exists(above / ".git"):
             return [] if _is_ignored(f"{start}/", found) else found
     return []
 
@@ -165,14 +165,24 @@ def once(reports: Sequence[FileReport]) -> list[FileReport]:
 
 
 def nearest_config(path: str) -> str | None:
-    """The configuration for a ruleset: the nearest one above it, up to the root of the repository."""
-    folder = Path(path).resolve().parent if path != "-" else Path.cwd()
+    """The configuration for a ruleset: the nearest one above it, up to the root of the repository.
+
+    One that cannot be read may be meant: whoever reads it says what is wrong.
+    """
+    folder = Path(os.path.realpath(path)).parent if path != "-" else Path.cwd()
     for above in (folder, *folder.parents):
         own, project = above / "ruleaudit.toml", above / "pyproject.toml"
-        if own.is_file():
+        if os.path.isfile(own):
             return str(own)
-        if project.is_file() and "[tool.ruleaudit" in project.read_text(encoding="utf-8", errors="replace"):
+        if os.path.isfile(project) and _is_ours(project):
             return str(project)
-        if (above / ".git").exists():
+        if os.path.exists(above / ".git"):
             return None
     return None
+
+
+def _is_ours(project: Path) -> bool:
+    try:
+        return "[tool.ruleaudit" in project.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True

@@ -1,11 +1,13 @@
 """What `check` finds in each of its files, in one process or in several."""
 
+import os
 import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import ruleaudit
 from ruleaudit import workers
@@ -19,11 +21,14 @@ from ruleaudit.source import SourceFile
 
 @dataclass(frozen=True)
 class Task:
-    """One file to be checked: its path, or its text where that is no file, and where its twin may be."""
+    """One file to be checked: its path, and where its twin may be.
+
+    What is no regular file can be read only once: its text is here, or why there is none, and so it is for its twin.
+    """
 
     path: str
-    source: SourceFile | None
-    beside: tuple[str, ...]
+    source: SourceFile | SourceError | None
+    beside: tuple[str | SourceFile, ...]
     settings: Settings
 
 
@@ -43,10 +48,24 @@ def tasks(asked: Namespace, settings: Mapping[str, Settings]) -> list[Task]:
     from ruleaudit.discovery import companions
 
     beside = companions([path for path in settings if path != "-"])
+    read = {path: _read_once(path, asked) for path in settings}
+    twins = {path: found if isinstance(found, SourceFile) else path for path, found in read.items()}
     return [
-        Task(path, load_source(path, asked) if path == "-" else None, tuple(beside.get(path, ())), chosen)
+        Task(path, read[path], tuple(twins[other] for other in beside.get(path, ())), chosen)
         for path, chosen in settings.items()
     ]
+
+
+def _read_once(path: str, asked: Namespace) -> SourceFile | SourceError | None:
+    """The text of standard input, or of a pipe such as `<(iptables-save)`; none for what is a file, or not there."""
+    if path == "-":
+        return load_source(path, asked)
+    if os.path.isfile(path) or not os.path.exists(path):
+        return None
+    try:
+        return load_source(path, asked)
+    except SourceError as error:
+        return error
 
 
 def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterator[Outcome]:
@@ -60,8 +79,10 @@ def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterato
         for text in ("*filter\nCOMMIT\n", "table inet filter {\n}\n"):
             ruleaudit.lower(SourceFile("nothing", text))
     found = workers.in_order(check, tasks, jobs, _died)
+    # the bar has a thread of its own, too: the processes have begun when the first file is done
+    first = list(islice(found, 1))
     with _progress(asked, len(tasks)) as told:
-        for outcome in found:
+        for outcome in chain(first, found):
             told(outcome.path)
             yield outcome
 
@@ -76,6 +97,8 @@ class Check:
     def __call__(self, task: Task) -> Outcome:
         started = time.monotonic()
         try:
+            if isinstance(task.source, SourceError):
+                raise task.source
             report = self.report(task, task.source or ruleaudit.load(task.path))
         except SourceError as error:
             return Outcome(task.path, failure=str(error), seconds=time.monotonic() - started)
@@ -88,9 +111,9 @@ class Check:
     def report(self, task: Task, source: SourceFile, includes: "ruleaudit.Includes | None" = None) -> FileReport:
         """What is found in the file of a task, or in another text of it."""
         others = []
-        for path in task.beside:
+        for other in task.beside:
             try:
-                others.append(ruleaudit.load(path))
+                others.append(other if isinstance(other, SourceFile) else ruleaudit.load(other))
             except SourceError:
                 continue  # it is named where it is checked itself
         found: FileReport = ruleaudit.check(

@@ -1,5 +1,6 @@
 """What `check` is asked to look at: the files, those in folders too, and the settings for each of them."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
 
     found: list[str] = []
     for name in names:
-        if name == "-" or not Path(name).is_dir():
+        if name == "-" or not os.path.isdir(name):
             found.append(name)
             continue
         known = len(failed)
@@ -39,10 +40,14 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
                 raise SourceError(what)
             failed.append((name, what))
         found += below
-    found = list(dict.fromkeys(found))
+    # a file that is named twice, or by a link, too, is looked at once: --fix would not know its own work again
+    once: dict[str, str] = {}
+    for name in found:
+        once.setdefault(name if name == "-" else os.path.realpath(name), name)
+    found = list(once.values())
     if (asked.fix or asked.diff) and "-" in found and len(found) > 1:
         raise UsageError("--fix prints what it makes of standard input: no other file can be fixed with it")
-    if asked.files and found == asked.files:
+    if asked.files and found == list(dict.fromkeys(asked.files)):
         return found, failed, ""
     some = ", ".join(found) if len(found) <= NAMED else f"{len(found):,} rulesets"
     return found, failed, f"checking {some}\n" if found else ""
@@ -66,7 +71,7 @@ class Choices:
         """The settings for a file; a configuration file is read once."""
         from ruleaudit.discovery import nearest_config
 
-        folder = Path(path).resolve().parent if path != "-" else Path.cwd()
+        folder = Path(os.path.realpath(path)).parent if path != "-" else Path.cwd()
         if folder not in self._by_folder:
             found = self.asked.config or (None if self.asked.no_config else nearest_config(path))
             if found not in self._by_file:
@@ -97,5 +102,5 @@ class Choices:
 
 def _near(path: str) -> str:
     """A path as seen from the current folder, if it is below it."""
-    here, there = Path.cwd(), Path(path).resolve()
+    here, there = Path.cwd(), Path(os.path.realpath(path))
     return str(there.relative_to(here)) if there.is_relative_to(here) else path

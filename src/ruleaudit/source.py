@@ -112,11 +112,6 @@ class SourceFile:
         file, base = self.file_at(span.start)
         return file.text[span.start - base : span.end - base]
 
-    @property
-    def as_bytes(self) -> bytes:
-        """The file's bytes, exactly as they were read."""
-        return self.text.encode("utf-8", "surrogateescape")
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
@@ -145,6 +140,8 @@ def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceF
     Raises SourceError when it cannot be read, is a folder or holds binary data; an empty file is no `ruleset`.
     """
     shown = name or ("<stdin>" if path == "-" else path)
+    if path == "-" and sys.stdin is None:
+        raise SourceError(f"{shown}: cannot be read: it is closed")
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except IsADirectoryError:

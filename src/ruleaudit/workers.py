@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
@@ -85,9 +85,10 @@ class _Pool(Generic[T, R]):
             return
         ours, theirs = multiprocessing.Pipe()
         process = self._process(target=_work, args=(self._do, theirs, [ours, *self._busy]), daemon=True)
-        process.start()
-        theirs.close()
-        self._give(ours, process)
+        with _no_interrupt():
+            process.start()
+            theirs.close()
+            self._give(ours, process)
 
     def _give(self, connection: Connection, process: BaseProcess) -> None:
         self._busy[connection] = process, self._next
@@ -97,19 +98,22 @@ class _Pool(Generic[T, R]):
             connection.send(self._tasks[self._next - 1])
 
     def _received(self, connection: Connection) -> tuple[int, R]:
-        process, position = self._busy.pop(connection)
+        process, position = self._busy[connection]
         try:
             result: R = connection.recv()
         except (EOFError, OSError):
-            connection.close()
             process.join()
+            del self._busy[connection]
+            connection.close()
             self._start()
             return position, self._died(self._tasks[position], _end(process.exitcode))
         if self._next < len(self._tasks):
             self._give(connection, process)
         else:
+            # whose end is closed has nothing more to do
             connection.close()
             process.join()
+            del self._busy[connection]
         return position, result
 
 
@@ -132,6 +136,19 @@ def _work(do: Callable[[T], R], connection: Connection, others: Sequence[Connect
             return
         del task, result
         _tidy()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits until a new process is known here, so that it is ended, and ignores the signal itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _may_fork() -> bool:

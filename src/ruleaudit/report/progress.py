@@ -13,7 +13,12 @@ _NAME = 40
 
 def is_wanted() -> bool:
     """Whether somebody sits there and looks: no pipe, no CI, no dumb terminal."""
-    return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM", "dumb") != "dumb"
+    return (
+        sys.stderr is not None
+        and sys.stderr.isatty()
+        and not os.environ.get("CI")
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )
 
 
 @contextmanager

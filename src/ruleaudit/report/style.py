@@ -42,7 +42,7 @@ class Style:
 PLAIN = Style()
 
 
-def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) -> bool:
+def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO | None) -> bool:
     """Whether to colour: the option decides, then NO_COLOR, then FORCE_COLOR (CLICOLOR_FORCE), then the terminal."""
     if choice != "auto":
         return choice == "always"
@@ -50,4 +50,4 @@ def wants_colour(choice: str, environment: Mapping[str, str], stream: TextIO) ->
         return False
     if any(environment.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
-    return stream.isatty() and environment.get("TERM", "dumb") != "dumb"
+    return stream is not None and stream.isatty() and environment.get("TERM", "dumb") != "dumb"

@@ -162,7 +162,7 @@ class BlockReader(SetBlocks):
         if word.text not in POLICIES:
             words.fail(word, f"{quoted(word.text)} is no policy", did_you_mean(word.text, POLICIES) or "accept or drop")
         self.policies.append(word)
-        chain.policy, chain.policy_span = word.text, Span(word.start, word.end)
+        chain.policy = word.text
 
     def _devices(self) -> tuple[str, ...]:
         """`device eth0`, `devices = { eth0, $lan }`."""

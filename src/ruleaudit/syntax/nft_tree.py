@@ -243,7 +243,6 @@ class Chain:
     hook: str = ""
     priority: int = 0
     policy: str = ""
-    policy_span: Span | None = None
     devices: tuple[str, ...] = ()
     rules: list[Rule] = field(default_factory=list)
     body: Span | None = None
