@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "completions": {"arguments"},
     "arguments": {"report", "diagnostics", ""},
     "answer": {"report", "source", ""},
-    "selection": {"config", "discovery", "rules", "source", "diagnostics", ""},
+    "selection": {"config", "report", "discovery", "rules", "source", "diagnostics", ""},
     "fixing": {"includes", "reading", "results", "syntax", "source", "diagnostics", ""},
     "workers": set(),
 }

@@ -133,6 +133,19 @@ def test_a_pipe_cannot_be_fixed(tmp_path: Path) -> None:
     assert stderr == f"ruleaudit: {pipe}: not written: it is no regular file; for a pipe: --fix -, or --diff\n"
 
 
+def test_a_report_that_cannot_be_written_hides_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.v4").write_text(RULES.replace("DROP", "NOWHERE"))
+    arguments = ["check", "-q", "--format", "concise", "--format", "sarif:nowhere/out.sarif", "rules.v4"]
+    assert cli.main([*arguments, "--format", "json:out.json"]) == 2
+    stdout, stderr = capfd.readouterr()
+    assert stdout.startswith("rules.v4:3:")
+    assert stderr.startswith("ruleaudit: nowhere/out.sarif: ")
+    assert Path("out.json").read_text().startswith("{")
+
+
 # -- streams that are closed or full ---------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, style
 from ruleaudit.diagnostics import Finding, FixClass, Severity, SourceError, UsageError
 from ruleaudit.reading import Reading
 from ruleaudit.report.style import Style
+from ruleaudit.report.wording import printable
 from ruleaudit.results import FileReport, Suggestion
 from ruleaudit.source import SourceFile, write
 
@@ -59,9 +60,13 @@ def check(asked: Namespace) -> Answer:
     told, said = _baselined(asked, told)
     remarks += said
     reports = [one.report for one in told]
+    unwritten: Failed = []
     for form, file in asked.formats:
-        if file:
-            write(file, _rendered(asked, told, failed, form, Style(False)))
+        try:
+            if file:
+                write(file, _rendered(asked, told, failed, form, Style(False)))
+        except SourceError as error:
+            unwritten.append((file, str(error)))  # what is found is told all the same
     result = _rendered(asked, told, failed, asked.format, style(asked))
     from ruleaudit.report import check_summary
 
@@ -70,16 +75,16 @@ def check(asked: Namespace) -> Answer:
         remarks += "".join(f"{one.path}: {one.seconds:.2f} s\n" for one in found)
         remarks += f"all of it: {time.monotonic() - started:.2f} s\n"
     traces = [one.trace for one in found if one.trace]
-    errors = "".join(traces if asked.verbose else ()) + _errors(failed) + f"{BUG}\n" * bool(traces)
-    if asked.fix and asked.files == ["-"]:
+    errors = "".join(traces if asked.verbose else ()) + _errors([*failed, *unwritten]) + f"{BUG}\n" * bool(traces)
+    if asked.fix and set(asked.files) == {"-"}:
         # the text is the result; what is still to be said of it goes where errors go
         errors = (result if asked.quiet < 2 else "") + errors
         result = "".join(report.source.text for report in reports)
-    return Answer(_code(asked, told, failed), result, remarks, errors)
+    return Answer(FAILED if unwritten else _code(asked, told, failed), result, remarks, errors)
 
 
 def _errors(failed: Failed) -> str:
-    return "".join(f"ruleaudit: {message}\n" for _, message in failed)
+    return "".join(f"ruleaudit: {printable(message)}\n" for _, message in failed)
 
 
 def _whole(told: Sequence[_Told], failed: Failed) -> tuple[list[_Told], Failed, str]:

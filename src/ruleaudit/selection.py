@@ -9,6 +9,7 @@ from pathlib import Path
 from ruleaudit import config
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Severity, SourceError, UsageError
+from ruleaudit.report.wording import printable
 from ruleaudit.source import read
 
 #: so many files are named one by one
@@ -49,7 +50,7 @@ def paths(asked: Namespace) -> tuple[list[str], list[tuple[str, str]], str]:
         raise UsageError("--fix prints what it makes of standard input: no other file can be fixed with it")
     if asked.files and found == list(dict.fromkeys(asked.files)):
         return found, failed, ""
-    some = ", ".join(found) if len(found) <= NAMED else f"{len(found):,} rulesets"
+    some = printable(", ".join(found)) if len(found) <= NAMED else f"{len(found):,} rulesets"
     return found, failed, f"checking {some}\n" if found else ""
 
 
