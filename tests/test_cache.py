@@ -88,6 +88,14 @@ def test_a_damaged_entry_is_none(looked: Looked, text: bytes) -> None:
     assert looked("rules.v4") == (0, first)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_an_entry_of_somebody_else_is_none(looked: Looked) -> None:
+    _, first = looked("rules.v4")
+    (entry,) = cache.folder().glob("??/*")
+    os.chown(entry, 65534, 65534)
+    assert looked("rules.v4") == (1, first)
+
+
 def test_a_folder_that_cannot_be_written_to_is_none(looked: Looked) -> None:
     _, first = looked("--no-cache", "rules.v4")
     cache.folder().parent.parent.mkdir(parents=True, exist_ok=True)
