@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import settings
 settings.register_profile("ruleaudit", deadline=None)
 settings.load_profile("ruleaudit")
 
+_NUMBERS = count()
+
 pytest.register_assert_rewrite("tests.kernel.haproxy", "tests.kernel.services")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test knows what another one has found."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "answer": {"report", "source", ""},
     "selection": {"config", "report", "discovery", "rules", "source", "diagnostics", ""},
     "fixing": {"includes", "reading", "results", "syntax", "source", "diagnostics", ""},
+    "cache": {"config", "results", "source", ""},
     "workers": set(),
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name
@@ -50,7 +51,7 @@ SINGLE = {
 #: what knows the arguments of the command line
 COMMAND_LINE = {"cli", "checking", "selection", "outcomes", "answer", "arguments", "completions"}
 #: whatever else they do, only these may open files, start processes or know the terminal
-OPENERS = {"cli.py", "source.py", "discovery.py", "includes.py", "kernel/namespace.py"}
+OPENERS = {"cli.py", "cache.py", "source.py", "discovery.py", "includes.py", "kernel/namespace.py"}
 PROCESS_STARTERS = {"workers.py", "kernel/namespace.py", "kernel/inside.py", "kernel/observation.py"}
 
 

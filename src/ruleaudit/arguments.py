@@ -155,6 +155,7 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
     check.add_argument("--no-config", action="store_true", help="read no configuration file")
     check.add_argument("--show-settings", action="store_true", help="print the settings for each file, and do nothing")
     check.add_argument("--show-files", action="store_true", help="print which files would be checked, and do nothing")
+    check.add_argument("--no-cache", action="store_true", help="look at every file, whatever an earlier run found")
     check.add_argument("--jobs", type=_number, metavar="N", help="processes; default: as many as this machine runs")
     check.add_argument("--exit-zero", action="store_true", help="exit with 0 whatever is found")
 

@@ -5,12 +5,12 @@ import time
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import ruleaudit
-from ruleaudit import workers
+from ruleaudit import cache, workers
 from ruleaudit.answer import load_source
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import SourceError
@@ -70,6 +70,8 @@ def _read_once(path: str, asked: Namespace) -> SourceFile | SourceError | None:
 
 def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterator[Outcome]:
     """What is found in each file, in their order; many files are shared out among several processes."""
+    if not asked.no_cache:
+        cache.tidy()
     jobs = workers.number(len(tasks), asked.jobs)
     if jobs > 1:
         # what every process needs is loaded, and the grammars are read, before there are several; no packet set is
@@ -92,6 +94,7 @@ class Check:
 
     def __init__(self, asked: Namespace) -> None:
         self._language, self._ipset = asked.language, tuple(asked.ipset)
+        self._keeps = not asked.no_cache
         self._sets: dict[tuple[str, ...], ruleaudit.Sets] = {}
 
     def __call__(self, task: Task) -> Outcome:
@@ -99,32 +102,45 @@ class Check:
         try:
             if isinstance(task.source, SourceError):
                 raise task.source
-            report = self.report(task, task.source or ruleaudit.load(task.path))
+            report = self._known(task, task.source or ruleaudit.load(task.path))
         except SourceError as error:
             return Outcome(task.path, failure=str(error), seconds=time.monotonic() - started)
         except Exception as error:
             # one file that breaks it does not hide what is found in the others
             failure = f"{task.path}: internal error: {type(error).__name__}: {error}".rstrip(": ")
             return Outcome(task.path, None, failure, time.monotonic() - started, traceback.format_exc())
-        return Outcome(task.path, report.outline, seconds=time.monotonic() - started)
+        return Outcome(task.path, report, seconds=time.monotonic() - started)
+
+    def _known(self, task: Task, source: SourceFile) -> FileReport:
+        """The outline of what is found in the file of a task, which may be known from an earlier run."""
+        keeps = self._keeps and not self._ipset
+        name = cache.key(source, self._beside(task), task.settings, self._language) if keeps else None
+        found = cache.read(name) if name else None
+        if found is None:
+            found = self.report(task, source).outline
+            if name:
+                cache.write(name, found)
+        return found
 
     def report(self, task: Task, source: SourceFile, includes: "ruleaudit.Includes | None" = None) -> FileReport:
         """What is found in the file of a task, or in another text of it."""
-        others = []
-        for other in task.beside:
-            try:
-                others.append(other if isinstance(other, SourceFile) else ruleaudit.load(other))
-            except SourceError:
-                continue  # it is named where it is checked itself
         found: FileReport = ruleaudit.check(
             [source],
             language=self._language,
             sets=self.sets(task.settings),
-            beside=others,
+            beside=self._beside(task),
             settings=task.settings,
             includes=includes,
         )[0]
         return found
+
+    def _beside(self, task: Task) -> list[SourceFile]:
+        """The texts among which the twin may be."""
+        others = []
+        for other in task.beside:
+            with suppress(SourceError):  # it is named where it is checked itself
+                others.append(other if isinstance(other, SourceFile) else ruleaudit.load(other))
+        return others
 
     def sets(self, settings: Settings) -> "ruleaudit.Sets":
         """The ipsets that the settings name."""
