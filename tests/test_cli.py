@@ -87,12 +87,12 @@ def test_check_has_the_same_exit_code_in_every_format(run: Run, tmp_path: Path, 
 
 def test_fail_on_moves_the_bar(run: Run, rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ruleaudit, "check", lambda sources, **_: (made.REPORT,))
-    assert run("check", rules).code == 1
-    assert run("check", "--fail-on", "warning", rules).code == 1
-    assert run("check", "--fail-on", "error", rules).code == 0
+    assert run("check", "--no-cache", rules).code == 1
+    assert run("check", "--no-cache", "--fail-on", "warning", rules).code == 1
+    assert run("check", "--no-cache", "--fail-on", "error", rules).code == 0
     monkeypatch.setattr(ruleaudit, "check", lambda sources, **_: (replace(made.REPORT, findings=(made.NOTE,)),))
-    assert run("check", rules).code == 0
-    assert run("check", "--fail-on", "note", rules).code == 1
+    assert run("check", "--no-cache", rules).code == 0
+    assert run("check", "--no-cache", "--fail-on", "note", rules).code == 1
 
 
 def test_verify_tells_equivalent_different_allowed_and_undecided_apart(

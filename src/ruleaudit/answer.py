@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import ruleaudit
 from ruleaudit.report.style import Style, wants_colour
+from ruleaudit.results import Observation
 from ruleaudit.source import SourceFile
 
 DONE, FOUND, FAILED = 0, 1, 2
@@ -37,3 +38,12 @@ def style(asked: Namespace) -> Style:
 def load_source(path: str, asked: Namespace) -> SourceFile:
     """The text of a file that was named; standard input has the name that was given for it."""
     return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
+
+
+def not_observed(observation: Observation | None) -> str:
+    """What standard error says when the kernel was asked and did not confirm."""
+    from ruleaudit.report import kernel_text
+
+    if observation is None or observation.agrees:
+        return ""
+    return f"ruleaudit: --kernel: {kernel_text.problem(observation)}\n"

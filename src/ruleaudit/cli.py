@@ -10,15 +10,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TextIO
 
 import ruleaudit
-from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, style
+from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, not_observed, style
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
-from ruleaudit.model.fields import Family
-from ruleaudit.results import Comparison, Difference, Observation, Reach, RuleClass, Suggestion
-from ruleaudit.source import SourceFile, write
+from ruleaudit.results import Comparison, Difference, Reach, RuleClass
+from ruleaudit.source import write
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -134,137 +132,10 @@ def _check(asked: Namespace) -> Answer:
     return check(asked)
 
 
-# -- suggest ------------------------------------------------------------------------------------------
-
-
 def _suggest(asked: Namespace) -> Answer:
-    paths: list[str] = asked.files
-    if asked.output and len(paths) > 1:
-        raise UsageError("-o takes the new ruleset of one FILE")
-    if asked.format == "html":
-        return _suggested_page(asked, paths)
-    if len(paths) == 1:
-        return _suggested(asked, _suggestion(asked, paths[0]))
-    code, results, remarks, errors = DONE, [], "", ""
-    for path in paths:
-        try:
-            answer = _suggested(asked, _suggestion(asked, path))
-        except SourceError as error:
-            failed = _failure(str(error)) if asked.format == "json" else ""
-            answer = Answer(FAILED, failed, errors=f"ruleaudit: {error}\n")
-        code = max(code, answer.code)
-        results.append(answer.result)
-        remarks += answer.remarks
-        errors += answer.errors
-    if asked.format == "json":
-        from ruleaudit.report.schema import together
+    from ruleaudit.suggesting import suggest
 
-        return Answer(code, together(results), remarks, errors)
-    return Answer(code, ("" if asked.diff else "\n").join(filter(None, results)), remarks, errors)
-
-
-def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
-    """One page for all files."""
-    from ruleaudit.report import html_page, suggest_html
-
-    code, sections, remarks, errors = DONE, [], "", ""
-    for number, path in enumerate(paths, 1):
-        try:
-            suggestion = _suggestion(asked, path)
-        except SourceError as error:
-            code = FAILED
-            sections.append(html_page.failed(path, str(error)))
-            errors += f"ruleaudit: {error}\n"
-            continue
-        observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
-        answer = _given_out(asked, suggestion, observation)
-        code, remarks, errors = max(code, answer.code), remarks + answer.remarks, errors + answer.errors
-        sections.append(suggest_html.section(suggestion, f"file-{number}", _repeated(asked), observation))
-    return Answer(code, suggest_html.render(sections), remarks, errors)
-
-
-def _suggestion(asked: Namespace, path: str) -> Suggestion:
-    return ruleaudit.suggest(
-        load_source(path, asked),
-        ports=asked.port,
-        everything=asked.all,
-        exclude=asked.exclude,
-        allow=asked.allow,
-        language=asked.language,
-        menu=not asked.diff,
-        separate=asked.separate_table,
-        sets=ruleaudit.read_sets(asked.ipset),
-    )
-
-
-def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
-    from ruleaudit.report import suggest_text
-
-    observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
-    answer = _given_out(asked, suggestion, observation)
-    if asked.format == "json":
-        from ruleaudit.report import suggest_json
-
-        return replace(answer, result=suggest_json.render(suggestion, observation))
-    if asked.diff:
-        from ruleaudit.report.diff import unified
-
-        text = None if answer.errors else suggestion.text
-        return replace(answer, result="" if text is None else unified(suggestion.source, text))
-    return replace(answer, result=suggest_text.render(suggestion, _repeated(asked), observation, style=style(asked)))
-
-
-def _given_out(asked: Namespace, suggestion: Suggestion, observation: Observation | None) -> Answer:
-    """The exit code and what standard error says, without a result; the new file is written where it is asked for."""
-    from ruleaudit.report import suggest_text
-
-    errors = _not_observed(observation)
-    # what the kernel was to confirm, and did not, is not given out as a file or a patch
-    text = None if errors else suggestion.text
-    code = FAILED if errors else FOUND if asked.exit_code and text is not None else DONE
-    remarks = suggest_text.summary(suggestion)
-    if asked.output and text is not None:
-        placed = ruleaudit.elsewhere(suggestion, asked.output)
-        write(asked.output, placed)
-        remarks += f"{asked.output}: written\n"
-        if placed != text:
-            remarks += "it stands in another folder: its includes are absolute now, or written out\n"
-    elif asked.output:
-        why = "the kernel did not confirm it" if suggestion.text is not None else "there is no rewrite"
-        remarks += f"{asked.output}: not written, {why}\n"
-    return Answer(code, "", remarks, errors)
-
-
-def _kernel_on_suggestion(asked: Namespace, suggestion: Suggestion) -> Observation:
-    """The rules as they are, and as they would be, in the kernel."""
-    source, ruleset = suggestion.source, suggestion.ruleset
-    # what a rewritten text is must not be guessed again
-    six = ruleset.language == "iptables-save" and ruleset.family is Family.IPV6
-    language = "ip6tables-save" if six else ruleset.language
-    new = None if suggestion.text is None else SourceFile(f"{source.path} (new)", suggestion.text)
-    differences = suggestion.comparison.differences if suggestion.comparison else ()
-    reasons = [k.witness for k in suggestion.kept] + [r.witness for r in suggestion.refused]
-    packets = [w.packet for w in (*(d.witness for d in differences), *reasons) if w is not None]
-    return ruleaudit.observe(source, new, packets=packets, language=language, ipset=asked.ipset)
-
-
-def _not_observed(observation: Observation | None) -> str:
-    """What standard error says when the kernel was asked and did not confirm."""
-    from ruleaudit.report import kernel_text
-
-    if observation is None or observation.agrees:
-        return ""
-    return f"ruleaudit: --kernel: {kernel_text.problem(observation)}\n"
-
-
-def _repeated(asked: Namespace) -> list[str]:
-    """The options that decided what leaves, to be typed again."""
-    options = ["--all"] if asked.all else []
-    options += ["--separate-table"] if asked.separate_table else []
-    for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
-        if values:
-            options += [name, ",".join(values)]
-    return options
+    return suggest(asked)
 
 
 # -- explain, verify, show ----------------------------------------------------------------------------
@@ -349,7 +220,7 @@ def _verify(asked: Namespace) -> Answer:
     if asked.kernel:
         packets = [d.witness.packet for d in comparison.differences]
         observation = ruleaudit.observe(old, new, packets=packets, language=asked.language, ipset=asked.ipset)
-    errors = _not_observed(observation)
+    errors = not_observed(observation)
     if asked.format == "json":
         from ruleaudit.report import verify_json
 
