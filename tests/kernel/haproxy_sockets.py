@@ -16,7 +16,7 @@ PEER = "here"
 EPHEMERAL = (61000, 61999)
 _LOCAL = re.compile(r"(?P<address>\*|\[[^]%]*\]|[^%:]*)(?:%(?P<interface>[^:\]]+))?\]?:(?P<port>[0-9]+)")
 #: state that HAProxy leaves on the disk is seen by it alone, and gone with it
-_APART = 'mount -t tmpfs none /run && mount -t tmpfs none /var/lib/haproxy && mkdir /run/haproxy && exec "$@"'
+_APART = 'echo "$0" > /proc/sys/kernel/hostname && mount -t tmpfs none /run && mount -t tmpfs none /var/lib/haproxy && mkdir /run/haproxy && exec "$@"'
 
 
 class Socket(NamedTuple):
@@ -53,10 +53,10 @@ class HaproxyHost:
 
     def sockets(self, files: Sequence[Path], expected: set[Socket], environment: dict[str, str]) -> set[Socket] | str:
         """What it opens, as soon as that is what is expected, at the latest after seconds; why it does not start."""
-        command = ["haproxy", "-db", "-L", PEER, *(word for file in files for word in ("-f", str(file)))]
+        command = ["haproxy", "-db", "-n", "100", *(word for file in files for word in ("-f", str(file)))]
         with self.space.inside():
             program = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", _APART, "sh", *command],
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "sh", "-c", _APART, PEER, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -90,7 +90,7 @@ class HaproxyHost:
             if protocol == "udp" and EPHEMERAL[0] <= port <= EPHEMERAL[1]:
                 continue
             # ss writes * for the socket on :: that takes IPv4 too
-            address = "::" if match["address"] == "*" else match["address"].strip("[]")
+            address = "::" if match["address"] == "*" else match["address"].strip("[]").removeprefix("::ffff:")
             found.add(Socket(address, port, protocol, match["interface"] or "", match["address"] == "*"))
         return found
 

@@ -138,9 +138,15 @@ def _host(text: str, family: int, whole: str) -> IPv4Address | IPv6Address | Non
     for number, kind in ((6, IPv6Address), (4, IPv4Address)):
         if family in (0, number) and "%" not in text:
             try:
-                return kind(text)
+                return _as_seen(kind(text))
             except ValueError:
                 pass
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", text):
         raise Refused(f'bad address "{text}" in "{whole}"')
     return None
+
+
+def _as_seen(host: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The packets to `::ffff:127.0.0.1` are of IPv4."""
+    mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
+    return mapped or host
