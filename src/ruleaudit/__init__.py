@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.fields import Family
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
+    from ruleaudit.model.proxy import Proxy
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.model.service import Service
     from ruleaudit.reading import Reading
@@ -60,6 +61,7 @@ __all__ = [
     "observe",
     "reach",
     "read",
+    "read_haproxy",
     "read_sets",
     "suggest",
     "verify",
@@ -94,6 +96,23 @@ def _sets_of(sources: Iterable[SourceFile]) -> Sets:
             raise SourceError(f"{source.path}:{line}: {problems[0].message}{hint}{more}")
         known |= sets
     return known
+
+
+def read_haproxy(paths: Iterable[str]) -> Proxy:
+    """What HAProxy listens on and connects to, by its files in this order; of a folder, its *.cfg.
+
+    Variables are those of this process, and a peer is this host if it has its name or that of HAPROXY_LOCALPEER.
+    What is wrong in the files is a remark. Raises SourceError for what cannot be read.
+    """
+    import os
+    import socket
+
+    from ruleaudit.discovery import haproxy_files
+    from ruleaudit.model.from_haproxy import proxy_of
+    from ruleaudit.source import read as read_source
+
+    sources = [read_source(file, ruleset=False) for path in paths for file in haproxy_files(path)]
+    return proxy_of(sources, os.environ, socket.gethostname())
 
 
 def lower(

@@ -16,7 +16,10 @@ PEER = "here"
 EPHEMERAL = (61000, 61999)
 _LOCAL = re.compile(r"(?P<address>\*|\[[^]%]*\]|[^%:]*)(?:%(?P<interface>[^:\]]+))?\]?:(?P<port>[0-9]+)")
 #: state that HAProxy leaves on the disk is seen by it alone, and gone with it
-_APART = 'echo "$0" > /proc/sys/kernel/hostname && mount -t tmpfs none /run && mount -t tmpfs none /var/lib/haproxy && mkdir /run/haproxy && exec "$@"'
+_APART = """
+echo "$0" > /proc/sys/kernel/hostname &&
+mount -t tmpfs none /run && mkdir /run/haproxy && mount -t tmpfs none /var/lib/haproxy && exec "$@"
+"""
 
 
 class Socket(NamedTuple):

@@ -61,7 +61,7 @@ def read(lines: Lines, settings: Settings) -> Section:
         if len(head.words) < 2:
             lines.say("refused", head, f"a {section.kind} without a name")
         if len(head.words) > 2 and head.text(2) != "from":
-            lines.say("refused", head, "an address behind the name, as HAProxy took it once: today it wants a bind line")
+            lines.say("refused", head, "an address behind the name: HAProxy takes it no more, it wants a bind line")
             if section.kind != "backend":
                 section.listeners += lines.listeners(head, 2)
     for line in lines.section.lines:

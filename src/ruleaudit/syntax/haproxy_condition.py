@@ -130,7 +130,7 @@ def _number(text: str) -> bool:
 
 
 def _predicate(text: str, environment: Mapping[str, str]) -> bool | None:
-    name, _, inside = text[:-1].partition("(")
+    name, _, inside = text.removesuffix(")").partition("(")
     if name in _UNKNOWN:
         return None
     arguments = []
