@@ -19,6 +19,7 @@ from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
 if TYPE_CHECKING:
     from ruleaudit.config import Settings
     from ruleaudit.model.fields import Family
+    from ruleaudit.model.from_conntrack import Regions
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Observation,
         Reach,
         Suggestion,
+        TableUse,
         Tracking,
     )
     from ruleaudit.rewrite.plan import Editor
@@ -60,6 +62,7 @@ __all__ = [
     "reach",
     "read",
     "read_sets",
+    "read_table",
     "suggest",
     "verify",
 ]
@@ -78,6 +81,23 @@ def load(path: str, name: str | None = None) -> SourceFile:
 def read_sets(paths: Iterable[str]) -> Sets:
     """The ipsets of files with the text of `ipset save`. Raises SourceError for what cannot be read."""
     return _sets_of([load(path) for path in paths])
+
+
+def read_table(
+    path: str, *, own: Sequence[str] = (), regions: Regions | None = None, passed: Callable[[int], object] | None = None
+) -> TableUse:
+    """What fills a saved connection table: `conntrack -L` or /proc/net/nf_conntrack, packed with gzip or not.
+
+    It is read in one go, however long it is; `passed` is told how far the reading is, in bytes of the file.
+    `own` are addresses of the host that tracked these connections; without any they are learned from the table.
+    `regions` are addresses that rules treat alike (`ruleaudit.analysis.table_use`).
+    Raises SourceError for what cannot be read.
+    """
+    from ruleaudit.analysis.table_use import use_of
+    from ruleaudit.model.from_conntrack import table_of
+    from ruleaudit.source import blocks
+
+    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions))
 
 
 def _sets_of(sources: Iterable[SourceFile]) -> Sets:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
 from ruleaudit.model.condition import Condition
+from ruleaudit.model.connection_table import ConnectionTable
 from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset, Table
 from ruleaudit.source import Edit, SourceFile
@@ -253,6 +254,41 @@ class Suggestion:
     def opens(self) -> tuple[Difference, ...]:
         found = self.comparison.differences if self.comparison else ()
         return tuple(d for d in found if d.kind in (DifferenceKind.OPENS, DifferenceKind.REVERSED))
+
+
+@dataclass(frozen=True)
+class ServiceUse:
+    """The entries of a connection table that one service has.
+
+    direction   in, out, forward, local, or unknown where the table does not tell
+    protocol    its name, or its number where it has none
+    port        destination port of the original direction; None: the protocol has none
+    by_state    entries by the state of conntrack; UNREPLIED, REPLIED or ASSURED for protocols without states
+    unreplied, assured  how many of them are
+    """
+
+    direction: str
+    protocol: str
+    port: int | None
+    entries: int
+    by_state: Mapping[str, int]
+    unreplied: int
+    assured: int
+
+
+@dataclass(frozen=True)
+class TableUse:
+    """What fills a connection table: all its services, those with the most entries first.
+
+    unread  the first lines that are no entry: (line, text); `table.more` counts the others
+    table   the entries as classes, and whose addresses were taken for this host's
+    """
+
+    entries: int
+    by_state: Mapping[str, int]
+    services: tuple[ServiceUse, ...]
+    unread: tuple[tuple[int, str], ...]
+    table: ConnectionTable
 
 
 class Stage(Enum):
