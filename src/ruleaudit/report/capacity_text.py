@@ -84,7 +84,7 @@ def _headline(answer: Capacity, table: Conntrack, style: Style) -> str:
     if answer.full:
         word = style.bad("FULL")
     else:
-        word = f"{answer.share:.0%}" if answer.share >= 0.01 or not answer.count else "<1%"
+        word = _part(answer.count, answer.limit)
         word = style.warning(word) if answer.share >= 0.8 else word
     if table.now is None or not table.now.counters:
         return f"{text}   {word}"
@@ -159,7 +159,9 @@ def _lasting(answer: Capacity) -> Iterator[str]:
 def _drops(answer: Capacity) -> Iterator[str]:
     """Which counter means what; only those that are not 0."""
     if answer.no_room:
-        yield wrapped(f"drop {answer.counter('drop'):,}: packets for which the full table had no entry left.", "  ")
+        dropped = answer.counter("drop")
+        some = f"{answer.no_room:,} or more of them" if answer.no_room < dropped else "packets"
+        yield wrapped(f"drop {dropped:,}: {some} for which the full table had no entry left.", "  ")
     early, failed = answer.counter("early_drop"), answer.counter("insert_failed")
     if early:
         yield wrapped(f"early_drop {early:,}: entries without an answer, thrown out to make room for others.", "  ")
