@@ -11,8 +11,7 @@ def use_of(table: ConnectionTable) -> TableUse:
     """The services of a table, all of them."""
     services: defaultdict[tuple[str, str, int | None], list[Connections]] = defaultdict(list)
     for some in table.classes:
-        port = None if some.protocol in ("icmp", "icmpv6") else some.port
-        services[some.direction, some.protocol, port].append(some)
+        services[some.service].append(some)
     used = [
         ServiceUse(
             direction,
