@@ -99,7 +99,8 @@ def read_table(
     from ruleaudit.model.from_conntrack import table_of
     from ruleaudit.source import blocks
 
-    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions))
+    shown = "<stdin>" if path == "-" else path
+    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions), shown)
 
 
 def regions(rulesets: Iterable[Ruleset]) -> Regions:

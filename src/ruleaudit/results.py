@@ -284,6 +284,7 @@ class TableUse:
 
     unread  the first lines that are no entry: (line, text); `table.more` counts the others
     table   the entries as classes, and whose addresses were taken for this host's
+    path    what the table is called
     """
 
     entries: int
@@ -291,13 +292,14 @@ class TableUse:
     services: tuple[ServiceUse, ...]
     unread: tuple[tuple[int, str], ...]
     table: ConnectionTable
+    path: str = ""
 
 
 @dataclass(frozen=True)
 class Relief:
     """What a rewrite would free of a connection table, as far as the table and the rules tell.
 
-    freed     entries of connections that would be tracked no more
+    freed     entries of connections that would be tracked no more; those that are there leave as they time out
     unclear   the table does not tell whether they come or go, and the rules let both be
     refused   these rules would not have let them be: they are of other rules, or of another host
     unasked   of the other address family, or too few of a kind to be asked about
