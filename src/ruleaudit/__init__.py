@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
+    from ruleaudit.model.service import Service
     from ruleaudit.reading import Reading
     from ruleaudit.results import (
         Comparison,
@@ -63,6 +64,7 @@ __all__ = [
     "read",
     "read_sets",
     "read_table",
+    "regions",
     "suggest",
     "verify",
 ]
@@ -90,14 +92,22 @@ def read_table(
 
     It is read in one go, however long it is; `passed` is told how far the reading is, in bytes of the file.
     `own` are addresses of the host that tracked these connections; without any they are learned from the table.
-    `regions` are addresses that rules treat alike (`ruleaudit.analysis.table_use`).
+    `regions` are the addresses that rules treat alike (`regions`).
     Raises SourceError for what cannot be read.
     """
     from ruleaudit.analysis.table_use import use_of
     from ruleaudit.model.from_conntrack import table_of
     from ruleaudit.source import blocks
 
-    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions))
+    shown = "<stdin>" if path == "-" else path
+    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions), shown)
+
+
+def regions(rulesets: Iterable[Ruleset]) -> Regions:
+    """The addresses that some rules treat alike: what `read_table` has to tell apart for them."""
+    from ruleaudit.analysis.table_entries import regions as of
+
+    return of(rulesets)
 
 
 def _sets_of(sources: Iterable[SourceFile]) -> Sets:
@@ -300,12 +310,16 @@ def suggest(
     menu: bool = True,
     separate: bool = False,
     sets: Sets = NO_SETS,
+    services: Sequence[Service] = (),
+    table: TableUse | None = None,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
+    `services`: what others than the rules know of this host.
+    `table`: a connection table of it (`read_table`): each flow has its entries then, and `relief` what would be freed.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
@@ -341,7 +355,13 @@ def suggest(
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
-    return rewrite(document.source, reading.rulesets, again, edit, options)
+    suggestion = rewrite(document.source, reading.rulesets, again, edit, options)
+    if table is None:
+        return suggestion
+    from ruleaudit.analysis.table_entries import with_entries
+
+    after = again(suggestion.text) if suggestion.text is not None else None
+    return with_entries(suggestion, table, reading.rulesets, after)
 
 
 def elsewhere(suggestion: Suggestion, path: str) -> str:

@@ -181,6 +181,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         metavar="LIST",
         help="classes of rewrites beyond the default: reversed, relaxing",
     )
+    table = "a saved connection table (conntrack -L): what would be freed of it; - for standard input"
+    suggest.add_argument("--conntrack", metavar="FILE", help=table)
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 

@@ -227,6 +227,7 @@ class Suggestion:
     outcome     rewrite, nothing-to-free or nothing-needs-tracking
     text        the whole new ruleset; None unless outcome is rewrite
     comparison  the proof: the rewrite was read again and compared with the original
+    relief      what it frees of a connection table, where one is known
     """
 
     source: SourceFile
@@ -245,6 +246,7 @@ class Suggestion:
     assumptions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    relief: "Relief | None" = None
 
     @property
     def strays(self) -> tuple[Difference, ...]:
@@ -283,6 +285,7 @@ class TableUse:
 
     unread  the first lines that are no entry: (line, text); `table.more` counts the others
     table   the entries as classes, and whose addresses were taken for this host's
+    path    what the table is called
     """
 
     entries: int
@@ -290,6 +293,31 @@ class TableUse:
     services: tuple[ServiceUse, ...]
     unread: tuple[tuple[int, str], ...]
     table: ConnectionTable
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What a rewrite would free of a connection table, as far as the table and the rules tell.
+
+    freed     entries of connections that would be tracked no more; those that are there leave as they time out
+    unclear   the table does not tell whether they come or go, and the rules let both be
+    refused   these rules would not have let them be: they are of other rules, or of another host
+    unasked   of the other address family, or too few of a kind to be asked about
+    services  each with the rule that lets most of its connections be, and how many of its entries are freed
+    """
+
+    use: TableUse
+    freed: int
+    unclear: int = 0
+    refused: int = 0
+    unasked: int = 0
+    services: tuple[tuple[ServiceUse, Rule | None, int], ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The part of all entries that is freed."""
+        return self.freed / self.use.entries if self.use.entries else 0.0
 
 
 class Stage(Enum):

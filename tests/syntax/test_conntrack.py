@@ -50,7 +50,7 @@ FORMS = {
     "</conntrack>\n",
 }
 SAME = Entry(
-    b"tcp", b"ESTABLISHED", b"192.0.2.1", b"192.0.2.2", b"443", b"192.0.2.2", b"192.0.2.1",
+    b"tcp", b"ESTABLISHED", b"192.0.2.1", b"192.0.2.2", b"443", b"4000", b"192.0.2.2", b"192.0.2.1",
     False, False, True, False, b"0",
 )  # fmt: skip
 

@@ -7,12 +7,11 @@ from ruleaudit.model.connection_table import Connections, ConnectionTable
 from ruleaudit.results import ServiceUse, TableUse
 
 
-def use_of(table: ConnectionTable) -> TableUse:
+def use_of(table: ConnectionTable, path: str = "") -> TableUse:
     """The services of a table, all of them."""
     services: defaultdict[tuple[str, str, int | None], list[Connections]] = defaultdict(list)
     for some in table.classes:
-        port = None if some.protocol in ("icmp", "icmpv6") else some.port
-        services[some.direction, some.protocol, port].append(some)
+        services[some.service].append(some)
     used = [
         ServiceUse(
             direction,
@@ -26,7 +25,7 @@ def use_of(table: ConnectionTable) -> TableUse:
         for (direction, protocol, port), classes in services.items()
     ]
     used.sort(key=lambda u: (-u.entries, u.direction, u.protocol, u.port or 0))
-    return TableUse(table.entries, _by_state(table.classes), tuple(used), table.unread, table)
+    return TableUse(table.entries, _by_state(table.classes), tuple(used), table.unread, table, path)
 
 
 def _by_state(classes: Iterable[Connections]) -> dict[str, int]:

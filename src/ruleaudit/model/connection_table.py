@@ -1,11 +1,17 @@
 """A connection table, counted: what conntrack held on a host when somebody saved it."""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from ruleaudit.model.fields import Family
+from ruleaudit.model.service import Service
 
 Address = IPv4Address | IPv6Address
+
+#: the usual range of source ports of connections that a host opens itself (ip_local_port_range)
+CLIENT_PORTS = (32768, 60999)
 
 #: the directions of connections: from others to this host, the other way, through it, to itself; or nobody can say
 DIRECTIONS = ("in", "out", "forward", "local", "unknown")
@@ -19,6 +25,7 @@ class Connections:
     port        destination port of the original direction; of ICMP the type; None: it has none
     source, target  addresses of one of them in the original direction; None: what is written is no address
     one_source, one_target  all of them have this address
+    usual_client  their source ports are of CLIENT_PORTS
     state       as conntrack calls it; UNREPLIED, REPLIED or ASSURED for protocols without states
     translated  NAT: the answers come from or go to others than the original direction says
     """
@@ -31,6 +38,7 @@ class Connections:
     target: Address | None
     one_source: bool
     one_target: bool
+    usual_client: bool
     state: str
     unreplied: bool
     assured: bool
@@ -39,6 +47,11 @@ class Connections:
     zone: int
     entries: int
 
+    @property
+    def service(self) -> tuple[str, str, int | None]:
+        """Direction, protocol and port: what people call a service; pings have no port."""
+        return self.direction, self.protocol, None if self.protocol in ("icmp", "icmpv6") else self.port
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTable:
@@ -46,6 +59,7 @@ class ConnectionTable:
 
     own        what was taken for this host's addresses; `learned`: from the table itself
     whole      `own` holds all of its addresses, as far as the table shows
+    apart      addresses that rules treat differently are never in one class
     unread     the first lines that are no entry: (line, text); `more` further ones
     announced  how many entries the table's last line says it has
     """
@@ -54,6 +68,7 @@ class ConnectionTable:
     own: tuple[Address, ...] = ()
     learned: bool = True
     whole: bool = False
+    apart: bool = False
     unread: tuple[tuple[int, str], ...] = ()
     more: int = 0
     announced: int | None = None
@@ -61,3 +76,32 @@ class ConnectionTable:
     @property
     def entries(self) -> int:
         return sum(some.entries for some in self.classes)
+
+    def opened(self, path: str) -> Iterator[Service]:
+        """The services of others that this host's own connections fill the table with, at few addresses each.
+
+        `path` is what the table is called.
+        """
+        by_port: defaultdict[tuple[str, int, Family], list[Connections]] = defaultdict(list)
+        for some in self.classes:
+            ours = some.direction == "out" and not some.translated
+            if ours and some.port and some.family is not None and some.protocol in ("tcp", "udp"):
+                by_port[some.protocol, some.port, some.family].append(some)
+        for (protocol, port, _), classes in by_port.items():
+            number = sum(some.entries for some in classes)
+            if number < _WORTH * self.entries or not all(some.one_target for some in classes):
+                continue
+            hosts: Counter[Address] = Counter()
+            for some in classes:
+                if some.target is not None:
+                    hosts[some.target] += some.entries
+            many = [host for host, entries in hosts.most_common(_MOST_HOSTS + 1) if entries >= _WORTH * number]
+            if 0 < len(many) <= _MOST_HOSTS:
+                networks = tuple(ip_network(host) for host in sorted(many, key=int))
+                entries = sum(hosts[host] for host in many)
+                origin = f"{path}: {entries} entries to port {port}"
+                yield Service("out", protocol, ((port, port),), networks, origin=origin, entries=entries)
+
+
+#: the part of a table from which on a service is worth a rule of its own, at so many hosts
+_WORTH, _MOST_HOSTS = 0.01, 16

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6, inet_pton
 
-from ruleaudit.model.connection_table import Address, Connections, ConnectionTable
+from ruleaudit.model.connection_table import CLIENT_PORTS, Address, Connections, ConnectionTable
 from ruleaudit.model.fields import Family
 from ruleaudit.model.own_addresses import Own, given, learned, loopback, to_many
 from ruleaudit.syntax.conntrack import Entry, Reading, entries
@@ -25,7 +25,7 @@ _FEW, _CLASSES = 64, 512
 _MOST_CLASSES = 4096
 
 #: what a class differs from others in, besides its service
-_Key = tuple[bytes, bytes, bytes, bool, bool, bool, bool, bytes]
+_Key = tuple[bytes, bytes, bytes, bool, bool, bool, bool, bytes, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +113,34 @@ def table_of(blocks: Iterable[bytes], own: Sequence[str] = (), regions: Regions 
     classes = sorted(_counted(every, known, regions or Regions.of(())), key=lambda some: -some.entries)
     addresses = {_address(text) for text in known.addresses}
     mine = sorted((a for a in addresses if a is not None), key=lambda a: (a.version, int(a)))
-    unread = tuple(reading.unread)
-    return ConnectionTable(tuple(classes), tuple(mine), not own, known.whole, unread, reading.more, reading.announced)
+    return ConnectionTable(
+        tuple(classes),
+        tuple(mine),
+        learned=not own,
+        whole=known.whole,
+        apart=regions is not None,
+        unread=tuple(reading.unread),
+        more=reading.more,
+        announced=reading.announced,
+    )
 
 
 def _counted(every: Iterable[Entry], own: Own, regions: Regions) -> Iterator[Connections]:
     services: dict[tuple[bytes, str, bytes, bool], _Service] = {}
     direction_of = _Directions(own).direction
+    first, last = CLIENT_PORTS
     for e in every:
         direction = direction_of(e)
         key = (e.protocol, direction, e.port, b":" in e.source)
         service = services.get(key)
         if service is None:
             service = services[key] = _Service()
-        what = (e.source, e.target, e.state, e.unreplied, e.assured, e.offloaded, e.translated, e.zone)
+        usual = first <= int(e.sport or 0) <= last
+        what = (e.source, e.target, e.state, e.unreplied, e.assured, e.offloaded, e.translated, e.zone, usual)
         service.add(what, 1, regions)
     for (protocol, direction, port, _), service in services.items():
-        for (source, target, state, unreplied, assured, offloaded, translated, zone), number in service.counts.items():
+        for what, number in service.counts.items():
+            source, target, state, unreplied, assured, offloaded, translated, zone, usual = what
             one, other = _address(source), _address(target)
             known = one or other
             yield Connections(
@@ -141,6 +152,7 @@ def _counted(every: Iterable[Entry], own: Own, regions: Regions) -> Iterator[Con
                 other,
                 service.sources.few,
                 service.targets.few,
+                usual,
                 state.decode() or ("UNREPLIED" if unreplied else "ASSURED" if assured else "REPLIED"),
                 unreplied,
                 assured,

@@ -15,7 +15,8 @@ class Entry(NamedTuple):
     """One connection; addresses and ports as they are written.
 
     protocol    its name, or its number where it has none: `tcp`, `50`
-    port        the destination port of the original direction; for ICMP `code` is empty and `type` stands here
+    port        the destination port of the original direction; of ICMP the type; empty: there is none
+    sport       the source port; empty: there is none
     translated  the answers are not those of the original direction turned round: NAT
     state       as written; empty for protocols without states
     """
@@ -25,6 +26,7 @@ class Entry(NamedTuple):
     source: bytes
     target: bytes
     port: bytes
+    sport: bytes
     reply_source: bytes
     reply_target: bytes
     translated: bool
@@ -132,6 +134,7 @@ def _text(number: int, line: bytes, more: Iterator[tuple[int, bytes]], reading: 
                 source,
                 target,
                 dport,
+                sport,
                 back,
                 to,
                 back != target or to != source or rsport != dport or rdport != sport,
@@ -234,6 +237,7 @@ def _entry(number: bytes, state: bytes, sides: list[dict[bytes, bytes]], zone: b
         there[b"src"],
         there[b"dst"],
         there.get(b"dport") or there.get(b"type") or b"",
+        there.get(b"sport") or b"",
         back[b"src"],
         back[b"dst"],
         translated,
