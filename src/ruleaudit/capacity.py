@@ -6,13 +6,10 @@ from 5.15 on, and four times as large before; an entry hangs in two of them.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from ipaddress import ip_network
 from math import ceil
 
-from ruleaudit.model.connection_table import Connections
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import Advice, Capacity, Flow, Freed, Suggestion, TableUse
+from ruleaudit.results import Advice, Capacity, Freed, Suggestion, TableUse
 
 #: five days
 ESTABLISHED = 432_000
@@ -29,15 +26,12 @@ PREFIX = "net.netfilter.nf_conntrack_"
 _HASHSIZE = "/sys/module/nf_conntrack/parameters/hashsize"
 
 
-def capacity(
-    table: Conntrack | None, use: TableUse | None = None, suggestions: Sequence[Suggestion] | None = None
-) -> Capacity:
-    """The answer of the command; `suggestions` are what can be done with the rules of the host, for each family."""
-    freed = None
-    if use is not None and suggestions:
-        share = sum(some.entries for some in use.table.classes if _leaves(some, suggestions)) / (use.entries or 1)
-        whole = use.entries if table is None or table.count is None else table.count
-        freed = Freed(round(share * whole), share, tuple(flow for one in suggestions for flow in one.flows))
+def capacity(table: Conntrack | None, use: TableUse | None = None, suggestions: Sequence[Suggestion] = ()) -> Capacity:
+    """The answer of the command.
+
+    `suggestions` are what can be done with the rules of the host, for each family, and what that frees of `use`.
+    """
+    freed = _freed(table, use, suggestions) if use is not None and suggestions else None
     answer = Capacity(table, use, freed=freed)
     if table is None or not table.max or table.count is None:
         return answer
@@ -45,32 +39,12 @@ def capacity(
     return Capacity(table, use, size, freed, tuple(_advice(answer, table, size)))
 
 
-def _leaves(some: Connections, suggestions: Sequence[Suggestion]) -> bool:
-    """Whether entries are of connections that leave connection tracking."""
-    rules = [one for one in suggestions if one.ruleset.is_nft or one.ruleset.family is some.family]
-    return any(one.outcome == "nothing-needs-tracking" or any(_of(flow, some) for flow in one.flows) for one in rules)
-
-
-def _of(flow: Flow, some: Connections) -> bool:
-    """Whether entries are surely of a flow: where only some addresses are, one of them has to be known."""
-    if (flow.direction, flow.protocol) != (some.direction, some.protocol) or some.translated:
-        return False
-    if flow.ports and not any(_within(some.port, ports) for ports in flow.ports):
-        return False
-    if not flow.addresses:
-        return True
-    address, one = (some.source, some.one_source) if flow.direction == "in" else (some.target, some.one_target)
-    if address is None or not one:
-        return False
-    with suppress(ValueError):
-        return any(address in ip_network(text) for text in flow.addresses)
-    return False
-
-
-def _within(port: int | None, ports: str) -> bool:
-    """Whether `80` or `8000-8010` holds a port."""
-    first, _, last = ports.partition("-")
-    return port is not None and int(first) <= port <= int(last or first)
+def _freed(table: Conntrack | None, use: TableUse, suggestions: Sequence[Suggestion]) -> Freed:
+    """What all rewrites together free of the whole table, if the sample is like it."""
+    reliefs = [one.relief for one in suggestions if one.relief is not None]
+    share = sum(one.freed for one in reliefs) / (use.entries or 1)
+    whole = use.entries if table is None or table.count is None else table.count
+    return Freed(round(share * whole), share, tuple(suggestions))
 
 
 def entry_bytes(table: Conntrack) -> int:

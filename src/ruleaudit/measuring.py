@@ -2,15 +2,17 @@
 
 import re
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import ruleaudit
 from ruleaudit import machine
-from ruleaudit.answer import DONE, Answer, style
+from ruleaudit.answer import DONE, Answer, style, table_progress
 from ruleaudit.capacity import capacity
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import Capacity, Suggestion, TableUse
+from ruleaudit.model.ruleset import Ruleset
+from ruleaudit.results import Capacity, TableUse
+from ruleaudit.source import SourceFile
 
 _NFT_TABLE = re.compile(r"^table (\S+) (\S+) \{", re.M)
 _IPTABLES_TABLE = re.compile(r"^\*(\w+)$", re.M)
@@ -38,10 +40,16 @@ def _live(asked: Namespace) -> Capacity:
     except SourceError:
         if not asked.conntrack:
             raise
-        return capacity(None, ruleaudit.read_table(asked.conntrack))
-    path = asked.conntrack
-    use = ruleaudit.read_table(path, own=table.addresses) if path else _sampled(table) if table.count else None
+        return capacity(None, _saved(asked, asked.conntrack, None))
+    use = _saved(asked, asked.conntrack, table) if asked.conntrack else _sampled(table) if table.count else None
     return capacity(machine.again(table), use)
+
+
+def _saved(asked: Namespace, path: str, table: Conntrack | None, rulesets: Sequence[Ruleset] = ()) -> TableUse:
+    """A saved connection table; what the rules treat differently is told apart in it."""
+    own = table.addresses if table is not None else ()
+    with table_progress(path, asked.quiet) as passed:
+        return ruleaudit.read_table(path, own=own, regions=ruleaudit.regions(rulesets), passed=passed)
 
 
 def _sampled(table: Conntrack) -> TableUse | None:
@@ -55,33 +63,39 @@ def _sampled(table: Conntrack) -> TableUse | None:
 
 
 def _snapshot(asked: Namespace) -> tuple[Capacity, str]:
-    """What a snapshot holds, and what it says beside."""
+    """What a snapshot holds, and what is said beside."""
     table = machine.snapshot(asked.snapshot)
     path = asked.conntrack or machine.beside(asked.snapshot, "table")
-    use = ruleaudit.read_table(path, own=table.addresses) if path else None
-    if use is None or not use.entries:
-        return capacity(table, use), ""
+    if path is None:
+        return capacity(table), ""
+    sets = ruleaudit.read_sets(asked.ipset)
     try:
-        suggestions = list(_suggestions(asked))
+        rules = list(_rules(asked.snapshot))
+        rulesets = [one for source, language in rules for one in ruleaudit.lower(source, language, sets).rulesets]
+        use = _saved(asked, path, table, rulesets)
+        opened = tuple(use.table.opened(use.path))
+        suggestions = [
+            ruleaudit.suggest(source, language=language, menu=False, sets=sets, services=opened, table=use)
+            for source, language in rules
+        ]
+        return capacity(table, use, suggestions), ""
     except SourceError as error:
-        return capacity(table, use), f"note: what can leave the table is not known: {error}\n"
-    return capacity(table, use, suggestions), ""
+        remark = f"note: what can leave the table is not known: {error}\n"
+        return capacity(table, _saved(asked, path, table)), remark
 
 
-def _suggestions(asked: Namespace) -> Iterator[Suggestion]:
-    """What can be done with the rules of a snapshot. Raises SourceError where one file does not hold all of them."""
+def _rules(folder: str) -> Iterator[tuple[SourceFile, str]]:
+    """The rulesets of a snapshot, each with its language. Raises SourceError where one does not hold all rules."""
     names = ("rules.v4", "rules.v6", "ruleset.nft")
-    paths = {name: machine.beside(asked.snapshot, name) for name in names}
-    texts = {name: ruleaudit.load(path).text if path else "" for name, path in paths.items()}
+    paths = {name: machine.beside(folder, name) for name in names}
+    sources = {name: ruleaudit.load(path) for name, path in paths.items() if path is not None}
+    texts = {name: sources[name].text if name in sources else "" for name in names}
     families = (("ip", "rules.v4"), ("ip6", "rules.v6"))
+    # nft shows the tables of iptables too
     of_iptables = {(family, table) for family, name in families for table in _IPTABLES_TABLE.findall(texts[name])}
     of_nft = set(_NFT_TABLE.findall(texts["ruleset.nft"])) - of_iptables
     ruled = [name for _, name in families if re.search("^-A ", texts[name], re.M)]
     if of_nft and ruled:
         raise SourceError(f"both {' and '.join(ruled)} and ruleset.nft hold rules")
-    sets = ruleaudit.read_sets(asked.ipset)
     for name in ["ruleset.nft"] if of_nft else ruled:
-        path = paths[name]
-        if path is not None:
-            language = {"rules.v4": "iptables-save", "rules.v6": "ip6tables-save"}.get(name, "nft")
-            yield ruleaudit.suggest(path, language=language, menu=False, sets=sets)
+        yield sources[name], {"rules.v4": "iptables-save", "rules.v6": "ip6tables-save"}.get(name, "nft")

@@ -566,12 +566,17 @@ class Advice:
 class Freed:
     """How many entries of the connection table the rewrite of the rules does without; `share` of all, 0 to 1.
 
-    flows   what leaves; none: nothing needs tracking
+    suggestions   the rewrites, for each address family
     """
 
     entries: int
     share: float
-    flows: tuple[Flow, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """What leaves, and has entries; none: nothing does, or nothing needs tracking."""
+        return tuple(flow for one in self.suggestions for flow in one.flows if flow.entries)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`capacity` as JSON."""
 
-from ruleaudit.report.schema import Json, document
-from ruleaudit.results import Advice, Capacity, ServiceUse
+from ruleaudit.report.schema import Json, document, rule_place
+from ruleaudit.results import Advice, Capacity, Freed, ServiceUse
 
 _COUNTERS = ("drop", "early_drop", "insert_failed", "chaintoolong", "invalid")
 
@@ -25,7 +25,7 @@ def render(answer: Capacity) -> str:
             "counters": {name: now.counters[name] for name in _COUNTERS if name in now.counters} if now else {},
             "log": list(table.log) if table else [],
             "sampled": None if use is None else use.entries,
-            "services": [_service(one) for one in sorted(use.services, key=lambda one: -one.entries)] if use else [],
+            "services": [_service(one, freed) for one in use.services] if use else [],
             "freed": None if freed is None else {"entries": freed.entries, "share": round(freed.share, 4)},
             "advice": [_advice(one) for one in answer.advice],
             "unread": [{"path": path, "reason": why} for path, why in (table.unread if table else ())],
@@ -33,7 +33,15 @@ def render(answer: Capacity) -> str:
     )
 
 
-def _service(one: ServiceUse) -> Json:
+def _service(one: ServiceUse, freed: Freed | None) -> Json:
+    """A service with the place of the rule that lets its connections be, where the rules are known."""
+    told = [
+        (suggestion.source, rule, number)
+        for suggestion in (freed.suggestions if freed else ())
+        for used, rule, number in (suggestion.relief.services if suggestion.relief else ())
+        if used == one
+    ]
+    places = [rule_place(source, rule) for source, rule, _ in told if rule is not None]
     states: dict[str, Json] = dict(one.by_state.items())
     return {
         "direction": one.direction,
@@ -42,7 +50,8 @@ def _service(one: ServiceUse) -> Json:
         "entries": one.entries,
         "by_state": states,
         "unreplied": one.unreplied,
-        "place": None,
+        "freed": sum(number for _, _, number in told) if freed else None,
+        "place": places[0] if places else None,
     }
 
 

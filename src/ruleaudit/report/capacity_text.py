@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.lines import in_words
+from ruleaudit.report.relief import percent
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, flow_words, printable, wrapped
 from ruleaudit.results import Advice, Capacity, ServiceUse
@@ -62,12 +63,14 @@ def _table(answer: Capacity, style: Style) -> Iterator[str]:
     use = answer.use
     if use is not None:
         what = f"state ({use.entries:,} sampled)" if answer.count > use.entries else f"state ({use.entries:,} entries)"
-        yield f"  {what:<25}" + "   ".join(f"{name} {_part(n, use.entries)}" for name, n in _most(use.by_state.items()))
-        services = sorted(use.services, key=lambda one: -one.entries)
-        shown = [f"{_service(one)} {_part(one.entries, use.entries)}" for one in services[:_SHOWN]]
+        yield f"  {what:<25}" + "   ".join(
+            f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state.items())
+        )
+        services = use.services
+        shown = [f"{_service(one)} {percent(one.entries, use.entries)}" for one in services[:_SHOWN]]
         if services[_SHOWN:]:
             rest = sum(one.entries for one in services[_SHOWN:])
-            shown.append(f"{len(services) - _SHOWN:,} others {_part(rest, use.entries)}")
+            shown.append(f"{len(services) - _SHOWN:,} others {percent(rest, use.entries)}")
         yield wrapped("   ".join(shown), "  by service               ")
     if answer.growth:
         words = f"  now                      {answer.growth:+,.0f} entries/s"
@@ -84,7 +87,7 @@ def _headline(answer: Capacity, table: Conntrack, style: Style) -> str:
     if answer.full:
         word = style.bad("FULL")
     else:
-        word = _part(answer.count, answer.limit)
+        word = percent(answer.count, answer.limit)
         word = style.warning(word) if answer.share >= 0.8 else word
     if table.now is None or not table.now.counters:
         return f"{text}   {word}"
@@ -109,11 +112,6 @@ def _service(one: ServiceUse) -> str:
         name = one.protocol
     words = {"in": f"{name} in", "out": f"-> {name} out", "forward": f"forwarded {name}", "local": f"{name} local"}
     return words.get(one.direction, name)
-
-
-def _part(entries: int, whole: int) -> str:
-    share = entries / whole if whole else 0.0
-    return f"{share:.0%}".replace("%", " %") if share >= 0.01 or not entries else "<1 %"
 
 
 def _time(seconds: float) -> str:
@@ -149,11 +147,16 @@ def _lasting(answer: Capacity) -> Iterator[str]:
         )
         yield wrapped(text, "  ")
     if answer.freed is not None:
-        left = (answer.count or (answer.use.entries if answer.use else 0)) - answer.freed.entries
-        part = f"{1 - answer.freed.share:.0%}".replace("%", " %")
+        whole = answer.count or (answer.use.entries if answer.use else 0)
+        left = whole - answer.freed.entries
         flows = list(dict.fromkeys(map(flow_words, answer.freed.flows)))
-        what = f"NOTRACK of {in_words(flows)}" if flows else "Rules without state tests, which nothing here needs,"
-        yield wrapped(f"{what} would leave about {left:,} entries ({part}): ruleaudit suggest.", "  ")
+        if left == whole:
+            yield wrapped("No rewrite of these rules frees any of it: ruleaudit suggest says why.", "  ")
+        else:
+            what = f"NOTRACK of {in_words(flows)}" if flows else "Rules without state tests, which nothing here needs,"
+            yield wrapped(
+                f"{what} would leave about {left:,} entries ({percent(left, whole)}): ruleaudit suggest.", "  "
+            )
 
 
 def _drops(answer: Capacity) -> Iterator[str]:

@@ -89,17 +89,17 @@ else
 fi
 
 # the first entries, in the order of the hash: as good as drawn by lot
-if head -n "$entries" /proc/net/nf_conntrack >table 2>/dev/null; then
-    :
-elif [ ! -e proc/sys/net/netfilter/nf_conntrack_count ]; then
-    rm -f table
-elif has conntrack; then
-    { limited conntrack -L -f ipv4; limited conntrack -L -f ipv6; } 2>error | head -n "$entries" >table
-    [ -s table ] || { rm -f table; unread table "conntrack: $(head -n 1 error)"; }
+if [ -e proc/sys/net/netfilter/nf_conntrack_count ]; then
+    head -n "$entries" /proc/net/nf_conntrack >table 2>/dev/null
+    if [ ! -s table ] && has conntrack; then
+        # 20,000 lines, and the pipe is closed
+        limited conntrack -L 2>error | head -n "$entries" >table
+    fi
+    if [ ! -s table ] && [ "$(cat proc/sys/net/netfilter/nf_conntrack_count)" != 0 ]; then
+        unread table "only root may read it, or /proc/net/nf_conntrack and conntrack are missing"
+    fi
+    [ -s table ] || rm -f table
     rm -f error
-else
-    rm -f table
-    unread table "/proc/net/nf_conntrack cannot be read, and conntrack is not installed"
 fi
 
 # lines of a full table, wherever the kernel's messages are
