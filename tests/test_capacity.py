@@ -209,7 +209,7 @@ def test_how_long_until_it_is_full(tmp_path: Path) -> None:
     assert answer.seconds_left == pytest.approx(200000 / 536)
     # a rate of 536/s fills 64,320 entries in the time that a closed connection stays
     assert answer.wanted == 62144 + 64320
-    assert ": full in 6 min" in capacity_text.render(answer)
+    assert ": full in 6 min at the earliest" in capacity_text.render(answer)
     assert capacity(machine.snapshot(str(saved(tmp_path, count=60000, later=60009)))).growth == 0
 
 

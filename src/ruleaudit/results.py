@@ -638,7 +638,7 @@ class Capacity:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until it is full, at the present rate; None: never."""
+        """Until it is full at the earliest: at the present rate, if no entry times out; None: never."""
         return (self.limit - self.count) / self.growth if self.growth > 0 and not self.full else None
 
     @property
@@ -646,9 +646,25 @@ class Capacity:
         return self.table.settings.get("tcp_timeout_time_wait", 120) if self.table else 120
 
     @property
+    def kept(self) -> int:
+        """Seconds that an entry stays which no packet refreshes: the mean of all but open TCP connections."""
+        settings = self.table.settings if self.table else {}
+        stays = [(1, self.time_wait)] if self.use is None else []
+        for one in self.use.services if self.use else ():
+            if one.protocol == "udp":
+                stays.append((one.unreplied, settings.get("udp_timeout", 30)))
+                stays.append((one.entries - one.unreplied, settings.get("udp_timeout_stream", 120)))
+            elif one.protocol in ("icmp", "icmpv6"):
+                stays.append((one.entries, settings.get("icmp_timeout", 30)))
+            else:
+                stays.append((one.entries - one.by_state.get("ESTABLISHED", 0), self.time_wait))
+        number = sum(entries for entries, _ in stays)
+        return round(sum(entries * seconds for entries, seconds in stays) / number) if number else self.time_wait
+
+    @property
     def wanted(self) -> int:
         """Entries there would be, were things to go on as now: some more come, and a full table turns some away."""
-        return round(self.count + (max(0.0, self.growth) + self.dropping) * self.time_wait)
+        return round(self.count + (max(0.0, self.growth) + self.dropping) * self.kept)
 
     def part(self, state: str) -> float:
         """The share of a state of TCP in what fills the table."""

@@ -66,16 +66,19 @@ def _table(answer: Capacity, style: Style) -> Iterator[str]:
         yield f"  {what:<25}" + "   ".join(
             f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state.items())
         )
-        services = use.services
-        shown = [f"{_service(one)} {percent(one.entries, use.entries)}" for one in services[:_SHOWN]]
-        if services[_SHOWN:]:
-            rest = sum(one.entries for one in services[_SHOWN:])
-            shown.append(f"{len(services) - _SHOWN:,} others {percent(rest, use.entries)}")
-        yield wrapped("   ".join(shown), "  by service               ")
+        shown = [one for one in use.services[:_SHOWN] if one.entries * 100 >= use.entries]
+        parts = [f"{_service(one)} {percent(one.entries, use.entries)}" for one in shown]
+        if use.services[len(shown) :]:
+            rest = use.entries - sum(one.entries for one in shown)
+            others = count(len(use.services) - len(shown), "other" if shown else "service")
+            parts.append(f"{others} {percent(rest, use.entries)}")
+        yield wrapped("   ".join(parts), "  by service               ")
     if answer.growth:
         words = f"  now                      {answer.growth:+,.0f} entries/s"
         left = answer.seconds_left
-        yield words + (style.warning(f": full in {_time(left)}") if left is not None and left < 86_400 else "")
+        yield words + (
+            style.warning(f": full in {_time(left)} at the earliest") if left is not None and left < 86_400 else ""
+        )
     if answer.dropping:
         yield f"  now                      {answer.dropping:,.0f} packets/s dropped"
 
@@ -286,7 +289,7 @@ def _of_entries(answer: Capacity) -> Iterator[str]:
     )
     yield (
         f"  wanted: {answer.wanted:,} = {answer.count:,} entries + ({max(0.0, answer.growth):,.0f} more/s"
-        f" + {answer.dropping:,.0f} dropped/s) x {answer.time_wait} s"
+        f" + {answer.dropping:,.0f} dropped/s) x {answer.kept} s"
     )
 
 
