@@ -300,7 +300,7 @@ class Relief:
     """What a rewrite would free of a connection table, as far as the table and the rules tell.
 
     freed     entries of connections that would be tracked no more; those that are there leave as they time out
-    unclear   the table does not tell whether they come or go, and the rules let both be
+    unclear   perhaps freed too: the table does not tell by which interface they come, or whether they come or go
     refused   these rules would not have let them be: they are of other rules, or of another host
     unasked   of the other address family, or too few of a kind to be asked about
     services  each with the rule that lets most of its connections be, and how many of its entries are freed
