@@ -83,18 +83,16 @@ def with_entries(
         freed = {some: fate for some, fate in fates.items() if fate.freed and new is not None}
     left = {some: fate for some, fate in fates.items() if some not in freed}
 
-    def counted(flow: Flow, of: dict[Connections, _Fate]) -> Flow:
-        return replace(flow, entries=sum(some.entries for some, fate in of.items() if _belongs(some, fate, flow)))
-
-    flows = [counted(flow, freed) for flow in suggestion.flows]
-    could = [replace(c, flow=counted(c.flow, left)) for c in suggestion.could_leave]
+    flows = list(_counted(suggestion.flows, freed))
+    stay = list(_counted([*(c.flow for c in suggestion.could_leave), *(r.flow for r in suggestion.refused)], left))
+    could = [replace(c, flow=flow) for c, flow in zip(suggestion.could_leave, stay, strict=False)]
     known = {c.flow: other.flow for c, other in zip(suggestion.could_leave, could, strict=True)}
     return replace(
         suggestion,
         flows=tuple(sorted(flows, key=lambda flow: -(flow.entries or 0))),
         could_leave=tuple(sorted(could, key=lambda c: -(c.flow.entries or 0))),
         offers=tuple(replace(o, frees=tuple(known.get(f, f) for f in o.frees)) for o in suggestion.offers),
-        refused=tuple(replace(r, flow=counted(r.flow, left)) for r in suggestion.refused),
+        refused=tuple(replace(r, flow=f) for r, f in zip(suggestion.refused, stay[len(could) :], strict=True)),
         relief=Relief(
             use,
             sum(some.entries for some in freed),
@@ -106,19 +104,31 @@ def with_entries(
     )
 
 
+def _counted(flows: Iterable[Flow], fates: dict[Connections, _Fate]) -> Iterator[Flow]:
+    """The flows with their entries; what two of them could claim is the first one's."""
+    left = dict(fates)
+    for flow in flows:
+        mine = [some for some, fate in left.items() if _belongs(some, fate, flow)]
+        for some in mine:
+            del left[some]
+        yield replace(flow, entries=sum(some.entries for some in mine))
+
+
 def _belongs(some: Connections, fate: _Fate, flow: Flow) -> bool:
     if fate.kind != flow.direction or some.protocol != flow.protocol or some.port is None:
         return False
     ports = [text.partition("-") for text in flow.ports]
     if not any(int(low) <= some.port <= int(high or low) for low, _, high in ports):
         return False
+    if not _among(some, flow.addresses if flow.direction == "out" else flow.at):
+        return False
     if flow.direction == "out":
-        return _among(some, flow.addresses)
+        return True  # the rules let it out in whatever words
     return flow.rule is None or not fate.rules or _place(flow.rule) in map(_place, fate.rules)
 
 
 def _among(some: Connections, addresses: Sequence[str]) -> bool:
-    """Whether the other host is one of these addresses; what is no address says nothing."""
+    """Whether the serving side has one of these addresses; what is no address says nothing."""
     networks = []
     for text in addresses:
         try:

@@ -44,7 +44,7 @@ def read_words(use: TableUse) -> str:
 
 
 def service_words(use: ServiceUse) -> str:
-    """`tcp/443`, `to tcp/8080`, `icmp (forwarded)`."""
+    """`tcp/443`, `to tcp/8080`, `forwarded icmp`."""
     name = use.protocol if use.protocol[0].isalpha() else f"protocol {use.protocol}"
     text = name if use.port is None else f"{name}/{use.port}"
     return {"in": text, "out": f"to {text}", "forward": f"forwarded {text}", "local": f"{text} on lo"}.get(
