@@ -317,8 +317,8 @@ def suggest(
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
+    `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
-    `services`: what others than the rules know of this host.
     `table`: a connection table of it (`read_table`): each flow has its entries then, and `relief` what would be freed.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
@@ -354,7 +354,7 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
     suggestion = rewrite(document.source, reading.rulesets, again, edit, options)
     if table is None:
         return suggestion

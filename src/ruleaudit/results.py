@@ -151,7 +151,8 @@ class Comparison:
 class Flow:
     """A set of connections that one decision is about, in the words of the rule that accepts them.
 
-    `words` is how people call it: `tcp/80,443 (web)`; `ports` are texts such as `80` or `8000-8010`.
+    `words` is how people call it: `tcp/80,443 from 10.0.0.0/8`; `ports` are texts such as `80` or `8000-8010`;
+    `addresses` are the sources (in), the servers (out) or both sides (forward).
     """
 
     direction: str  #: in, out or forward
@@ -160,14 +161,19 @@ class Flow:
     addresses: tuple[str, ...]
     interfaces: tuple[str, ...]
     rule: Rule | None
-    entries: int | None = None
+    entries: int | None = None  #: of a connection table that was given
+    at: tuple[str, ...] = ()  #: the serving addresses that it is narrowed to, where its rule accepts more
 
     @property
     def words(self) -> str:
         ports = ",".join(self.ports)
         text = f"{self.protocol}/{ports}" if ports else self.protocol
+        if self.at:
+            text += " at " + ", ".join(self.at)
         if self.addresses:
-            text += (" from " if self.direction == "in" else " with ") + ", ".join(self.addresses)
+            text += {"in": " from ", "out": " to "}.get(self.direction, " with ") + ", ".join(self.addresses)
+        elif self.direction == "out":
+            text += " to any host"
         return text
 
 
@@ -301,7 +307,7 @@ class Relief:
     """What a rewrite would free of a connection table, as far as the table and the rules tell.
 
     freed     entries of connections that would be tracked no more; those that are there leave as they time out
-    unclear   the table does not tell whether they come or go, and the rules let both be
+    unclear   perhaps freed too: the table does not tell by which interface they come, or whether they come or go
     refused   these rules would not have let them be: they are of other rules, or of another host
     unasked   of the other address family, or too few of a kind to be asked about
     services  each with the rule that lets most of its connections be, and how many of its entries are freed

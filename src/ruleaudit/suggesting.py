@@ -74,7 +74,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
-        services=tuple(asked.table.table.opened(asked.table.path)) if asked.table else (),
+        services=tuple(asked.table.table.services(asked.table.path)) if asked.table else (),
         table=asked.table,
     )
 

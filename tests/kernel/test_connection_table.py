@@ -3,11 +3,13 @@
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ruleaudit
-from tests.kernel.lab import Lab
+from ruleaudit.source import SourceFile
+from tests.kernel.lab import SERVER, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
@@ -90,3 +92,105 @@ def test_what_the_kernel_prints_is_what_the_tool_prints(lab: Lab, tmp_path: Path
     assert one.entries == other.entries == third.entries
     assert one.by_state == other.by_state
     assert other == third
+
+
+RULES4 = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate INVALID -j DROP
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p icmp -m icmp --icmp-type 8 -j ACCEPT
+-A INPUT -s 10.9.0.11 -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j ACCEPT
+-A INPUT -s 10.9.0.12 -p tcp -m tcp --dport 8443 -m conntrack --ctstate NEW -j ACCEPT
+-A INPUT -p tcp -m multiport --dports 80,443 -m conntrack --ctstate NEW -j ACCEPT
+-A INPUT -p udp -m udp --dport 53 -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+"""
+NFT = """\
+table inet filter {
+  chain input {
+    type filter hook input priority 0; policy drop;
+    iif "lo" accept
+    ct state invalid drop
+    ct state established,related accept
+    meta l4proto icmp accept
+    icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept
+    ip saddr 10.9.0.11 tcp dport 22 accept
+    ip saddr 10.9.0.12 tcp dport 8443 accept
+    tcp dport { 80, 443 } accept
+    udp dport 53 accept
+  }
+}
+"""
+CLIENTS = ("10.9.0.1", "10.9.0.11", "10.9.0.12", "10.9.0.13")
+
+
+@pytest.fixture
+def host() -> Iterator[Lab]:
+    with Lab() as lab:
+        for client in CLIENTS[1:]:
+            lab.run("client", "ip", "address", "add", f"{client}/24", "dev", "c0")
+        for port in (80, 443, 22, 8443, 25):
+            lab.serve_tcp("server", port)
+        lab.serve_udp("server", 53)
+        lab.serve_tcp("client", 8080)
+        yield lab
+
+
+def _traffic(lab: Lab) -> None:
+    """The same connections each time: to this host's services, some of them closed or restricted, and its own."""
+    for number in range(6):
+        for client in CLIENTS:
+            assert lab.tcp("client", SERVER, (80, 443)[number % 2], source=client) == "ok"
+        # from ports that are told, so that no two of them are one entry
+        assert lab.udp("client", SERVER, 53, sport=20000 + number) == "ok"
+    for client in CLIENTS:
+        assert (lab.tcp("client", SERVER, 22, source=client, patience=0.1) == "ok") == (client == "10.9.0.11")
+        assert (lab.tcp("client", SERVER, 8443, source=client, patience=0.1) == "ok") == (client == "10.9.0.12")
+        assert lab.tcp("client", SERVER, 25, source=client, patience=0.1) == "silence"
+    for client in CLIENTS:
+        for _ in range(4):
+            assert lab.tcp("server", client, 8080) == "ok"
+
+
+@pytest.mark.parametrize("language", ["iptables-nft", "iptables-legacy", "nft"])
+@pytest.mark.parametrize("options", [{}, {"everything": True}, {"ports": ("443",)}], ids=["default", "all", "port"])
+def test_what_is_said_to_be_freed_is_freed(host: Lab, language: str, options: dict[str, Any], tmp_path: Path) -> None:
+    text = NFT if language == "nft" else RULES4
+
+    def load(rules: str) -> None:
+        if language == "nft":
+            host.load_nft("server", rules)
+        else:
+            host.load("server", rules, language.removeprefix("iptables-"))
+
+    load(text)
+    _traffic(host)
+    table = tmp_path / "table"
+    table.write_text(host.run("server", "conntrack", "-L"))
+    before = len(host.entries("server"))
+
+    source = SourceFile("rules", text)
+    read = ruleaudit.lower(source)
+    use = ruleaudit.read_table(str(table), regions=ruleaudit.regions(read.rulesets))
+    suggestion = ruleaudit.suggest(source, table=use, **options)
+    relief = suggestion.relief
+    assert relief is not None and suggestion.text is not None
+    assert use.entries == before
+    assert [str(address) for address in use.table.own] == [SERVER]
+    assert relief.unclear == relief.refused == relief.unasked == 0
+
+    load(suggestion.text)
+    _traffic(host)
+    after = len(host.entries("server"))
+    assert relief.freed > 0
+    assert before - after == relief.freed
+    assert sum(flow.entries or 0 for flow in suggestion.flows) == relief.freed
+    for flow in suggestion.flows:
+        assert not [port for port in flow.ports if host.entries("server", f"dport={port}", f"dst={SERVER}")]
+    for could in suggestion.could_leave:
+        left = [host.entries("server", f"dport={port}", f"dst={SERVER}") for port in could.flow.ports]
+        assert could.flow.entries == sum(map(len, left))

@@ -16,7 +16,7 @@ from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk, steps
 from ruleaudit.model.condition import And, Condition, Not, Or, Values
 from ruleaudit.model.connection_table import CLIENT_PORTS, Connections
-from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Hook
+from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Family, Field, Hook
 from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Chain, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
@@ -34,13 +34,16 @@ Place = tuple[Span, tuple[Span, ...]]
 class _Fate:
     """What the rules do with some connections.
 
-    kind   the direction; empty: more than one is possible, or none
-    rules  those that let the opening packet through where the direction is filtered
+    kind     the direction; empty: more than one is possible, or none
+    rules    those that let the opening packet through where the direction is filtered
+    freed    each of them would be tracked no more
+    unclear  some would, or the direction is not known
     """
 
     kind: str = ""
     rules: tuple[Rule, ...] = ()
     freed: bool = False
+    unclear: bool = False
     refused: bool = False
     unasked: bool = False
 
@@ -80,27 +83,35 @@ def with_entries(
         freed = {some: fate for some, fate in fates.items() if fate.freed and new is not None}
     left = {some: fate for some, fate in fates.items() if some not in freed}
 
-    def counted(flow: Flow, of: dict[Connections, _Fate]) -> Flow:
-        return replace(flow, entries=sum(some.entries for some, fate in of.items() if _belongs(some, fate, flow)))
-
-    flows = [counted(flow, freed) for flow in suggestion.flows]
-    could = [replace(c, flow=counted(c.flow, left)) for c in suggestion.could_leave]
+    flows = list(_counted(suggestion.flows, freed))
+    stay = list(_counted([*(c.flow for c in suggestion.could_leave), *(r.flow for r in suggestion.refused)], left))
+    could = [replace(c, flow=flow) for c, flow in zip(suggestion.could_leave, stay, strict=False)]
     known = {c.flow: other.flow for c, other in zip(suggestion.could_leave, could, strict=True)}
     return replace(
         suggestion,
         flows=tuple(sorted(flows, key=lambda flow: -(flow.entries or 0))),
         could_leave=tuple(sorted(could, key=lambda c: -(c.flow.entries or 0))),
         offers=tuple(replace(o, frees=tuple(known.get(f, f) for f in o.frees)) for o in suggestion.offers),
-        refused=tuple(replace(r, flow=counted(r.flow, left)) for r in suggestion.refused),
+        refused=tuple(replace(r, flow=f) for r, f in zip(suggestion.refused, stay[len(could) :], strict=True)),
         relief=Relief(
             use,
             sum(some.entries for some in freed),
-            sum(some.entries for some, fate in fates.items() if not (fate.kind or fate.refused or fate.unasked)),
-            sum(some.entries for some, fate in fates.items() if fate.refused),
-            sum(some.entries for some, fate in fates.items() if fate.unasked),
+            sum(some.entries for some, fate in left.items() if fate.unclear),
+            sum(some.entries for some, fate in left.items() if fate.refused),
+            sum(some.entries for some, fate in left.items() if fate.unasked),
             tuple(_services(use, fates, freed)),
         ),
     )
+
+
+def _counted(flows: Iterable[Flow], fates: dict[Connections, _Fate]) -> Iterator[Flow]:
+    """The flows with their entries; what two of them could claim is the first one's."""
+    left = dict(fates)
+    for flow in flows:
+        mine = [some for some, fate in left.items() if _belongs(some, fate, flow)]
+        for some in mine:
+            del left[some]
+        yield replace(flow, entries=sum(some.entries for some in mine))
 
 
 def _belongs(some: Connections, fate: _Fate, flow: Flow) -> bool:
@@ -109,13 +120,15 @@ def _belongs(some: Connections, fate: _Fate, flow: Flow) -> bool:
     ports = [text.partition("-") for text in flow.ports]
     if not any(int(low) <= some.port <= int(high or low) for low, _, high in ports):
         return False
+    if not _among(some, flow.addresses if flow.direction == "out" else flow.at):
+        return False
     if flow.direction == "out":
-        return _among(some, flow.addresses)
+        return True  # the rules let it out in whatever words
     return flow.rule is None or not fate.rules or _place(flow.rule) in map(_place, fate.rules)
 
 
 def _among(some: Connections, addresses: Sequence[str]) -> bool:
-    """Whether the other host is one of these addresses; what is no address says nothing."""
+    """Whether the serving side has one of these addresses; what is no address says nothing."""
     networks = []
     for text in addresses:
         try:
@@ -196,15 +209,18 @@ class _Judge:
         for kind in KINDS[:4] if some.direction != "unknown" else KINDS[:3]:
             if some.direction in (kind.name, "unknown"):
                 accepted, walk = self._walk(kind, self.old)
-                openings = packets & accepted & ~walk.tag
+                openings = packets & self._between(kind, some) & accepted & ~walk.tag
                 if not is_empty(openings):
                     possible.append((kind, openings))
+        if some.translated:
+            return _Fate(some.direction)  # the rules met it under other addresses; NAT keeps it tracked
+        gone = [is_empty(openings & ~self._walk(kind, self.new)[1].tag) for kind, openings in possible]
+        some_gone = any(not is_empty(openings & self._walk(kind, self.new)[1].tag) for kind, openings in possible)
         if len(possible) != 1:
-            return _Fate(refused=not possible and not some.translated, kind=some.direction if some.translated else "")
+            return _Fate(freed=bool(gone) and all(gone), unclear=some_gone, refused=not possible)
         kind, openings = possible[0]
         rules = tuple(rule for rule, decided in self._rules(kind, some, number) if not is_empty(openings & decided))
-        _, after = self._walk(kind, self.new)
-        return _Fate(kind.name, rules, not some.translated and is_empty(openings & ~after.tag))
+        return _Fate(kind.name, rules, all(gone), some_gone)
 
     def _packets(self, some: Connections, protocol: int) -> PacketSet:
         """The packets that open some connections."""
@@ -221,6 +237,18 @@ class _Judge:
         ):
             if address is not None and (one or self.apart):
                 found = found & space.is_(name, int(ip_address(address)))
+        return found
+
+    def _between(self, kind: Kind, some: Connections) -> PacketSet:
+        """From another host to this one, or whatever the direction says; whom a broadcast is to, is left open."""
+        space = self.space
+        found = space.all
+        for name, address, at_home in (
+            (Field.SRC_TYPE, some.source, kind.name in ("out", "local")),
+            (Field.DST_TYPE, some.target, kind.name in ("in", "local")),
+        ):
+            if address is None or not (address.is_multicast or address.is_unspecified or str(address).endswith(".255")):
+                found = found & space.is_(name, AddressType.LOCAL if at_home else AddressType.UNICAST)
         return found
 
     def _walk(self, kind: Kind, pair: Pair) -> tuple[PacketSet, Walk]:

@@ -1,9 +1,9 @@
 """A connection table, counted: what conntrack held on a host when somebody saved it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from ruleaudit.model.fields import Family
 from ruleaudit.model.service import Service
@@ -77,31 +77,40 @@ class ConnectionTable:
     def entries(self) -> int:
         return sum(some.entries for some in self.classes)
 
-    def opened(self, path: str) -> Iterator[Service]:
-        """The services of others that this host's own connections fill the table with, at few addresses each.
+    def services(self, path: str) -> Iterator[Service]:
+        """What fills the table: services of this host, and those of others that it opens connections to.
 
-        `path` is what the table is called.
+        Of the others, few addresses have to have most of the connections. `path` is what the table is called.
         """
-        by_port: defaultdict[tuple[str, int, Family], list[Connections]] = defaultdict(list)
+        by_port: defaultdict[tuple[str, str, int, Family], list[Connections]] = defaultdict(list)
         for some in self.classes:
-            ours = some.direction == "out" and not some.translated
-            if ours and some.port and some.family is not None and some.protocol in ("tcp", "udp"):
-                by_port[some.protocol, some.port, some.family].append(some)
-        for (protocol, port, _), classes in by_port.items():
+            counts = some.direction in ("in", "out") and some.protocol in ("tcp", "udp") and not some.translated
+            if counts and some.port and some.family is not None:
+                by_port[some.direction, some.protocol, some.port, some.family].append(some)
+        for (direction, protocol, port, _), classes in by_port.items():
             number = sum(some.entries for some in classes)
-            if number < _WORTH * self.entries or not all(some.one_target for some in classes):
-                continue
-            hosts: Counter[Address] = Counter()
-            for some in classes:
-                if some.target is not None:
-                    hosts[some.target] += some.entries
-            many = [host for host, entries in hosts.most_common(_MOST_HOSTS + 1) if entries >= _WORTH * number]
-            if 0 < len(many) <= _MOST_HOSTS:
-                networks = tuple(ip_network(host) for host in sorted(many, key=int))
-                entries = sum(hosts[host] for host in many)
-                origin = f"{path}: {entries} entries to port {port}"
-                yield Service("out", protocol, ((port, port),), networks, origin=origin, entries=entries)
+            ports, origin = ((port, port),), f"{path}: {number:,} entries"
+            if direction == "in" and number >= _FILLS * self.entries:
+                yield Service("in", protocol, ports, origin=origin, entries=number)
+            elif direction == "out" and number >= _WORTH * self.entries:
+                hosts = _main_hosts(classes)
+                if hosts:
+                    yield Service("out", protocol, ports, hosts, origin=origin, entries=number)
 
 
-#: the part of a table from which on a service is worth a rule of its own, at so many hosts
+def _main_hosts(classes: Iterable[Connections]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The few addresses that have the connections; nothing where there are many."""
+    hosts: Counter[Address] = Counter()
+    for some in classes:
+        if not some.one_target or some.target is None:
+            return ()
+        hosts[some.target] += some.entries
+    number = hosts.total()
+    main = [host for host, entries in hosts.items() if entries >= _WORTH * number]
+    return tuple(ip_network(host) for host in sorted(main, key=int)) if len(main) <= _MOST_HOSTS else ()
+
+
+#: the part of a table from which on what this host opens is worth a rule of its own, at so many hosts
 _WORTH, _MOST_HOSTS = 0.01, 16
+#: the part of a table that a service of this host has to fill, to be named as one that does
+_FILLS = 0.05

@@ -44,7 +44,7 @@ def read_words(use: TableUse) -> str:
 
 
 def service_words(use: ServiceUse) -> str:
-    """`tcp/443`, `to tcp/8080`, `icmp (forwarded)`."""
+    """`tcp/443`, `to tcp/8080`, `forwarded icmp`."""
     name = use.protocol if use.protocol[0].isalpha() else f"protocol {use.protocol}"
     text = name if use.port is None else f"{name}/{use.port}"
     return {"in": text, "out": f"to {text}", "forward": f"forwarded {text}", "local": f"{text} on lo"}.get(
@@ -80,10 +80,8 @@ def _known(relief: Relief) -> Iterator[str]:
     else:
         yield "  The table does not show which addresses are this host's."
     if relief.unclear:
-        said = (
-            f"{entries(relief.unclear)}: the rules let them come and go, and the table does not tell which; not freed"
-        )
-        yield wrapped(said, "  ")
+        said = "perhaps freed too; the table does not tell by which interface they come, or whether they come or go"
+        yield wrapped(f"{entries(relief.unclear)}: {said}", "  ")
     if relief.refused:
         said = "these rules would not have let them be; they came before the rules, or the table is another host's"
         yield wrapped(f"{entries(relief.refused)}: {said}", "  ")
