@@ -17,6 +17,7 @@ from tests.syntax import corpus
 
 ROOT = Path(__file__).parent.parent
 #: written by the script on a proxy: 40 connections to it, 38 to a backend, 4 DNS questions
+PAGE = ROOT / "docs" / "capacity.md"
 PROXY = ROOT / "tests" / "fixtures" / "snapshots" / "proxy"
 SCHEMA = json.loads((files("ruleaudit") / "ruleaudit-1.schema.json").read_text())
 
@@ -248,8 +249,69 @@ def test_the_answer_for_the_proxy(capsys: pytest.CaptureFixture[str]) -> None:
         ("out", "tcp", 8080, 38),
         ("out", "udp", 53, 4),
     ]
-    # the rules of the snapshot let 443 go
-    assert answer["freed"] == {"entries": 40, "share": 0.4878}
+    # the rules of the snapshot let 443 go, and the table shows where 8080 is
+    assert answer["freed"] == {"entries": 78, "share": 0.9512}
+    assert [(one["freed"], one["place"] and one["place"]["line"]) for one in answer["services"]] == [
+        (40, 11),
+        (38, None),
+        (0, None),
+    ]
+
+
+def busy(folder: Path) -> Path:
+    """A snapshot of a proxy whose table is full; of 1,000 entries that were looked at, as of most, few are open."""
+    saved(folder, count=262144, later=262144, tcp_timeout_established=432000)
+    (folder / "proc/net/stat").mkdir(parents=True)
+    (folder / "proc/net/stat/nf_conntrack").write_text(stat("6.1.0", {"drop": 9100, "early_drop": 4}, {"drop": 9104}))
+    (folder / "later/proc/net/stat").mkdir(parents=True)
+    (folder / "later/proc/net/stat/nf_conntrack").write_text(
+        stat("6.1.0", {"drop": 9850, "early_drop": 4}, {"drop": 9854})
+    )
+    (folder / "ip-addr").write_text("    inet 192.0.2.10/24 brd 192.0.2.255 scope global eth0\n")
+    (folder / "rules.v4").write_bytes((ROOT / "examples/haproxy-host/rules.v4").read_bytes())
+    client, own, backend, resolver = "198.51.100.7", "192.0.2.10", "10.9.2.11", "10.9.3.53"
+    kinds = [
+        (490, "tcp", client, own, 443, "TIME_WAIT"),
+        (440, "tcp", own, backend, 8080, "TIME_WAIT"),
+        (40, "tcp", own, backend, 8080, "ESTABLISHED"),
+        (8, "tcp", client, own, 443, "SYN_RECV"),
+        (18, "udp", own, resolver, 53, ""),
+        (4, "tcp", "10.9.1.5", own, 22, "ESTABLISHED"),
+    ]
+    lines = [
+        f"ipv4     2 {name:<8} {6 if name == 'tcp' else 17} 99 {state}{' ' if state else ''}src={a} dst={b}"
+        f" sport={20000 + i} dport={port} src={b} dst={a} sport={port} dport={20000 + i} [ASSURED] mark=0 zone=0 use=2"
+        for number, name, a, b, port, state in kinds
+        for i in range(number)
+    ]
+    (folder / "table").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_the_page_shows_what_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    busy(tmp_path / "saved")
+    assert cli.run(["capacity", "--snapshot", "saved"]) == 0
+    assert f"$ ruleaudit capacity --snapshot saved\n{capsys.readouterr().out}```" in PAGE.read_text()
+
+
+def test_a_table_of_another_host(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = busy(tmp_path / "saved") / "table"
+    here = Conntrack({"max": 262144}, Moment(0, 5), addresses=("192.0.2.2",))
+    monkeypatch.setattr(machine, "live", lambda: here)
+    assert cli.run(["capacity", "--conntrack", str(table), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["table"]["max"] is None
+    assert "the table of another host (192.0.2.10)" in said.err
+    monkeypatch.setattr(machine, "live", lambda: replace(here, addresses=("192.0.2.10",)))
+    assert cli.run(["capacity", "--conntrack", str(table), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["table"]["max"] == 262144
+    assert "another host" not in said.err
 
 
 def test_rules_of_two_kinds_are_not_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ def capacity(table: Conntrack | None, use: TableUse | None = None, suggestions: 
 
     `suggestions` are what can be done with the rules of the host, for each family, and what that frees of `use`.
     """
+    use = use if use is not None and use.entries else None
     freed = _freed(table, use, suggestions) if use is not None and suggestions else None
     answer = Capacity(table, use, freed=freed)
     if table is None or not table.max or table.count is None:

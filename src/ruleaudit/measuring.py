@@ -23,7 +23,7 @@ def measure(asked: Namespace) -> Answer:
         if asked.conntrack:
             raise UsageError("--snapshot-script prints the script, and reads nothing")
         return Answer(DONE, machine.script())
-    answer, remarks = _snapshot(asked) if asked.snapshot else (_live(asked), "")
+    answer, remarks = _snapshot(asked) if asked.snapshot else _live(asked)
     from ruleaudit.report import capacity_json, capacity_text
 
     if asked.format == "json":
@@ -33,23 +33,32 @@ def measure(asked: Namespace) -> Answer:
     return Answer(DONE, result, capacity_text.summary(answer) + remarks)
 
 
-def _live(asked: Namespace) -> Capacity:
-    """This host's; a table that was saved elsewhere can be read where there is none."""
+def _live(asked: Namespace) -> tuple[Capacity, str]:
+    """This host's, and what is said beside; a table that was saved elsewhere can be read on any machine."""
+    use = _saved(asked, asked.conntrack) if asked.conntrack else None
     try:
         table = machine.live()
     except SourceError:
-        if not asked.conntrack:
+        if use is None:
             raise
-        return capacity(None, _saved(asked, asked.conntrack, None))
-    use = _saved(asked, asked.conntrack, table) if asked.conntrack else _sampled(table) if table.count else None
-    return capacity(machine.again(table), use)
+        return capacity(None, use), ""
+    if use is not None and use.table.own and not {str(address) for address in use.table.own} & {*table.addresses}:
+        whose = ", ".join(map(str, use.table.own[:3]))
+        return capacity(None, use), f"note: {use.path} is the table of another host ({whose}): its size is not known\n"
+    if use is None and table.count:
+        use = _sampled(table)
+    return capacity(machine.again(table), use), ""
 
 
-def _saved(asked: Namespace, path: str, table: Conntrack | None, rulesets: Sequence[Ruleset] = ()) -> TableUse:
+def _saved(asked: Namespace, path: str, own: Sequence[str] = (), rulesets: Sequence[Ruleset] = ()) -> TableUse:
     """A saved connection table; what the rules treat differently is told apart in it."""
-    own = table.addresses if table is not None else ()
     with table_progress(path, asked.quiet) as passed:
-        return ruleaudit.read_table(path, own=own, regions=ruleaudit.regions(rulesets), passed=passed)
+        use = ruleaudit.read_table(path, own=own, regions=ruleaudit.regions(rulesets), passed=passed)
+    if use.unread and not use.entries:
+        line, text = use.unread[0]
+        wanted = "give what conntrack -L prints, or /proc/net/nf_conntrack"
+        raise SourceError(f"{use.path}: line {line}: no entry of a connection table ({text[:40]}); {wanted}")
+    return use
 
 
 def _sampled(table: Conntrack) -> TableUse | None:
@@ -72,16 +81,16 @@ def _snapshot(asked: Namespace) -> tuple[Capacity, str]:
     try:
         rules = list(_rules(asked.snapshot))
         rulesets = [one for source, language in rules for one in ruleaudit.lower(source, language, sets).rulesets]
-        use = _saved(asked, path, table, rulesets)
-        opened = tuple(use.table.opened(use.path))
+        use = _saved(asked, path, table.addresses, rulesets)
+        known = tuple(use.table.services(use.path))
         suggestions = [
-            ruleaudit.suggest(source, language=language, menu=False, sets=sets, services=opened, table=use)
+            ruleaudit.suggest(source, language=language, menu=False, sets=sets, services=known, table=use)
             for source, language in rules
         ]
         return capacity(table, use, suggestions), ""
     except SourceError as error:
         remark = f"note: what can leave the table is not known: {error}\n"
-        return capacity(table, _saved(asked, path, table)), remark
+        return capacity(table, _saved(asked, path, table.addresses)), remark
 
 
 def _rules(folder: str) -> Iterator[tuple[SourceFile, str]]:

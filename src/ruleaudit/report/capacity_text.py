@@ -1,6 +1,7 @@
 """`capacity` as text: how full, what fills it, what that means, what to set."""
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 
 from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.lines import in_words
@@ -154,12 +155,13 @@ def _lasting(answer: Capacity) -> Iterator[str]:
         left = whole - answer.freed.entries
         flows = list(dict.fromkeys(map(flow_words, answer.freed.flows)))
         if left == whole:
-            yield wrapped("No rewrite of these rules frees any of it: ruleaudit suggest says why.", "  ")
+            yield wrapped("No rewrite of these rules frees any of it; why:", "  ")
         else:
             what = f"NOTRACK of {in_words(flows)}" if flows else "Rules without state tests, which nothing here needs,"
-            yield wrapped(
-                f"{what} would leave about {left:,} entries ({percent(left, whole)}): ruleaudit suggest.", "  "
-            )
+            yield wrapped(f"{what} would leave about {left:,} entries ({percent(left, whole)}):", "  ")
+        table = quote(answer.use.path) if answer.use else ""
+        for suggestion in answer.freed.suggestions:
+            yield f"    ruleaudit suggest {quote(suggestion.source.path)} --conntrack {table}"
 
 
 def _drops(answer: Capacity) -> Iterator[str]:
@@ -231,6 +233,11 @@ def _advice(answer: Capacity, style: Style) -> Iterator[str]:
     elif answer.advice:
         yield style.bold("IF YOU CANNOT CHANGE RULES TONIGHT")
     yield from _settings(answer.advice, style)
+    timeouts = [advice.setting for advice in answer.advice if "_timeout_" in advice.setting]
+    if timeouts and not any(setting.endswith("_established") for setting in timeouts):
+        yield wrapped(
+            "Shortening tcp_timeout_established below your longest idle WebSocket or SSH session cuts it.", "  "
+        )
     if any(a.setting.endswith(("_max", "_buckets", "hashsize")) for a in answer.advice) and not table.initial:
         yield wrapped(
             "max and buckets are read-only here: they belong to the machine, and hold for each of its network"
