@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ruleaudit import __version__
 from ruleaudit.arguments import BASELINE, make_parser
-from ruleaudit.report import FORMATS
 
 HERE = Path(__file__).parent
 
@@ -20,7 +19,7 @@ def page() -> str:
     chosen = next(a for a in parser._actions if a.dest == "command")
     commands: dict[str, ArgumentParser] = dict(chosen.choices or {})
     # what every command that reads a ruleset says in the same words is said once
-    readers = [command for command in commands.values() if command.prog.split()[-1] in FORMATS]
+    readers = [command for command in commands.values() if "--from" in command._option_string_actions]
     common = [told for told in _options(readers[0]) if all(told in _options(other) for other in readers)]
     parts = {
         "@VERSION@": __version__,

@@ -19,6 +19,7 @@ from ruleaudit.diagnostics import RuleauditError, SourceError, UsageError
 if TYPE_CHECKING:
     from ruleaudit.config import Settings
     from ruleaudit.model.fields import Family
+    from ruleaudit.model.from_conntrack import Regions
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.proxy import Proxy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Observation,
         Reach,
         Suggestion,
+        TableUse,
         Tracking,
     )
     from ruleaudit.rewrite.plan import Editor
@@ -63,6 +65,8 @@ __all__ = [
     "read",
     "read_haproxy",
     "read_sets",
+    "read_table",
+    "regions",
     "suggest",
     "verify",
 ]
@@ -81,6 +85,31 @@ def load(path: str, name: str | None = None) -> SourceFile:
 def read_sets(paths: Iterable[str]) -> Sets:
     """The ipsets of files with the text of `ipset save`. Raises SourceError for what cannot be read."""
     return _sets_of([load(path) for path in paths])
+
+
+def read_table(
+    path: str, *, own: Sequence[str] = (), regions: Regions | None = None, passed: Callable[[int], object] | None = None
+) -> TableUse:
+    """What fills a saved connection table: `conntrack -L` or /proc/net/nf_conntrack, packed with gzip or not.
+
+    It is read in one go, however long it is; `passed` is told how far the reading is, in bytes of the file.
+    `own` are addresses of the host that tracked these connections; without any they are learned from the table.
+    `regions` are the addresses that rules treat alike (`regions`).
+    Raises SourceError for what cannot be read.
+    """
+    from ruleaudit.analysis.table_use import use_of
+    from ruleaudit.model.from_conntrack import table_of
+    from ruleaudit.source import blocks
+
+    shown = "<stdin>" if path == "-" else path
+    return use_of(table_of(blocks(path, passed or (lambda place: None)), own, regions), shown)
+
+
+def regions(rulesets: Iterable[Ruleset]) -> Regions:
+    """The addresses that some rules treat alike: what `read_table` has to tell apart for them."""
+    from ruleaudit.analysis.table_entries import regions as of
+
+    return of(rulesets)
 
 
 def _sets_of(sources: Iterable[SourceFile]) -> Sets:
@@ -301,6 +330,7 @@ def suggest(
     separate: bool = False,
     sets: Sets = NO_SETS,
     services: Sequence[Service] = (),
+    table: TableUse | None = None,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
@@ -308,6 +338,7 @@ def suggest(
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
+    `table`: a connection table of it (`read_table`): each flow has its entries then, and `relief` what would be freed.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
@@ -343,7 +374,13 @@ def suggest(
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
-    return rewrite(document.source, reading.rulesets, again, edit, options)
+    suggestion = rewrite(document.source, reading.rulesets, again, edit, options)
+    if table is None:
+        return suggestion
+    from ruleaudit.analysis.table_entries import with_entries
+
+    after = again(suggestion.text) if suggestion.text is not None else None
+    return with_entries(suggestion, table, reading.rulesets, after)
 
 
 def elsewhere(suggestion: Suggestion, path: str) -> str:

@@ -3,6 +3,8 @@
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ruleaudit
@@ -11,6 +13,8 @@ from ruleaudit.results import Observation
 from ruleaudit.source import SourceFile
 
 DONE, FOUND, FAILED = 0, 1, 2
+#: a file of so many bytes takes more than a moment to read
+_LONG = 10 << 20
 
 BUG = (
     "This is a bug of ruleaudit. Please report it with the ruleset (addresses may be changed),"
@@ -38,6 +42,19 @@ def style(asked: Namespace) -> Style:
 def load_source(path: str, asked: Namespace) -> SourceFile:
     """The text of a file that was named; standard input has the name that was given for it."""
     return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
+
+
+@contextmanager
+def table_progress(path: str, quiet: int) -> Iterator[Callable[[int], object] | None]:
+    """While a connection table is read: a bar, where somebody looks and it takes long."""
+    from ruleaudit.report import progress
+
+    size = os.path.getsize(path) if path != "-" and os.path.isfile(path) else 0
+    if quiet or size < _LONG or not progress.is_wanted():
+        yield None
+    else:
+        with progress.passing(path, size) as passed:
+            yield passed
 
 
 def not_observed(observation: Observation | None) -> str:

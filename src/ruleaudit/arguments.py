@@ -194,6 +194,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         metavar="FILE",
         help="haproxy.cfg, or a folder of them: what HAProxy listens on and connects to",
     )
+    table = "a saved connection table (conntrack -L): what would be freed of it; - for standard input"
+    suggest.add_argument("--conntrack", metavar="FILE", help=table)
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 
@@ -229,6 +231,17 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
 
     verify.add_argument("--kernel", action="store_true", help=_KERNEL)
 
+    capacity = command(
+        "capacity",
+        "tell how full the connection table of this host is, and what to set",
+        "0 done, 2 there is nothing to read",
+    )
+    where = capacity.add_mutually_exclusive_group()
+    where.add_argument("--live", action="store_true", help="read /proc of this host; that is the default")
+    where.add_argument("--snapshot", metavar="DIR", help="read what the script of --snapshot-script saved elsewhere")
+    where.add_argument("--snapshot-script", action="store_true", help="print that script: plain sh, needs nothing")
+    capacity.add_argument("--conntrack", metavar="FILE", help="what fills the table: a saved conntrack -L, or - for it")
+
     show = command("show", "show what was understood of a ruleset", "0 done, 2 could not do it")
     show.add_argument("file", metavar="FILE")
     show.add_argument("--as", choices=("source", "json"), default="json", dest="form", help="default: json")
@@ -250,11 +263,12 @@ def _default_format() -> str:
 
 def _common(parser: argparse.ArgumentParser, command: str) -> None:
     group = parser.add_argument_group("input and output")
-    group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
     group.add_argument(
         "--ipset", action="append", default=[], metavar="FILE", help="what the sets hold: the text of ipset save"
     )
-    group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
+    if command != "capacity":  # it reads no ruleset of the user's
+        group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
+        group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
     formats = FORMATS[command]
     if command == "check":
         group.add_argument(

@@ -138,6 +138,12 @@ def _suggest(asked: Namespace) -> Answer:
     return suggest(asked)
 
 
+def _capacity(asked: Namespace) -> Answer:
+    from ruleaudit.measuring import measure
+
+    return measure(asked)
+
+
 # -- explain, verify, show ----------------------------------------------------------------------------
 
 
@@ -299,6 +305,7 @@ _COMMANDS: dict[str, Callable[[Namespace], Answer]] = {
     "suggest": _suggest,
     "explain": _explain,
     "verify": _verify,
+    "capacity": _capacity,
     "show": _show,
     "rules": _rules,
     "rule": _rule,

@@ -10,6 +10,8 @@ from enum import Enum
 
 from ruleaudit.diagnostics import Finding, FixClass, Witness
 from ruleaudit.model.condition import Condition
+from ruleaudit.model.connection_table import ConnectionTable
+from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset, Table
 from ruleaudit.source import Edit, SourceFile
@@ -231,6 +233,7 @@ class Suggestion:
     outcome     rewrite, nothing-to-free or nothing-needs-tracking
     text        the whole new ruleset; None unless outcome is rewrite
     comparison  the proof: the rewrite was read again and compared with the original
+    relief      what it frees of a connection table, where one is known
     """
 
     source: SourceFile
@@ -249,6 +252,7 @@ class Suggestion:
     assumptions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    relief: "Relief | None" = None
 
     @property
     def strays(self) -> tuple[Difference, ...]:
@@ -259,6 +263,67 @@ class Suggestion:
     def opens(self) -> tuple[Difference, ...]:
         found = self.comparison.differences if self.comparison else ()
         return tuple(d for d in found if d.kind in (DifferenceKind.OPENS, DifferenceKind.REVERSED))
+
+
+@dataclass(frozen=True)
+class ServiceUse:
+    """The entries of a connection table that one service has.
+
+    direction   in, out, forward, local, or unknown where the table does not tell
+    protocol    its name, or its number where it has none
+    port        destination port of the original direction; None: the protocol has none
+    by_state    entries by the state of conntrack; UNREPLIED, REPLIED or ASSURED for protocols without states
+    unreplied, assured  how many of them are
+    """
+
+    direction: str
+    protocol: str
+    port: int | None
+    entries: int
+    by_state: Mapping[str, int]
+    unreplied: int
+    assured: int
+
+
+@dataclass(frozen=True)
+class TableUse:
+    """What fills a connection table: all its services, those with the most entries first.
+
+    unread  the first lines that are no entry: (line, text); `table.more` counts the others
+    table   the entries as classes, and whose addresses were taken for this host's
+    path    what the table is called
+    """
+
+    entries: int
+    by_state: Mapping[str, int]
+    services: tuple[ServiceUse, ...]
+    unread: tuple[tuple[int, str], ...]
+    table: ConnectionTable
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What a rewrite would free of a connection table, as far as the table and the rules tell.
+
+    freed     entries of connections that would be tracked no more; those that are there leave as they time out
+    unclear   perhaps freed too: the table does not tell by which interface they come, or whether they come or go
+    refused   these rules would not have let them be: they are of other rules, or of another host
+    unasked   of the other address family, or too few of a kind to be asked about
+    services  each with the rule that lets most of its connections be, and how many of its entries are freed
+    """
+
+    use: TableUse
+    freed: int
+    unclear: int = 0
+    refused: int = 0
+    unasked: int = 0
+    services: tuple[tuple[ServiceUse, Rule | None, int], ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The part of all entries that is freed."""
+        return self.freed / self.use.entries if self.use.entries else 0.0
 
 
 class Stage(Enum):
@@ -483,3 +548,157 @@ class Reach:
     takers: tuple[Rule, ...] = ()
     open: tuple[str, ...] = ()
     judgement: Judgement | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to set of the connection table, and why.
+
+    setting       a sysctl, or a file below /sys
+    memory_bytes  more than now, once the table is full
+    formula       how the value comes about; empty: it is a round one
+    code          of the rule that says so, where one does
+    """
+
+    setting: str
+    value: int
+    reason: str
+    memory_bytes: int
+    formula: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Freed:
+    """How many entries of the connection table the rewrite of the rules does without; `share` of all, 0 to 1.
+
+    suggestions   the rewrites, for each address family
+    """
+
+    entries: int
+    share: float
+    suggestions: tuple[Suggestion, ...] = ()
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """What leaves, and has entries; none: nothing does, or nothing needs tracking."""
+        return tuple(flow for one in self.suggestions for flow in one.flows if flow.entries)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How full a connection table is, and what to do.
+
+    table        what the machine says; None: only a saved table is known
+    use          what fills it: all of it, or a sample; None: nobody looked
+    entry_bytes  what an entry takes; None: nothing is known of the machine
+    freed        None: no rules, or no table
+    """
+
+    table: Conntrack | None
+    use: TableUse | None = None
+    entry_bytes: int | None = None
+    freed: Freed | None = None
+    advice: tuple[Advice, ...] = ()
+
+    @property
+    def limit(self) -> int:
+        return (self.table.max if self.table else None) or 0
+
+    @property
+    def count(self) -> int:
+        return (self.table.count if self.table else None) or 0
+
+    @property
+    def share(self) -> float:
+        """How full it is, 0 to 1."""
+        return self.count / self.limit if self.limit else 0.0
+
+    @property
+    def full(self) -> bool:
+        """Entries come and go: at 99 of 100 packets are dropped now and then."""
+        return self.share >= 0.99
+
+    def counter(self, name: str) -> int:
+        """One of `conntrack -S`, all CPUs together."""
+        now = self.table.now if self.table else None
+        return now.counters.get(name, 0) if now else 0
+
+    @property
+    def no_room(self) -> int:
+        """Packets dropped because the table was full: what clashes dropped is in both counters."""
+        return max(0, self.counter("drop") - self.counter("insert_failed"))
+
+    @property
+    def growth(self) -> float:
+        """Entries a second; 0 where two counts differ by less than ten."""
+        table = self.table
+        if table is None or table.first is None or table.later is None:
+            return 0.0
+        return (table.per_second() or 0.0) if abs(table.later.count - table.first.count) >= 10 else 0.0
+
+    @property
+    def dropping(self) -> float:
+        """Packets a second for which there was no room."""
+        return max(0.0, (self.table.per_second("drop") or 0.0)) if self.table and self.full else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until it is full at the earliest: at the present rate, if no entry times out; None: never."""
+        return (self.limit - self.count) / self.growth if self.growth > 0 and not self.full else None
+
+    @property
+    def time_wait(self) -> int:
+        return self.table.settings.get("tcp_timeout_time_wait", 120) if self.table else 120
+
+    @property
+    def kept(self) -> int:
+        """Seconds that an entry stays which no packet refreshes: the mean of all but open TCP connections."""
+        settings = self.table.settings if self.table else {}
+        stays = [(1, self.time_wait)] if self.use is None else []
+        for one in self.use.services if self.use else ():
+            if one.protocol == "udp":
+                stays.append((one.unreplied, settings.get("udp_timeout", 30)))
+                stays.append((one.entries - one.unreplied, settings.get("udp_timeout_stream", 120)))
+            elif one.protocol in ("icmp", "icmpv6"):
+                stays.append((one.entries, settings.get("icmp_timeout", 30)))
+            else:
+                stays.append((one.entries - one.by_state.get("ESTABLISHED", 0), self.time_wait))
+        number = sum(entries for entries, _ in stays)
+        return round(sum(entries * seconds for entries, seconds in stays) / number) if number else self.time_wait
+
+    @property
+    def wanted(self) -> int:
+        """Entries there would be, were things to go on as now: some more come, and a full table turns some away."""
+        return round(self.count + (max(0.0, self.growth) + self.dropping) * self.kept)
+
+    def part(self, state: str) -> float:
+        """The share of a state of TCP in what fills the table."""
+        return self.use.by_state.get(state, 0) / self.use.entries if self.use and self.use.entries else 0.0
+
+    def of_protocol(self, name: str) -> float:
+        if self.use is None or not self.use.entries:
+            return 0.0
+        return sum(one.entries for one in self.use.services if one.protocol == name) / self.use.entries
+
+    def closed(self, direction: str) -> int:
+        """Entries in TIME_WAIT of one direction."""
+        services = self.use.services if self.use else ()
+        return sum(one.by_state.get("TIME_WAIT", 0) for one in services if one.direction == direction)
+
+    @property
+    def per_connection(self) -> float:
+        """Entries for each connection that comes in: a proxy without keep-alive opens another one for each."""
+        incoming, outgoing = self.closed("in"), self.closed("out")
+        return round(1 + outgoing / incoming, 1) if incoming and outgoing <= 4 * incoming else 1.0
+
+    @property
+    def per_second(self) -> float | None:
+        """Connections that end in a second, as far as entries in TIME_WAIT show it; None: nobody looked."""
+        if self.use is None or not self.use.entries or not self.time_wait:
+            return None
+        return self.part("TIME_WAIT") * (self.count or self.use.entries) / self.time_wait / self.per_connection
+
+    def lasts(self, seconds: int) -> int:
+        """For how many connections a second the table lasts, if each stays for so long after its end."""
+        return int(self.limit / (self.per_connection * seconds)) if seconds else 0

@@ -8,10 +8,13 @@ import stat
 import sys
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 from ruleaudit.diagnostics import SourceError
 
@@ -157,6 +160,39 @@ def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceF
         line = data.count(b"\n", 0, nul) + 1
         raise SourceError(f"{shown}: line {line}: binary data (a NUL byte), not a ruleset")
     return SourceFile(shown, data.decode("utf-8", "surrogateescape"))
+
+
+#: a long file is read in pieces of this size
+_BLOCK = 1 << 20
+
+
+def blocks(path: str, passed: Callable[[int], object] = lambda place: None) -> Iterator[bytes]:
+    """A long file, or standard input for `-`, piece by piece; what gzip has packed is unpacked.
+
+    `passed` is told how far in the file the reading is. A packed file that ends too early is read as far as it goes.
+    Raises SourceError when it cannot be read.
+    """
+    import zlib
+    from gzip import BadGzipFile, GzipFile
+
+    shown = "<stdin>" if path == "-" else path
+    if path == "-" and sys.stdin is None:
+        raise SourceError(f"{shown}: cannot be read: it is closed")
+    try:
+        with nullcontext(cast(BufferedReader, sys.stdin.buffer)) if path == "-" else Path(path).open("rb") as file:
+            pieces = GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
+            while block := pieces.read(_BLOCK):
+                yield block
+                if path != "-":
+                    passed(file.tell())
+    except EOFError:
+        return
+    except IsADirectoryError:
+        raise SourceError(f"{shown}: is a directory; name a file") from None
+    except (zlib.error, BadGzipFile):
+        raise SourceError(f"{shown}: cannot be unpacked: damaged gzip data") from None
+    except OSError as error:
+        raise SourceError(f"{shown}: cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 def write(path: str, text: str) -> None:

@@ -2,15 +2,17 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import ruleaudit
-from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, style
+from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, style, table_progress
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.fields import Family
 from ruleaudit.model.proxy import services
+from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.schema import failure
-from ruleaudit.results import Observation, Suggestion
+from ruleaudit.results import Observation, Suggestion, TableUse
 from ruleaudit.source import SourceFile, write
 
 
@@ -19,6 +21,8 @@ def suggest(asked: Namespace) -> Answer:
     if asked.output and len(paths) > 1:
         raise UsageError("-o takes the new ruleset of one FILE")
     asked.proxy = ruleaudit.read_haproxy(asked.haproxy) if asked.haproxy else None
+    asked.loaded = {}
+    asked.table = _table(asked) if asked.conntrack else None
     if asked.format == "html":
         return _suggested_page(asked, paths)
     if len(paths) == 1:
@@ -63,7 +67,7 @@ def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
 
 def _suggestion(asked: Namespace, path: str) -> Suggestion:
     return ruleaudit.suggest(
-        load_source(path, asked),
+        _loaded(asked, path),
         ports=asked.port,
         everything=asked.all,
         exclude=asked.exclude,
@@ -72,8 +76,39 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
-        services=services(asked.proxy) if asked.proxy else (),
+        services=(
+            *(services(asked.proxy) if asked.proxy else ()),
+            *(asked.table.table.services(asked.table.path) if asked.table else ()),
+        ),
+        table=asked.table,
     )
+
+
+def _loaded(asked: Namespace, path: str) -> SourceFile:
+    """The text of a file, read once."""
+    if path not in asked.loaded:
+        asked.loaded[path] = load_source(path, asked)
+    found: SourceFile = asked.loaded[path]
+    return found
+
+
+def _table(asked: Namespace) -> TableUse:
+    """The connection table; what the rules treat differently is told apart in it."""
+    path: str = asked.conntrack
+    if path == "-" and "-" in asked.files:
+        raise UsageError("standard input is either the rules or the connection table")
+    rulesets: list[Ruleset] = []
+    sets = ruleaudit.read_sets(asked.ipset)
+    for file in asked.files:
+        with suppress(SourceError):  # it is said when its turn comes
+            rulesets += ruleaudit.lower(_loaded(asked, file), asked.language, sets).rulesets
+    with table_progress(path, asked.quiet) as passed:
+        use = ruleaudit.read_table(path, regions=ruleaudit.regions(rulesets), passed=passed)
+    if use.unread and not use.entries:
+        line, text = use.unread[0]
+        wanted = "give what conntrack -L prints, or /proc/net/nf_conntrack"
+        raise SourceError(f"{use.path}: line {line}: no entry of a connection table ({text[:40]}); {wanted}")
+    return use
 
 
 def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
@@ -136,4 +171,5 @@ def _repeated(asked: Namespace) -> list[str]:
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]
+    options += ["--conntrack", asked.conntrack] if asked.conntrack else []
     return options

@@ -7,6 +7,7 @@ explain   full (explain_text), json (explain_json)
 verify    full (verify_text), json (verify_json)
           what the kernel did (kernel_text, kernel_json), in both
           pages are made of html_page, html_ruleset, html_answer, packet_path, and the templates
+capacity  full (capacity_text), json (capacity_json)
 show      source (the tree itself), json (show_json)
 """
 
@@ -16,5 +17,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "suggest": ("full", "json", "html"),
     "explain": ("full", "json"),
     "verify": ("full", "json"),
+    "capacity": ("full", "json"),
     "show": ("full", "json"),
 }

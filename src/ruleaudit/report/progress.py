@@ -1,4 +1,4 @@
-"""How far a long `check` is: a bar on a terminal, on standard error, gone when it is done."""
+"""How far a long run is: a bar on a terminal, on standard error, gone when it is done."""
 
 import os
 import sys
@@ -31,3 +31,15 @@ def shown(number: int) -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=number)
         yield lambda path: progress.update(task, advance=1, description=shortened(path, _NAME))
+
+
+@contextmanager
+def passing(path: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar for a file of so many bytes; what it gives is called with how far the reading is."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(shortened(path, _NAME), total=size)
+        yield lambda place: progress.update(task, completed=place)

@@ -13,7 +13,7 @@ from ruleaudit.source import SourceFile, Span
 
 SCHEMA = "ruleaudit/1"
 
-Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 
 def document(values: Mapping[str, Json]) -> str:

@@ -6,7 +6,8 @@ from ruleaudit.model.proxy import Listener, Proxy, Target
 from ruleaudit.report import kernel_json, kernel_text
 from ruleaudit.report.diff import unified
 from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
-from ruleaudit.results import Observation, Suggestion
+from ruleaudit.results import Observation, Relief, Suggestion
+from ruleaudit.source import SourceFile
 
 
 def render(suggestion: Suggestion, observation: Observation | None = None, proxy: Proxy | None = None) -> str:
@@ -62,6 +63,8 @@ def render(suggestion: Suggestion, observation: Observation | None = None, proxy
             "listeners": _ends(proxy.listeners),
             "servers": _ends(proxy.targets),
         }
+    if suggestion.relief is not None:
+        values["table"] = _table(source, suggestion.relief)
     if observation is not None:
         values["kernel"] = kernel_json.observation(observation)
     return document(values)
@@ -75,3 +78,30 @@ def _ends(ends: Sequence[Listener | Target]) -> list[Json]:
 
 def _address(one: Listener | Target) -> str | None:
     return one.name or None if one.address is None else str(one.address)
+
+
+def _table(source: SourceFile, relief: Relief) -> Json:
+    use = relief.use
+    return {
+        "path": use.path,
+        "entries": use.entries,
+        "by_state": dict(use.by_state),
+        "freed": {"entries": relief.freed, "share": round(relief.share, 4)},
+        "unclear": relief.unclear,
+        "refused": relief.refused,
+        "unasked": relief.unasked,
+        "own": [str(address) for address in use.table.own],
+        "not_read": len(use.unread) + use.table.more,
+        "services": [
+            {
+                "direction": one.direction,
+                "protocol": one.protocol,
+                "port": one.port,
+                "entries": one.entries,
+                "by_state": dict(one.by_state),
+                "freed": freed,
+                "place": rule_place(source, rule),
+            }
+            for one, rule, freed in relief.services
+        ],
+    }

@@ -9,7 +9,7 @@ from ruleaudit.model.fields import Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.proxy import Proxy
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import applying, haproxy_text, kernel_text
+from ruleaudit.report import applying, haproxy_text, kernel_text, relief
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
@@ -108,7 +108,8 @@ def summary(suggestion: Suggestion, proxy: Proxy | None = None) -> str:
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
     read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
     more = haproxy_text.summary(proxy) if proxy is not None else ""
-    return f"{notes}{printable(suggestion.source.path)}: {read}.\n{more}"
+    table = f"{relief.read_words(suggestion.relief.use)}.\n" if suggestion.relief else ""
+    return f"{notes}{printable(suggestion.source.path)}: {read}.\n{more}{table}"
 
 
 def _with(suggestion: Suggestion) -> str:
@@ -170,6 +171,8 @@ def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) 
     kept = [k.rule for k in suggestion.kept if k.rule is not None]
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
+    if suggestion.relief is not None:
+        yield wrapped(f"{relief.freed_words(suggestion.relief)}; they leave as they time out", "  table    ")
     yield wrapped(proved(suggestion), "  proved   ")
     yield from _observed(observation)
 
@@ -335,7 +338,8 @@ def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
         how = offered(suggestion, could)
         how = f"   {how}" if how else ""
         where = f" ({could.flow.rule.where})" if could.flow.rule else ""
-        yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{how}", "  ", "    ")
+        held = f" ({count(could.flow.entries, 'entry')})" if could.flow.entries else ""
+        yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{held}{how}", "  ", "    ")
 
 
 def offered(suggestion: Suggestion, could: CouldLeave) -> str:
@@ -348,7 +352,10 @@ def offered(suggestion: Suggestion, could: CouldLeave) -> str:
 
 
 def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
-    """The section HALF THE TABLE MAY BE ELSEWHERE, unless what this host starts is freed too."""
+    """The section WHAT FILLS THE TABLE, or HALF THE TABLE MAY BE ELSEWHERE: unless what this host starts is freed."""
+    if suggestion.relief is not None:
+        yield from relief.section(suggestion.relief, style)
+        return
     if any(flow.direction == "out" for flow in suggestion.flows):
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
