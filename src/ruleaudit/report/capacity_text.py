@@ -18,6 +18,10 @@ _FORMS = (
     "nf_conntrack: table full, dropping packet",
     "ip_conntrack: table full, dropping packet.",
 )
+KEEP = (
+    "Set with sysctl -w; memory is taken as the table fills. To keep it: a file in /etc/sysctl.d/, and nf_conntrack in"
+    " /etc/modules-load.d/, without which the settings do not exist yet when they are read."
+)
 _SHOWN = 6
 _NO_RULES = "Rules: ruleaudit suggest FILE says what can leave connection tracking; more room only puts the end off."
 
@@ -245,7 +249,7 @@ def _advice(answer: Capacity, style: Style) -> Iterator[str]:
             "  ",
         )
     if answer.advice:
-        yield wrapped("Set with sysctl -w, and keep in /etc/sysctl.d/. Memory is taken as the table fills.", "  ")
+        yield wrapped(KEEP, "  ")
     if answer.freed is None and answer.share >= 0.5:
         yield wrapped(_NO_RULES, "  ")
 
@@ -258,10 +262,11 @@ def _settings(advice: Sequence[Advice], style: Style) -> Iterator[str]:
         with_it = [rest.pop(0)] if one.setting.endswith("_max") and rest and _of_buckets(rest[0]) else []
         named = [f"{a.setting.removeprefix('net.netfilter.')}={a.value}" for a in (one, *with_it)]
         memory = sum(a.memory_bytes for a in (one, *with_it)) / 2**20
+        ratio = " (1:1)" if with_it and with_it[0].value == one.value else ""
         words = [style.bold(named[0]), *([f"{memory:+,.0f} MiB"] if memory >= 1 else []), *map(style.bold, named[1:])]
         code = f" ({one.code})" if one.code else ""
         if one.setting.endswith("_max"):
-            yield f"  {one.reason:<46}{'   '.join(words)}"
+            yield f"  {one.reason:<42} {'   '.join(words)}{ratio}"
         else:
             yield f"  {'   '.join(words)}"
             yield wrapped(f"{one.reason}{code}", "      ")
