@@ -176,7 +176,7 @@ def _drops(answer: Capacity) -> Iterator[str]:
         yield wrapped(f"drop {dropped:,}: {some} for which the full table had no entry left.", "  ")
     early, failed = answer.counter("early_drop"), answer.counter("insert_failed")
     if early:
-        yield wrapped(f"early_drop {early:,}: entries without an answer, thrown out to make room for others.", "  ")
+        yield wrapped(f"early_drop {early:,}: entries that were not ASSURED, thrown out to make room for others.", "  ")
     long = answer.counter("chaintoolong")
     if long:
         yield wrapped(f"chaintoolong {long:,}: packets dropped because too many entries hang in one bucket.", "  ")
