@@ -75,12 +75,12 @@ def test_every_form_has_every_entry(lab: Lab, form: str, tmp_path: Path) -> None
     assert use.entries == int(lab.run("server", "conntrack", "-C"))
     for state in STATES:
         shown = lab.run("server", "conntrack", "-L", "-p", "tcp", "--state", state).splitlines()
-        tcp = sum(c.entries for c in use.table.classes if c.state == state and c.protocol == "tcp")
+        tcp = sum(c.entries for c in use.table.held if c.state == state and c.protocol == "tcp")
         assert tcp == len(shown), state
-    ours = {c.protocol for c in use.table.classes}
+    ours = {c.protocol for c in use.table.held}
     assert ours == {"tcp", "udp", "icmp", "icmpv6", "gre", "sctp", "udplite", "dccp", "50"}
-    assert sum(c.entries for c in use.table.classes if c.translated) == 2
-    assert {c.zone for c in use.table.classes} == {0, 3, 7}
+    assert sum(c.entries for c in use.table.held if c.translated) == 2
+    assert {c.zone for c in use.table.held} == {0, 3, 7}
 
 
 def test_what_the_kernel_prints_is_what_the_tool_prints(lab: Lab, tmp_path: Path) -> None:
