@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 
 from ruleaudit import cli, machine
-from ruleaudit.capacity import capacity
 from ruleaudit.diagnostics import SourceError
 from ruleaudit.model.conntrack import Conntrack, Moment
 from ruleaudit.report import capacity_text
+from ruleaudit.sizing import capacity
 from tests.syntax import corpus
 
 ROOT = Path(__file__).parent.parent

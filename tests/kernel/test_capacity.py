@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ruleaudit import machine
-from ruleaudit.capacity import capacity
+from ruleaudit.sizing import capacity
 from tests.kernel.lab import CLIENT, SERVER, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]

@@ -1,14 +1,15 @@
 """`capacity` as text: how full, what fills it, what that means, what to set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 
+from ruleaudit.capacity import Advice, Capacity
 from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.lines import in_words
 from ruleaudit.report.relief import percent
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, flow_words, printable, wrapped
-from ruleaudit.results import Advice, Capacity, ServiceUse
+from ruleaudit.results import ServiceUse
 
 #: finds a line about a full table in every form: of ip_conntrack, nf_conntrack, and with the network namespace
 LOG = "dmesg | grep -E '(nf|ip)_conntrack: table full.*dropping packet'"
@@ -68,9 +69,7 @@ def _table(answer: Capacity, style: Style) -> Iterator[str]:
     use = answer.use
     if use is not None:
         what = f"state ({use.entries:,} sampled)" if answer.count > use.entries else f"state ({use.entries:,} entries)"
-        yield f"  {what:<25}" + "   ".join(
-            f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state.items())
-        )
+        yield f"  {what:<25}" + "   ".join(f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state))
         shown = [one for one in use.services[:_SHOWN] if one.entries * 100 >= use.entries]
         parts = [f"{_service(one)} {percent(one.entries, use.entries)}" for one in shown]
         if use.services[len(shown) :]:
@@ -103,10 +102,9 @@ def _headline(answer: Capacity, table: Conntrack, style: Style) -> str:
     return f"{text}   {word}   drops since {since} {answer.counter('drop'):,} (conntrack -S: drop)"
 
 
-def _most(parts: object) -> list[tuple[str, int]]:
+def _most(states: Mapping[str, int]) -> list[tuple[str, int]]:
     """States, most entries first; what is below one of a hundred is put together."""
-    assert hasattr(parts, "__iter__")
-    named = sorted(((name or "no state", n) for name, n in parts), key=lambda part: -part[1])
+    named = sorted(((name or "no state", n) for name, n in states.items()), key=lambda part: -part[1])
     whole = sum(n for _, n in named)
     few = [n for _, n in named if n * 100 < whole]
     return [part for part in named if part[1] * 100 >= whole] + ([("other", sum(few))] if few else [])
@@ -292,7 +290,7 @@ def _formulas(answer: Capacity, style: Style) -> Iterator[str]:
 def _of_entries(answer: Capacity) -> Iterator[str]:
     table, size = answer.table, answer.entry_bytes or 0
     assert table is not None
-    slab = "slabinfo" if table.object_bytes else "not read: of this kernel's version"
+    slab = "slabinfo" if table.object_bytes else "as kernels of this version have it"
     yield f"  entry: {size} bytes (nf_conntrack object: {slab}; 128 more with acct, timestamp or events=1)"
     yield f"  memory: {answer.limit:,} x {size} + {table.buckets or 0:,} buckets x 8 bytes = {_full(answer):,.0f} MiB"
     yield (
