@@ -49,7 +49,8 @@ def summary(answer: Capacity) -> str:
     table, use = answer.table, answer.use
     lines = [f"note: {printable(path)}: not read: {printable(why)}" for path, why in (table.unread if table else ())]
     if use is not None and use.unread:
-        lines.append(f"note: the connection table: {count(len(use.unread), 'line')} not understood")
+        number = len(use.unread) + use.table.more
+        lines.append(f"note: {printable(use.path) or 'the table'}: {count(number, 'line')} not understood")
     return "".join(f"{line}\n" for line in lines)
 
 
