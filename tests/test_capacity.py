@@ -1,6 +1,8 @@
 """`capacity` of snapshots: numbers of other kernels, what is missing, and one that the script wrote in a namespace."""
 
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,10 +11,10 @@ import jsonschema
 import pytest
 
 from ruleaudit import cli, machine
-from ruleaudit.capacity import capacity
 from ruleaudit.diagnostics import SourceError
 from ruleaudit.model.conntrack import Conntrack, Moment
 from ruleaudit.report import capacity_text
+from ruleaudit.sizing import capacity
 from tests.syntax import corpus
 
 ROOT = Path(__file__).parent.parent
@@ -343,3 +345,26 @@ def test_formulas_are_right(tmp_path: Path) -> None:
                 right.replace(word, ")" if word == " s)" else ""),
             )
         assert eval(left) == pytest.approx(eval(right.replace("x", "*")), abs=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no numbers", "nf_conntrack x y z", "TCP: inuse x", "entries drop\nzz zz\n7\n", "\0\xff"]
+)
+def test_files_that_are_damaged(tmp_path: Path, text: str) -> None:
+    """Whatever a file holds, the others are read."""
+    folder = busy(tmp_path / "saved")
+    whole = machine.snapshot(str(folder))
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "nf_conntrack_count"):
+        kept = path.read_bytes()
+        path.write_text(text)
+        table = machine.snapshot(str(folder))
+        assert table.count == whole.count
+        assert capacity_text.render(capacity(table), formulas=True)
+        path.write_bytes(kept)
+
+
+def test_the_script_is_clean() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", "-s", "sh", "-"], input=machine.script(), capture_output=True, text=True)
+    assert done.stdout == ""

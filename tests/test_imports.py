@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "suppress": {"source", "diagnostics"},
     "rules": {"config", "suppress", "analysis", "model", "packets", "results", "source", "diagnostics", ""},
     "rewrite": {"analysis", "model", "packets", "results", "syntax", "source", "diagnostics"},
-    "report": {"model", "results", "source", "diagnostics", ""},
+    "report": {"model", "results", "capacity", "source", "diagnostics", ""},
     "discovery": {"results", "source", "syntax", "diagnostics"},
     "includes": {"source", "syntax"},
     "completions": {"arguments"},
@@ -42,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": set(),
     "machine": {"model", "diagnostics"},
     "capacity": {"model", "results"},
+    "sizing": {"capacity", "model", "results"},
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name
 SINGLE = {

@@ -263,11 +263,13 @@ def _default_format() -> str:
 
 def _common(parser: argparse.ArgumentParser, command: str) -> None:
     group = parser.add_argument_group("input and output")
+    rules = command != "capacity"  # which takes no ruleset
+    if rules:
+        group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
     group.add_argument(
         "--ipset", action="append", default=[], metavar="FILE", help="what the sets hold: the text of ipset save"
     )
-    if command != "capacity":  # it reads no ruleset of the user's
-        group.add_argument("--from", choices=LANGUAGES, dest="language", help="the language of the input, not guessed")
+    if rules:
         group.add_argument("--stdin-filename", metavar="NAME", help="what reports call standard input (-)")
     formats = FORMATS[command]
     if command == "check":

@@ -1,139 +1,164 @@
-"""How full a connection table is, how long it lasts, and what to set: numbers in, advice out.
+"""How full a connection table is, what fills it, how long it lasts: numbers of the kernel, and what follows from them.
 
-An entry is a slab object (256 bytes on kernels from 5.15 on), and 128 bytes more where counters, timestamps or events
-hang on it. The kernel drops the packet that would make entry max + 1. It makes max as large as the number of buckets
-from 5.15 on, and four times as large before; an entry hangs in two of them.
+The kernel drops the packet that would make entry max + 1. An entry stays for a while after the last packet, so that a
+table lasts for max / seconds connections a second.
 """
 
-from collections.abc import Iterator, Sequence
-from math import ceil
+from dataclasses import dataclass
 
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import Advice, Capacity, Freed, Suggestion, TableUse
-
-#: five days
-ESTABLISHED = 432_000
-#: what is suggested instead of the timeouts, in seconds
-_DAY, _SHORT_TIME_WAIT, _SHORT_UDP = 86_400, 30, 10
-_EXTENSION, _BUCKET = 128, 8
-#: room for peaks, over what is needed now
-_PEAKS = 1.25
-#: sizes are rounded up to a multiple of this: what the kernel allocates of buckets in one go is one of 512
-_STEP = 4096
-#: more entries in a bucket than any kernel plans for
-_MOST_IN_BUCKET = 4
-PREFIX = "net.netfilter.nf_conntrack_"
-_HASHSIZE = "/sys/module/nf_conntrack/parameters/hashsize"
+from ruleaudit.results import Flow, Suggestion, TableUse
 
 
-def capacity(table: Conntrack | None, use: TableUse | None = None, suggestions: Sequence[Suggestion] = ()) -> Capacity:
-    """The answer of the command.
+@dataclass(frozen=True)
+class Advice:
+    """What to set of the connection table, and why.
 
-    `suggestions` are what can be done with the rules of the host, for each family, and what that frees of `use`.
+    setting       a sysctl, or a file below /sys
+    memory_bytes  more than now, once the table is full
+    formula       how the value comes about; empty: it is a round one
+    code          of the rule that says so, where one does
     """
-    use = use if use is not None and use.entries else None
-    freed = _freed(table, use, suggestions) if use is not None and suggestions else None
-    answer = Capacity(table, use, freed=freed)
-    if table is None or not table.max or table.count is None:
-        return answer
-    size = entry_bytes(table)
-    return Capacity(table, use, size, freed, tuple(_advice(answer, table, size)))
+
+    setting: str
+    value: int
+    reason: str
+    memory_bytes: int
+    formula: str = ""
+    code: str = ""
 
 
-def _freed(table: Conntrack | None, use: TableUse, suggestions: Sequence[Suggestion]) -> Freed:
-    """What all rewrites together free of the whole table, if the sample is like it."""
-    reliefs = [one.relief for one in suggestions if one.relief is not None]
-    share = sum(one.freed for one in reliefs) / (use.entries or 1)
-    whole = use.entries if table is None or table.count is None else table.count
-    return Freed(round(share * whole), share, tuple(suggestions))
+@dataclass(frozen=True)
+class Freed:
+    """How many entries of the connection table the rewrite of the rules does without; `share` of all, 0 to 1.
+
+    suggestions   the rewrites, for each address family
+    """
+
+    entries: int
+    share: float
+    suggestions: tuple[Suggestion, ...] = ()
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """What leaves, and has entries; none: nothing does, or nothing needs tracking."""
+        return tuple(flow for one in self.suggestions for flow in one.flows if flow.entries)
 
 
-def entry_bytes(table: Conntrack) -> int:
-    """What an entry takes of memory, at most: without what NAT, labels and helpers hang on it."""
-    known = table.object_bytes or (256 if table.version is None or table.version >= (5, 15) else 320)
-    more = any(table.settings.get(name) == 1 for name in ("acct", "timestamp", "events"))
-    return known + _EXTENSION if more else known
+@dataclass(frozen=True)
+class Capacity:
+    """How full a connection table is, and what to do.
 
+    table        what the machine says; None: only a saved table is known
+    use          what fills it: all of it, or a sample; None: nobody looked
+    entry_bytes  what an entry takes; None: nothing is known of the machine
+    freed        None: no rules, or no table
+    """
 
-def _advice(answer: Capacity, table: Conntrack, size: int) -> Iterator[Advice]:
-    """What to set, the most telling first."""
-    sizes = list(_sizes(answer, table, size))
-    yield from sizes
-    if not sizes:
-        yield from _buckets(table, table.max or 0)
-    if sizes:
-        yield from _timeouts(answer, table)
-    if table.settings.get("tcp_loose") == 0:
-        why = (
-            "with 0, connections that have no entry (after NOTRACK is taken back, or the table was emptied)"
-            " are INVALID and cut; set 1 before such a change"
-        )
-        yield Advice(f"{PREFIX}tcp_loose", 1, why, 0, code="RA403")
+    table: Conntrack | None
+    use: TableUse | None = None
+    entry_bytes: int | None = None
+    freed: Freed | None = None
+    advice: tuple[Advice, ...] = ()
 
+    @property
+    def limit(self) -> int:
+        return (self.table.max if self.table else None) or 0
 
-def _sizes(answer: Capacity, table: Conntrack, size: int) -> Iterator[Advice]:
-    """Sizes for as many connections as now, and for twice as many, where the table has no room for them."""
-    limit, wanted = table.max or 0, answer.wanted
-    for times, words in ((1, "as many connections as now"), (2, "twice as many connections")):
-        value = ceil(times * wanted * _PEAKS / _STEP) * _STEP
-        if value <= limit:
-            continue
-        formula = (
-            f"{value:,} = {times} x {wanted:,} entries x {_PEAKS} for peaks, rounded up to a multiple of {_STEP:,}"
-        )
-        rate = answer.per_second or 0
-        if rate >= 10:
-            words = f"{times * rate:,.0f} connections/s, {'as now' if times == 1 else 'twice as many'}"
-        reason = f"for {words}"
-        if times == 1 and answer.full:
-            reason += " at least"
-        yield Advice(f"{PREFIX}max", value, reason, (value - limit) * size, formula)
-        yield from _buckets(table, value)
+    @property
+    def count(self) -> int:
+        return (self.table.count if self.table else None) or 0
 
+    @property
+    def share(self) -> float:
+        """How full it is, 0 to 1."""
+        return self.count / self.limit if self.limit else 0.0
 
-def _buckets(table: Conntrack, limit: int) -> Iterator[Advice]:
-    """Buckets for a limit: for a new one as many as the kernel itself would take, for the present one if it must."""
-    buckets, now = table.buckets, table.max or 0
-    if not buckets:
-        return
-    new = table.version is None or table.version >= (5, 15)
-    each = 1 if new else 4
-    crowded = buckets * (each if limit != now else _MOST_IN_BUCKET) < limit
-    if not crowded:
-        return
-    value = ceil(limit / each)
-    reason = "this kernel's own ratio is 1:1" if new else "this kernel's own ratio is 1:4"
-    if limit == now:
-        reason = f"{now / buckets:.0f} entries for each bucket when the table is full, each in two: {reason}"
-    setting = _HASHSIZE if table.version is not None and table.version < (4, 8) else f"{PREFIX}buckets"
-    formula = f"{(value - buckets) * _BUCKET:,} bytes = ({value:,} - {buckets:,}) x {_BUCKET}"
-    yield Advice(setting, value, reason, (value - buckets) * _BUCKET, formula, "RA401" if limit == now else "")
+    @property
+    def full(self) -> bool:
+        """Entries come and go: at 99 of 100 packets are dropped now and then."""
+        return self.share >= 0.99
 
+    def counter(self, name: str) -> int:
+        """One of `conntrack -S`, all CPUs together."""
+        now = self.table.now if self.table else None
+        return now.counters.get(name, 0) if now else 0
 
-def _timeouts(answer: Capacity, table: Conntrack) -> Iterator[Advice]:
-    """Shorter timeouts, where they matter: with a sample, only for what fills the table."""
-    settings = table.settings
-    closed = settings.get("tcp_timeout_time_wait", 0)
-    if closed > _SHORT_TIME_WAIT and (answer.use is None or answer.part("TIME_WAIT") >= 0.1):
-        longer = f"{closed} -> {_SHORT_TIME_WAIT} s: the present table lasts for {answer.lasts(_SHORT_TIME_WAIT):,}"
-        why = f"{longer} connections/s; late packets of closed connections are INVALID, or new, that much earlier"
-        formula = f"{answer.lasts(_SHORT_TIME_WAIT):,} = {_formula(answer, _SHORT_TIME_WAIT)}"
-        yield Advice(f"{PREFIX}tcp_timeout_time_wait", _SHORT_TIME_WAIT, why, 0, formula)
-    alone = settings.get("udp_timeout", 0)
-    if alone > _SHORT_UDP and answer.use is not None and answer.of_protocol("udp") >= 0.3:
-        why = (
-            f"{alone} -> {_SHORT_UDP} s: an answer that takes longer finds no entry, and is dropped as a new packet is"
-        )
-        yield Advice(f"{PREFIX}udp_timeout", _SHORT_UDP, why, 0)
-    established = settings.get("tcp_timeout_established", 0)
-    if established >= ESTABLISHED and (answer.use is None or answer.part("ESTABLISHED") >= 0.1):
-        why = (
-            f"{established} -> {_DAY} s: connections whose end was never seen stay for 1 day, not"
-            f" {established / _DAY:.0f}; a value below your longest idle WebSocket or SSH session cuts it"
-        )
-        yield Advice(f"{PREFIX}tcp_timeout_established", _DAY, why, 0, code="RA402")
+    @property
+    def no_room(self) -> int:
+        """Packets dropped because the table was full: what clashes dropped is in both counters."""
+        return max(0, self.counter("drop") - self.counter("insert_failed"))
 
+    @property
+    def growth(self) -> float:
+        """Entries a second; 0 where two counts differ by less than ten."""
+        table = self.table
+        if table is None or table.first is None or table.later is None:
+            return 0.0
+        return (table.per_second() or 0.0) if abs(table.later.count - table.first.count) >= 10 else 0.0
 
-def _formula(answer: Capacity, seconds: int) -> str:
-    each = answer.per_connection
-    return f"{answer.limit:,} entries / ({each:g} x {seconds} s)"
+    @property
+    def dropping(self) -> float:
+        """Packets a second for which there was no room."""
+        return max(0.0, (self.table.per_second("drop") or 0.0)) if self.table and self.full else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until it is full at the earliest: at the present rate, if no entry times out; None: never."""
+        return (self.limit - self.count) / self.growth if self.growth > 0 and not self.full else None
+
+    @property
+    def time_wait(self) -> int:
+        return self.table.settings.get("tcp_timeout_time_wait", 120) if self.table else 120
+
+    @property
+    def kept(self) -> int:
+        """Seconds that an entry stays which no packet refreshes: the mean of all but open TCP connections."""
+        settings = self.table.settings if self.table else {}
+        stays = [(1, self.time_wait)] if self.use is None else []
+        for one in self.use.services if self.use else ():
+            if one.protocol == "udp":
+                stays.append((one.unreplied, settings.get("udp_timeout", 30)))
+                stays.append((one.entries - one.unreplied, settings.get("udp_timeout_stream", 120)))
+            elif one.protocol in ("icmp", "icmpv6"):
+                stays.append((one.entries, settings.get("icmp_timeout", 30)))
+            else:
+                stays.append((one.entries - one.by_state.get("ESTABLISHED", 0), self.time_wait))
+        number = sum(entries for entries, _ in stays)
+        return round(sum(entries * seconds for entries, seconds in stays) / number) if number else self.time_wait
+
+    @property
+    def wanted(self) -> int:
+        """Entries there would be, were things to go on as now: some more come, and a full table turns some away."""
+        return round(self.count + (max(0.0, self.growth) + self.dropping) * self.kept)
+
+    def part(self, state: str) -> float:
+        """The share of a state of TCP in what fills the table."""
+        return self.use.by_state.get(state, 0) / self.use.entries if self.use and self.use.entries else 0.0
+
+    def of_protocol(self, name: str) -> float:
+        if self.use is None or not self.use.entries:
+            return 0.0
+        return sum(one.entries for one in self.use.services if one.protocol == name) / self.use.entries
+
+    def closed(self, direction: str) -> int:
+        """Entries in TIME_WAIT of one direction."""
+        services = self.use.services if self.use else ()
+        return sum(one.by_state.get("TIME_WAIT", 0) for one in services if one.direction == direction)
+
+    @property
+    def per_connection(self) -> float:
+        """Entries for each connection that comes in: a proxy without keep-alive opens another one for each."""
+        incoming, outgoing = self.closed("in"), self.closed("out")
+        return round(1 + outgoing / incoming, 1) if incoming and outgoing <= 4 * incoming else 1.0
+
+    @property
+    def per_second(self) -> float | None:
+        """Connections that end in a second, as far as entries in TIME_WAIT show it; None: nobody looked."""
+        if self.use is None or not self.use.entries or not self.time_wait:
+            return None
+        return self.part("TIME_WAIT") * (self.count or self.use.entries) / self.time_wait / self.per_connection
+
+    def lasts(self, seconds: int) -> int:
+        """For how many connections a second the table lasts, if each stays for so long after its end."""
+        return int(self.limit / (self.per_connection * seconds)) if seconds else 0

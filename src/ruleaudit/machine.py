@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from ipaddress import ip_address
@@ -66,12 +67,12 @@ def snapshot(folder: str) -> Conntrack:
     noted = (line.partition(": ") for line in found.lines("unread"))
     netns = "".join(found.lines("netns")).removeprefix("net:[").removesuffix("]")
     inet = (line.split() for line in found.lines("ip-addr"))
-    own = [words[1].partition("/")[0] for words in inet if len(words) > 1 and words[0] in ("inet", "inet6")]
+    own = [words[1] for words in inet if len(words) > 1 and words[0] in ("inet", "inet6")]
     return replace(
         found.conntrack(first),
         later=after.moment(after.uptime()) if first is not None else None,
         netns=int(netns) if netns.isdigit() else None,
-        addresses=tuple(a for a in own if not ip_address(a).is_loopback),
+        addresses=tuple(address for one in own for address in _outward(one.partition("/")[0])),
         log=tuple(found.lines("log")),
         unread=tuple((path, why) for path, _, why in noted),
     )
@@ -120,11 +121,12 @@ class _Reader:
 
     def number(self, path: Path) -> int | None:
         text = (self.text(path) or "").strip()
-        return int(text) if text.lstrip("-").isdigit() else None
+        return int(text) if text.isascii() and text.removeprefix("-").isdigit() else None
 
     def uptime(self) -> float:
-        words = (self.text(_UPTIME) or "").split()
-        return float(words[0]) if words else 0.0
+        with suppress(ValueError, IndexError):
+            return float((self.text(_UPTIME) or "").split()[0])
+        return 0.0
 
     def moment(self, seconds: float) -> Moment | None:
         count = self.number(_COUNT)
@@ -165,7 +167,8 @@ def counters(text: str) -> dict[str, int]:
     sums = dict.fromkeys(names, 0)
     for line in lines[1:]:
         for name, word in zip(names, line.split(), strict=False):
-            sums[name] += int(word, 16)
+            with suppress(ValueError):
+                sums[name] += int(word, 16)
     sums.pop("entries", None)
     return sums
 
@@ -175,14 +178,14 @@ def _object_bytes(text: str) -> int | None:
     for line in text.splitlines():
         words = line.split()
         if len(words) > 3 and words[0].startswith(("nf_conntrack", "ip_conntrack")) and "expect" not in words[0]:
-            return int(words[3])
+            return int(words[3]) if words[3].isdigit() else None
     return None
 
 
 def _tcp_sockets(text: str) -> int | None:
     for line in text.splitlines():
         words = line.split()
-        if words[:2] == ["TCP:", "inuse"]:
+        if words[:2] == ["TCP:", "inuse"] and words[2:] and words[2].isdigit():
             return int(words[2])
     return None
 
@@ -197,7 +200,7 @@ def _namespace() -> int | None:
 def _addresses() -> Iterator[str]:
     """Of the interfaces of this network namespace, asked by rtnetlink (RTM_GETADDR)."""
     request, dump, done, error = 22, 0x301, 3, 2
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as asking:
+    with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as asking:
         asking.settimeout(1)
         asking.send(struct.pack("=IHHII", 24, request, dump, 1, 0) + bytes(8))
         while True:
@@ -221,9 +224,15 @@ def _of_interface(message: bytes) -> Iterator[str]:
         attributes = attributes[(length + 3) & ~3 :]
     packed = found.get(2) or found.get(1)
     if packed and family in (socket.AF_INET, socket.AF_INET6):
-        address = ip_address(packed)
-        if not address.is_loopback:
-            yield str(address)
+        yield from _outward(packed)
+
+
+def _outward(address: str | bytes) -> Iterator[str]:
+    """An address, if it is one that others can talk to."""
+    with suppress(ValueError):
+        known = ip_address(address)
+        if not known.is_loopback:
+            yield str(known)
 
 
 def _kernel_log(unread: list[tuple[str, str]]) -> Iterator[str]:

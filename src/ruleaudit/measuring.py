@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 import ruleaudit
 from ruleaudit import machine
 from ruleaudit.answer import DONE, Answer, style, table_progress
-from ruleaudit.capacity import capacity
+from ruleaudit.capacity import Capacity
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.results import Capacity, TableUse
+from ruleaudit.results import TableUse
+from ruleaudit.sizing import capacity
 from ruleaudit.source import SourceFile
 
 _NFT_TABLE = re.compile(r"^table (\S+) (\S+) \{", re.M)
+_BY_HAND = "conntrack -L | head -n 20000 | ruleaudit capacity --conntrack -"
 _IPTABLES_TABLE = re.compile(r"^\*(\w+)$", re.M)
 
 
@@ -45,9 +47,11 @@ def _live(asked: Namespace) -> tuple[Capacity, str]:
     if use is not None and use.table.own and not {str(address) for address in use.table.own} & {*table.addresses}:
         whose = ", ".join(map(str, use.table.own[:3]))
         return capacity(None, use), f"note: {use.path} is the table of another host ({whose}): its size is not known\n"
+    remark = ""
     if use is None and table.count:
         use = _sampled(table)
-    return capacity(machine.again(table), use), ""
+        remark = "" if use else f"note: what fills the table cannot be read; try: {_BY_HAND}\n"
+    return capacity(machine.again(table), use), remark
 
 
 def _saved(asked: Namespace, path: str, own: Sequence[str] = (), rulesets: Sequence[Ruleset] = ()) -> TableUse:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ruleaudit import machine
-from ruleaudit.capacity import capacity
+from ruleaudit.sizing import capacity
 from tests.kernel.lab import CLIENT, SERVER, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
@@ -63,14 +63,14 @@ class Host:
                 sums[name] = sums.get(name, 0) + int(number)
         return sums
 
-    def fill(self, number: int) -> None:
+    def fill(self, number: int, status: str = "ASSURED,SEEN_REPLY") -> None:
         """Closed connections of clients, made by hand."""
         with (self.folder / "entries").open("w") as lines:
             for i in range(number):
                 source = f"198.{18 + (i >> 16 & 1)}.{i >> 8 & 255}.{i & 255}"
                 lines.write(
                     f"-I -s {source} -d {SERVER} -p tcp --sport {1024 + (i >> 17)} --dport 443"
-                    " --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 3600\n"
+                    f" --state TIME_WAIT -u {status} -t 3600\n"
                 )
         self.shell(f"conntrack -R {self.folder}/entries")
 
@@ -118,6 +118,30 @@ def test_a_full_table(host: Host) -> None:
         *("entries", "lock", "snapshot.sh"),
         *(f"saved{number}" for number in range(len(SHELLS))),
     }
+
+
+def test_what_is_not_assured_makes_room(host: Host) -> None:
+    limit = int(host.shell("sysctl -n net.netfilter.nf_conntrack_max"))
+    if limit > 600_000:
+        pytest.skip(f"a table of {limit} entries takes too long to fill")
+    host.fill(limit, "SEEN_REPLY")
+    assert host.lab.tcp("client", SERVER, 443) == "ok"
+    counters = host.ruleaudit("")["counters"]
+    assert counters["early_drop"] >= 1 and counters["drop"] == 0
+
+
+def test_the_script_with_busybox_alone(host: Host) -> None:
+    if shutil.which("busybox") is None:
+        pytest.skip("busybox is not installed")
+    applets = host.folder / "applets"
+    applets.mkdir()
+    for name in host.shell("busybox --list").split():
+        (applets / name).symlink_to(shutil.which("busybox") or "")
+    host.lab.tcp("client", SERVER, 443)
+    host.shell(f"env -i PATH={applets} {applets}/ash snapshot.sh saved")
+    answer = host.ruleaudit("--snapshot saved")
+    assert [(one["port"], one["entries"]) for one in answer["services"]] == [(443, 1)]
+    assert {one["path"] for one in answer["unread"]} <= {"listeners", "ip-addr"}
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -174,7 +174,7 @@ def _fates(use: TableUse, old: Sequence[Ruleset], new: Sequence[Ruleset]) -> Ite
         def answer(
             room: int, before: Ruleset = before, after: Ruleset = after, asked: list[Connections] = asked
         ) -> list[tuple[Connections, _Fate]]:
-            judge = _Judge(make_space((before, after), room), before, after, use.table.apart)
+            judge = _Judge(make_space((before, after), room), before, after)
             return [(some, judge.fate(some)) for some in asked]
 
         known = with_room(answer, steps(before) + steps(after))
@@ -185,8 +185,8 @@ def _fates(use: TableUse, old: Sequence[Ruleset], new: Sequence[Ruleset]) -> Ite
 class _Judge:
     """The rules of one family, before and after, and what they do with the packets that open connections."""
 
-    def __init__(self, space: Space, old: Ruleset, new: Ruleset, apart: bool) -> None:
-        self.space, self.apart = space, apart
+    def __init__(self, space: Space, old: Ruleset, new: Ruleset) -> None:
+        self.space = space
         unmarked = space.is_(Field.MARK, 0)
         self.old, self.new = (Pair.alone(space, ruleset, unmarked) for ruleset in (old, new))
         self._walks: dict[tuple[str, bool], tuple[PacketSet, Walk]] = {}
@@ -214,13 +214,26 @@ class _Judge:
                     possible.append((kind, openings))
         if some.translated:
             return _Fate(some.direction)  # the rules met it under other addresses; NAT keeps it tracked
-        gone = [is_empty(openings & ~self._walk(kind, self.new)[1].tag) for kind, openings in possible]
-        some_gone = any(not is_empty(openings & self._walk(kind, self.new)[1].tag) for kind, openings in possible)
+        parts = [self._part_freed(kind, openings) for kind, openings in possible]
+        freed, unclear = bool(parts) and all(part == 1 for part in parts), any(part > 0 for part in parts)
         if len(possible) != 1:
-            return _Fate(freed=bool(gone) and all(gone), unclear=some_gone, refused=not possible)
+            return _Fate(freed=freed, unclear=unclear, refused=not possible)
         kind, openings = possible[0]
         rules = tuple(rule for rule, decided in self._rules(kind, some, number) if not is_empty(openings & decided))
-        return _Fate(kind.name, rules, all(gone), some_gone)
+        return _Fate(kind.name, rules, freed, unclear)
+
+    def _part_freed(self, kind: Kind, openings: PacketSet) -> float:
+        """0: all of them stay tracked, 1: none; between: it depends."""
+        space, (_, walk) = self.space, self._walk(kind, self.new)
+        gone, rest = openings & walk.tag, openings & ~walk.tag
+        if is_empty(gone) or is_empty(rest):
+            return 0 if is_empty(gone) else 1
+        ports, others = (space.forget_all_but(part, (Field.SPORT,)) for part in (gone, rest))
+        if not is_empty(ports & others):
+            return 0.5
+        # connections from the port of a service are none of clients, whose ports are many
+        sport = space.bits[Field.SPORT]
+        return 1 if space.diagrams.count(ports, sport) > space.diagrams.count(others, sport) else 0
 
     def _packets(self, some: Connections, protocol: int) -> PacketSet:
         """The packets that open some connections."""
@@ -231,11 +244,8 @@ class _Judge:
         elif some.port is not None and protocol in PORT_PROTOCOLS:
             usual = space.values(Field.SPORT, (CLIENT_PORTS,))
             found = found & space.is_(Field.DPORT, some.port) & (usual if some.usual_client else ~usual)
-        for name, address, one in (
-            (Field.SADDR, some.source, some.one_source),
-            (Field.DADDR, some.target, some.one_target),
-        ):
-            if address is not None and (one or self.apart):
+        for name, address in ((Field.SADDR, some.source), (Field.DADDR, some.target)):
+            if address is not None:
                 found = found & space.is_(name, int(ip_address(address)))
         return found
 

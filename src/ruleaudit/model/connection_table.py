@@ -15,30 +15,24 @@ CLIENT_PORTS = (32768, 60999)
 
 #: the directions of connections: from others to this host, the other way, through it, to itself; or nobody can say
 DIRECTIONS = ("in", "out", "forward", "local", "unknown")
+#: what stands where others have a port is no port
+PORTLESS = ("icmp", "icmpv6")
 
 
 @dataclass(frozen=True, slots=True)
-class Connections:
-    """Entries of a table that no rule tells apart: they differ in source ports, and in addresses of one region.
+class Held:
+    """Entries of one service that conntrack holds in the same way.
 
     direction   one of DIRECTIONS
-    port        destination port of the original direction; of ICMP the type; None: it has none
-    source, target  addresses of one of them in the original direction; None: what is written is no address
-    one_source, one_target  all of them have this address
-    usual_client  their source ports are of CLIENT_PORTS
+    protocol    its name, or its number where it has none here
+    port        destination port of the original direction; None: it has none
     state       as conntrack calls it; UNREPLIED, REPLIED or ASSURED for protocols without states
     translated  NAT: the answers come from or go to others than the original direction says
     """
 
-    family: Family | None
     direction: str
     protocol: str
     port: int | None
-    source: Address | None
-    target: Address | None
-    one_source: bool
-    one_target: bool
-    usual_client: bool
     state: str
     unreplied: bool
     assured: bool
@@ -47,35 +41,56 @@ class Connections:
     zone: int
     entries: int
 
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Entries of a table that no rule tells apart: they differ in source ports, and in addresses of one region.
+
+    port        destination port of the original direction; of ICMP the type; None: it has none, or it is of many
+    source, target  addresses of one of them in the original direction; None: they are of many, or not known
+    one_target  all of them have this target
+    usual_client  their source ports are of CLIENT_PORTS
+    """
+
+    family: Family | None
+    direction: str
+    protocol: str
+    port: int | None
+    source: Address | None
+    target: Address | None
+    one_target: bool
+    usual_client: bool
+    translated: bool
+    entries: int
+
     @property
     def service(self) -> tuple[str, str, int | None]:
         """Direction, protocol and port: what people call a service; pings have no port."""
-        return self.direction, self.protocol, None if self.protocol in ("icmp", "icmpv6") else self.port
+        return self.direction, self.protocol, None if self.protocol in PORTLESS else self.port
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTable:
-    """All entries of a table as classes, most of them first.
+    """All entries of a table, counted twice: as what conntrack holds, and as what rules see; most of them first.
 
     own        what was taken for this host's addresses; `learned`: from the table itself
     whole      `own` holds all of its addresses, as far as the table shows
-    apart      addresses that rules treat differently are never in one class
     unread     the first lines that are no entry: (line, text); `more` further ones
     announced  how many entries the table's last line says it has
     """
 
+    held: tuple[Held, ...]
     classes: tuple[Connections, ...]
     own: tuple[Address, ...] = ()
     learned: bool = True
     whole: bool = False
-    apart: bool = False
     unread: tuple[tuple[int, str], ...] = ()
     more: int = 0
     announced: int | None = None
 
     @property
     def entries(self) -> int:
-        return sum(some.entries for some in self.classes)
+        return sum(some.entries for some in self.held)
 
     def services(self, path: str) -> Iterator[Service]:
         """What fills the table: services of this host, and those of others that it opens connections to.

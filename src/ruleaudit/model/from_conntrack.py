@@ -6,26 +6,27 @@ sample); clients and far servers are told apart only while they are few, or wher
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6, inet_pton
 
-from ruleaudit.model.connection_table import CLIENT_PORTS, Address, Connections, ConnectionTable
+from ruleaudit.model.connection_table import CLIENT_PORTS, PORTLESS, Address, Connections, ConnectionTable, Held
 from ruleaudit.model.fields import Family
 from ruleaudit.model.own_addresses import Own, given, learned, loopback, to_many
 from ruleaudit.syntax.conntrack import Entry, Reading, entries
 
 #: so many entries are looked at before it is said whose addresses are this host's
 SAMPLE = 20_000
-#: so many addresses of a service are told apart one by one, in so many classes
-_FEW, _CLASSES = 64, 512
-#: a service that has more states, zones and addresses than this is counted without its addresses
-_MOST_CLASSES = 4096
+#: so many addresses at one end of a service are told apart one by one, in so many classes; of so many regions
+_FEW, _CLASSES, _MOST_REGIONS = 64, 512, 4096
+#: so many services have classes of their own, with so many classes in all
+_SERVICES, _ALL = 4096, 1 << 16
 
-#: what a class differs from others in, besides its service
-_Key = tuple[bytes, bytes, bytes, bool, bool, bool, bool, bytes, bool]
+#: what conntrack holds: direction, protocol, port, state, unreplied, assured, offloaded, translated, zone
+_Held = tuple[str, bytes, bytes, bytes, bool, bool, bool, bool, bytes]
+#: what a class differs from others of its service in: source, target, usual client, translated
+_Key = tuple[bytes, bytes, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +57,48 @@ class Regions:
 
 
 class _Ends:
-    """The addresses at one end of a service's connections: each for itself, or one for each region."""
+    """The addresses at one end of a service's connections: each for itself, one for each region, or none."""
 
-    __slots__ = ("few", "known")
+    __slots__ = ("each", "known")
 
-    def __init__(self) -> None:
-        self.few = True
+    def __init__(self, each: bool) -> None:
+        self.each = each
         self.known: dict[int, bytes] = {}  #: one address of each region
 
-    def stands_for(self, address: bytes, regions: Regions) -> bytes:
-        return address if self.few else self.known.setdefault(regions.number(address), address)
+    def stands_for(self, address: bytes, regions: Regions | None) -> bytes:
+        if self.each:
+            return address
+        return b"" if regions is None else self.known.setdefault(regions.number(address), address)
 
 
-@dataclass(slots=True)
 class _Service:
-    """The entries with one direction, protocol, port and family."""
+    """The classes of entries with one direction, protocol, port and family."""
 
-    sources: _Ends = field(default_factory=_Ends)
-    targets: _Ends = field(default_factory=_Ends)
-    counts: dict[_Key, int] = field(default_factory=dict)
-    limit: int = _CLASSES
+    __slots__ = ("counts", "limit", "regions", "sources", "targets")
 
-    def add(self, key: _Key, number: int, regions: Regions) -> None:
-        key = (self.sources.stands_for(key[0], regions), self.targets.stands_for(key[1], regions), *key[2:])
+    def __init__(self, regions: Regions | None, each: bool) -> None:
+        self.regions = regions
+        self.sources, self.targets = _Ends(each), _Ends(each)
+        self.counts: dict[_Key, int] = {}
+        self.limit = _CLASSES
+
+    def add(self, key: _Key, number: int = 1) -> None:
+        source, target, usual, translated = key
+        regions = self.regions
+        key = (self.sources.stands_for(source, regions), self.targets.stands_for(target, regions), usual, translated)
         self.counts[key] = self.counts.get(key, 0) + number
-        if len(self.counts) > self.limit:
-            self._put_together(regions)
 
-    def _put_together(self, regions: Regions) -> None:
+    def put_together(self, few: int = _FEW) -> None:
+        """Tell only regions apart at an end with more than a few addresses; nothing where those are too many."""
         for at, ends in enumerate((self.sources, self.targets)):
-            if ends.few and len({key[at] for key in self.counts}) > _FEW:
-                ends.few = False
-        if len(self.counts) > _MOST_CLASSES:
-            self.sources.few = self.targets.few = False
-            regions = Regions.of(())
-            self.sources.known, self.targets.known = {}, {}
-        counts, self.counts, self.limit = self.counts, {}, 1 << 60
+            if ends.each and len({key[at] for key in self.counts}) > few:
+                ends.each = False
+        if len(self.counts) > _MOST_REGIONS:
+            self.sources.each = self.targets.each = False
+            self.regions = None
+        counts, self.counts = self.counts, {}
         for key, number in counts.items():
-            self.add(key, number, regions)
+            self.add(key, number)
         self.limit = max(_CLASSES, 2 * len(self.counts))
 
 
@@ -110,49 +115,74 @@ def table_of(blocks: Iterable[bytes], own: Sequence[str] = (), regions: Regions 
         sample = list(islice(found, SAMPLE))
         known = learned([(e.source, e.target, e.reply_source, e.reply_target) for e in sample])
         every = chain(sample, found)
-    classes = sorted(_counted(every, known, regions or Regions.of(())), key=lambda some: -some.entries)
+    counting = _Counting(regions)
+    counting.count(every, _Directions(known))
     addresses = {_address(text) for text in known.addresses}
     mine = sorted((a for a in addresses if a is not None), key=lambda a: (a.version, int(a)))
     return ConnectionTable(
-        tuple(classes),
+        tuple(sorted(counting.all_held(), key=lambda some: -some.entries)),
+        tuple(sorted(counting.classes(), key=lambda some: -some.entries)),
         tuple(mine),
         learned=not own,
         whole=known.whole,
-        apart=regions is not None,
         unread=tuple(reading.unread),
         more=reading.more,
         announced=reading.announced,
     )
 
 
-def _counted(every: Iterable[Entry], own: Own, regions: Regions) -> Iterator[Connections]:
-    services: dict[tuple[bytes, str, bytes, bool], _Service] = {}
-    direction_of = _Directions(own).direction
-    first, last = CLIENT_PORTS
-    for e in every:
-        direction = direction_of(e)
-        key = (e.protocol, direction, e.port, b":" in e.source)
-        service = services.get(key)
-        if service is None:
-            service = services[key] = _Service()
-        usual = first <= int(e.sport or 0) <= last
-        what = (e.source, e.target, e.state, e.unreplied, e.assured, e.offloaded, e.translated, e.zone, usual)
-        service.add(what, 1, regions)
-    for (protocol, direction, port, _), service in services.items():
-        for what, number in service.counts.items():
-            source, target, state, unreplied, assured, offloaded, translated, zone, usual = what
-            one, other = _address(source), _address(target)
-            known = one or other
-            yield Connections(
-                (Family.IPV4 if known.version == 4 else Family.IPV6) if known is not None else None,
+class _Counting:
+    """Entries, counted as they come."""
+
+    def __init__(self, regions: Regions | None) -> None:
+        self.regions = regions
+        self.held: dict[_Held, int] = {}
+        self.services: dict[tuple[bytes, str, bytes, bool], _Service] = {}
+        self.each = True  #: addresses are told apart while they are few
+        self.number = 0  #: of classes, about
+
+    def count(self, every: Iterable[Entry], directions: "_Directions") -> None:
+        first, last = CLIENT_PORTS
+        held, direction_of, service_of = self.held, directions.direction, self._service
+        for e in every:
+            direction = direction_of(e)
+            held_as = (
+                direction, e.protocol, e.port, e.state, e.unreplied, e.assured, e.offloaded, e.translated, e.zone
+            )  # fmt: skip
+            held[held_as] = held.get(held_as, 0) + 1
+            service = service_of(e.protocol, direction, e.port, b":" in e.source)
+            before = len(service.counts)
+            service.add((e.source, e.target, first <= int(e.sport or 0) <= last, e.translated))
+            if len(service.counts) > before:
+                self._more_classes(service)
+
+    def _service(self, protocol: bytes, direction: str, port: bytes, six: bool) -> _Service:
+        key = (protocol, direction, port, six)
+        found = self.services.get(key)
+        if found is None:
+            if len(self.services) > _SERVICES:
+                key = (protocol, direction, b"", six)
+            found = self.services.setdefault(key, _Service(self.regions, self.each))
+        return found
+
+    def _more_classes(self, service: _Service) -> None:
+        self.number += 1
+        if len(service.counts) > service.limit:
+            service.put_together()
+        if self.number > _ALL and self.each:
+            self.each = False
+            for some in self.services.values():
+                some.put_together(few=1)
+            self.number = sum(len(some.counts) for some in self.services.values())
+
+    def all_held(self) -> Iterator[Held]:
+        """What conntrack holds."""
+        for what, number in self.held.items():
+            direction, protocol, port, state, unreplied, assured, offloaded, translated, zone = what
+            yield Held(
                 direction,
                 protocol.decode("utf-8", "replace"),
-                int(port) if port.isdigit() and len(port) < 6 else None,
-                one,
-                other,
-                service.sources.few,
-                service.targets.few,
-                usual,
+                None if protocol.decode("utf-8", "replace") in PORTLESS else _port(port),
                 state.decode() or ("UNREPLIED" if unreplied else "ASSURED" if assured else "REPLIED"),
                 unreplied,
                 assured,
@@ -161,6 +191,27 @@ def _counted(every: Iterable[Entry], own: Own, regions: Regions) -> Iterator[Con
                 int(zone),
                 number,
             )
+
+    def classes(self) -> Iterator[Connections]:
+        """What rules see."""
+        for (protocol, direction, port, six), service in self.services.items():
+            for (source, target, usual, translated), number in service.counts.items():
+                yield Connections(
+                    Family.IPV6 if six else Family.IPV4,
+                    direction,
+                    protocol.decode("utf-8", "replace"),
+                    _port(port),
+                    _address(source),
+                    _address(target),
+                    service.targets.each,
+                    usual,
+                    translated,
+                    number,
+                )
+
+
+def _port(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) < 6 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +237,9 @@ class _Directions:
         return "forward" if e.translated or self.own.whole else "unknown"
 
 
-@cache
 def _address(text: bytes) -> Address | None:
+    if not text:
+        return None
     try:
         return ip_address(text.decode("ascii", "replace"))
     except ValueError:

@@ -1,7 +1,8 @@
 """`capacity` as JSON."""
 
+from ruleaudit.capacity import Advice, Capacity, Freed
 from ruleaudit.report.schema import Json, document, rule_place
-from ruleaudit.results import Advice, Capacity, Freed, ServiceUse
+from ruleaudit.results import ServiceUse
 
 _COUNTERS = ("drop", "early_drop", "insert_failed", "chaintoolong", "invalid")
 

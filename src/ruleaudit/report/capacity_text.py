@@ -1,14 +1,15 @@
 """`capacity` as text: how full, what fills it, what that means, what to set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 
+from ruleaudit.capacity import Advice, Capacity
 from ruleaudit.model.conntrack import Conntrack
 from ruleaudit.model.lines import in_words
 from ruleaudit.report.relief import percent
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, flow_words, printable, wrapped
-from ruleaudit.results import Advice, Capacity, ServiceUse
+from ruleaudit.results import ServiceUse
 
 #: finds a line about a full table in every form: of ip_conntrack, nf_conntrack, and with the network namespace
 LOG = "dmesg | grep -E '(nf|ip)_conntrack: table full.*dropping packet'"
@@ -17,6 +18,10 @@ _FORMS = (
     "nf_conntrack: nf_conntrack: table full in netns 4026532536, dropping packet",
     "nf_conntrack: table full, dropping packet",
     "ip_conntrack: table full, dropping packet.",
+)
+KEEP = (
+    "Set with sysctl -w; memory is taken as the table fills. To keep it: a file in /etc/sysctl.d/, and nf_conntrack in"
+    " /etc/modules-load.d/, without which the settings do not exist yet when they are read."
 )
 _SHOWN = 6
 _NO_RULES = "Rules: ruleaudit suggest FILE says what can leave connection tracking; more room only puts the end off."
@@ -44,7 +49,8 @@ def summary(answer: Capacity) -> str:
     table, use = answer.table, answer.use
     lines = [f"note: {printable(path)}: not read: {printable(why)}" for path, why in (table.unread if table else ())]
     if use is not None and use.unread:
-        lines.append(f"note: the connection table: {count(len(use.unread), 'line')} not understood")
+        number = len(use.unread) + use.table.more
+        lines.append(f"note: {printable(use.path) or 'the table'}: {count(number, 'line')} not understood")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -64,9 +70,7 @@ def _table(answer: Capacity, style: Style) -> Iterator[str]:
     use = answer.use
     if use is not None:
         what = f"state ({use.entries:,} sampled)" if answer.count > use.entries else f"state ({use.entries:,} entries)"
-        yield f"  {what:<25}" + "   ".join(
-            f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state.items())
-        )
+        yield f"  {what:<25}" + "   ".join(f"{name} {percent(n, use.entries)}" for name, n in _most(use.by_state))
         shown = [one for one in use.services[:_SHOWN] if one.entries * 100 >= use.entries]
         parts = [f"{_service(one)} {percent(one.entries, use.entries)}" for one in shown]
         if use.services[len(shown) :]:
@@ -99,10 +103,9 @@ def _headline(answer: Capacity, table: Conntrack, style: Style) -> str:
     return f"{text}   {word}   drops since {since} {answer.counter('drop'):,} (conntrack -S: drop)"
 
 
-def _most(parts: object) -> list[tuple[str, int]]:
+def _most(states: Mapping[str, int]) -> list[tuple[str, int]]:
     """States, most entries first; what is below one of a hundred is put together."""
-    assert hasattr(parts, "__iter__")
-    named = sorted(((name or "no state", n) for name, n in parts), key=lambda part: -part[1])
+    named = sorted(((name or "no state", n) for name, n in states.items()), key=lambda part: -part[1])
     whole = sum(n for _, n in named)
     few = [n for _, n in named if n * 100 < whole]
     return [part for part in named if part[1] * 100 >= whole] + ([("other", sum(few))] if few else [])
@@ -172,7 +175,7 @@ def _drops(answer: Capacity) -> Iterator[str]:
         yield wrapped(f"drop {dropped:,}: {some} for which the full table had no entry left.", "  ")
     early, failed = answer.counter("early_drop"), answer.counter("insert_failed")
     if early:
-        yield wrapped(f"early_drop {early:,}: entries without an answer, thrown out to make room for others.", "  ")
+        yield wrapped(f"early_drop {early:,}: entries that were not ASSURED, thrown out to make room for others.", "  ")
     long = answer.counter("chaintoolong")
     if long:
         yield wrapped(f"chaintoolong {long:,}: packets dropped because too many entries hang in one bucket.", "  ")
@@ -245,7 +248,7 @@ def _advice(answer: Capacity, style: Style) -> Iterator[str]:
             "  ",
         )
     if answer.advice:
-        yield wrapped("Set with sysctl -w, and keep in /etc/sysctl.d/. Memory is taken as the table fills.", "  ")
+        yield wrapped(KEEP, "  ")
     if answer.freed is None and answer.share >= 0.5:
         yield wrapped(_NO_RULES, "  ")
 
@@ -258,10 +261,11 @@ def _settings(advice: Sequence[Advice], style: Style) -> Iterator[str]:
         with_it = [rest.pop(0)] if one.setting.endswith("_max") and rest and _of_buckets(rest[0]) else []
         named = [f"{a.setting.removeprefix('net.netfilter.')}={a.value}" for a in (one, *with_it)]
         memory = sum(a.memory_bytes for a in (one, *with_it)) / 2**20
+        ratio = " (1:1)" if with_it and with_it[0].value == one.value else ""
         words = [style.bold(named[0]), *([f"{memory:+,.0f} MiB"] if memory >= 1 else []), *map(style.bold, named[1:])]
         code = f" ({one.code})" if one.code else ""
         if one.setting.endswith("_max"):
-            yield f"  {one.reason:<46}{'   '.join(words)}"
+            yield f"  {one.reason:<42} {'   '.join(words)}{ratio}"
         else:
             yield f"  {'   '.join(words)}"
             yield wrapped(f"{one.reason}{code}", "      ")
@@ -287,7 +291,7 @@ def _formulas(answer: Capacity, style: Style) -> Iterator[str]:
 def _of_entries(answer: Capacity) -> Iterator[str]:
     table, size = answer.table, answer.entry_bytes or 0
     assert table is not None
-    slab = "slabinfo" if table.object_bytes else "not read: of this kernel's version"
+    slab = "slabinfo" if table.object_bytes else "as kernels of this version have it"
     yield f"  entry: {size} bytes (nf_conntrack object: {slab}; 128 more with acct, timestamp or events=1)"
     yield f"  memory: {answer.limit:,} x {size} + {table.buckets or 0:,} buckets x 8 bytes = {_full(answer):,.0f} MiB"
     yield (

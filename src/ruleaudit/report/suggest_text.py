@@ -377,6 +377,8 @@ def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:
         yield wrapped(kept.reason, "    ")
         if kept.witness is not None:
             yield wrapped(f"{kept.witness.packet} ({kept.witness.description})", "    e.g. ")
+    if not suggestion.offers:
+        yield "  Only the size and the timeouts of the table are left: ruleaudit capacity"
 
 
 def needing(suggestion: Suggestion) -> list[Kept]:
