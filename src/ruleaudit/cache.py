@@ -20,13 +20,15 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ruleaudit
 from ruleaudit.config import Settings
-from ruleaudit.includes import finder
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
-from ruleaudit.syntax.nft_definitions import Found
+
+if TYPE_CHECKING:
+    from ruleaudit.syntax.nft_definitions import Found
 
 #: entries are kept for so many seconds after they were last asked for; the folder is looked through once a day
 _KEPT, _BETWEEN = 30 * 86_400, 86_400
@@ -62,12 +64,16 @@ def key(source: SourceFile, beside: Iterable[SourceFile], settings: Settings, la
     return hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _included(source: SourceFile) -> list[Found] | None:
+def _included(source: SourceFile) -> "list[Found] | None":
     """What is found for every include that stands in a text, or in what it includes: in comments too, which is more
     than nft reads. None where a text has too many of them, or the word stands there without a name.
     """
-    load, texts = finder(source.path), [source]
     found: list[Found] = []
+    if "include" not in source.text:
+        return found
+    from ruleaudit.includes import finder
+
+    load, texts = finder(source.path), [source]
     for file in texts:
         for include in _INCLUDE.finditer(file.text):
             if include["name"] is None or len(found) == _MOST:
