@@ -187,12 +187,12 @@ def targets(sections: Sequence[Section], mailers: Mapping[str, Sequence[Target]]
     enabled = [section for section in sections if not section.settings.disabled]
     feeding = _feeding(enabled, {section.name for section in sections if section.kind != "frontend"})
     for section in enabled:
-        yield from section.others
         ports: dict[int, None] = {}
         for frontend in feeding.get(id(section), ()):
             ports.update(dict.fromkeys(listener.port for listener in frontend.listeners))
         for server, offset in section.servers:
             yield from [server] if offset is None else _with_ports(section, server, offset, ports)
+        yield from section.others
         if section.kind == "backend" and section.servers and id(section) not in feeding:
             section.note(f"no frontend reaches backend {section.name}")
     for name in dict.fromkeys(section.settings.mailers for section in enabled):
