@@ -285,7 +285,8 @@ class _Mends:
         to_blame = [b for b in found if b.flow.kind.name in own or not b.local]
         found = to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
         if any(b.flow.kind.name == "out" for b in found):
-            # first those whose connections these are, then those whose notrack rules take them along
+            # those whose ports these are, and of them first those whose connections these are
+            found = [b for b in found if b.covers(difference)] or found
             found = [b for b in found if b.flow.kind.name == _direction(difference)] or found
         return found
 
@@ -294,7 +295,7 @@ class _Mends:
 
     def _from_servers(self, difference: Difference) -> bool:
         """What comes from the ports of servers is left alone, except to the ports that this host opens its own from."""
-        if _direction(difference) != "in" or difference.role in ("error", "refusal"):
+        if _direction(difference) not in ("in", "looped") or difference.role in ("error", "refusal"):
             return False
         mine = [b for b in self.bundles if b.flow.kind.name == "out" and b.concerns(difference)]
         fresh = [b for b in mine if b.flow.narrowed.clients is None]
@@ -345,9 +346,10 @@ class _Mends:
             return False
         elsewhere = difference.path != "forward" if name == "forward" else difference.path not in ("in", "out")
         if elsewhere or difference.kind is DifferenceKind.HALF_TRACKED:
-            if name != "forward" and difference.path == "looped" and not bundle.unicast:
+            if name == "out" and difference.path == "looped":
+                return False
+            if name == "in" and difference.path == "looped" and not bundle.unicast:
                 bundle.unicast = True
-                bundle.local = bundle.local or name == "out"  # what comes back is told apart by where it goes
                 return True
             if not bundle.local:
                 bundle.local = True

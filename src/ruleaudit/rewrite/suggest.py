@@ -210,7 +210,7 @@ class _Suggester:
         looser = replace(planner, allowed=planner.allowed | {FixClass.REVERSED})
         for flow in mine[:_OFFERS]:
             proved, _ = looser.prove([flow])
-            if proved is not None:
+            if proved is not None and proved.kind is FixClass.REVERSED:
                 yield Offer(("--allow", "reversed"), (flow.flow,), proved.kind)
 
     def _chosen(
