@@ -53,10 +53,11 @@ class Bundle:
         """The packets of a difference have a port of the flow, on the side where the service is."""
         return bool(self.flow.only(*self._ports_of(difference)).ports)
 
-    def covers(self, difference: Difference) -> bool:
-        """All packets of a difference have ports of the flow there."""
+    def covers(self, difference: Difference, others: Iterable["Bundle"]) -> bool:
+        """All packets of a difference have ports of the flow there, or of others of its direction."""
+        alike = [b.flow for b in others if b.flow.kind is self.flow.kind and b.flow.protocol == self.flow.protocol]
         ports = list(self._ports_of(difference))
-        return bool(ports) and not without(ports, self.flow.ports)
+        return bool(ports) and not without(ports, [port for flow in alike for port in flow.ports])
 
     def _ports_of(self, difference: Difference) -> Iterator[tuple[int, int]]:
         """The ports of a difference on the side where the service is, in the protocol of the flow."""

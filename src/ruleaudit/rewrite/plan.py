@@ -153,6 +153,8 @@ class Planner:
                 comparisons.append(compare_in(side.space, side.ruleset, new, alignment, only_worst=True))
             differences = [d for c in comparisons for d in c.differences]
             wrong = [d for d in differences if d.loosens not in self.allowed]
+            if not wrong and mends.avoid(differences):
+                continue
             if not wrong and not any(c.undecided for c in comparisons):
                 if not any(d.kind is DifferenceKind.UNTRACKED for d in differences):
                     return None, bundles  # right, and of no use
@@ -286,7 +288,7 @@ class _Mends:
         found = to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
         if any(b.flow.kind.name == "out" for b in found):
             # those whose ports these are, and of them first those whose connections these are
-            found = [b for b in found if b.covers(difference)] or found
+            found = [b for b in found if b.covers(difference, found)] or found
             found = [b for b in found if b.flow.kind.name == _direction(difference)] or found
         return found
 
@@ -303,6 +305,14 @@ class _Mends:
             bundle.narrow_clients()
             self.moved.append(bundle)
         return bool(fresh) or any(b is m for b in mine for m in self.moved)
+
+    def avoid(self, differences: Sequence[Difference]) -> bool:
+        """What need not be assumed of servers, since narrower rules do as well, is not; True if rules changed."""
+        self.moved = []
+        for difference in differences:
+            if difference.assumption and difference.kind is not DifferenceKind.REVERSED:
+                self._from_servers(difference)
+        return bool(self.moved)
 
     def _cured(self, difference: Difference) -> bool:
         match difference.kind:
