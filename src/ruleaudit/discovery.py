@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruleaudit.diagnostics import Finding, SourceError
+from ruleaudit.diagnostics import Finding, SourceError, UsageError
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax.language import family, sniff
@@ -37,8 +37,10 @@ _SKIPPED = ("node_modules", "__pycache__")
 def haproxy_files(path: str) -> list[str]:
     """The files that `haproxy -f` reads: of a folder, those that end with .cfg and are not hidden, by their names.
 
-    Raises SourceError for a folder that cannot be looked into, or has none.
+    Raises SourceError for a folder that cannot be looked into, or has none, and UsageError for `-`.
     """
+    if path == "-":
+        raise UsageError("--haproxy takes files and folders, not standard input")
     if not os.path.isdir(path):
         return [path]
     try:

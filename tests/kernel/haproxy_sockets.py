@@ -1,8 +1,12 @@
 """What a real HAProxy opens: its listening sockets, in a network namespace of its own, and what `-c` says."""
 
+import contextlib
+import itertools
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,11 +58,10 @@ class HaproxyHost:
     ) -> None:
         self.space.close()
 
-    def sockets(self, files: Sequence[Path], expected: set[Socket], environment: dict[str, str]) -> set[Socket] | str:
-        """What it opens, as soon as that is what is expected, at the latest after seconds; why it does not start."""
+    def _start(self, files: Sequence[Path], environment: dict[str, str]) -> subprocess.Popen[str]:
         command = ["haproxy", "-db", "-n", "100", *(word for file in files for word in ("-f", str(file)))]
         with self.space.inside():
-            program = subprocess.Popen(
+            return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "sh", "-c", _APART, PEER, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -66,6 +69,55 @@ class HaproxyHost:
                 text=True,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
             )
+
+    def contacted(self, files: Sequence[Path], own: set[Socket], wanted: set[Socket]) -> set[Socket]:
+        """Where it opens connections to over lo, and sends datagrams; somebody connects and sends to its `own` sockets.
+
+        Returns when all that is wanted was seen and nothing else came for a while, at the latest after seconds.
+        """
+        program = self._start(files, {})
+        with self.space.inside():
+            tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        stop = threading.Event()
+        asking = threading.Thread(target=self._ask, args=(own, stop))
+        try:
+            asking.start()
+            tap.bind(("lo", 0x0800))
+            tap.settimeout(0.05)
+            seen: set[Socket] = set()
+            begin = time.monotonic()
+            last = 0.0
+            while (now := time.monotonic() - begin) < 20 and not (wanted <= seen and now - last > 1):
+                with contextlib.suppress(TimeoutError):
+                    found = _destination(tap.recv(65535))
+                    if found is not None and found not in own | seen:
+                        seen.add(found)
+                        last = now
+            assert program.poll() is None, program.communicate(timeout=5)[0]
+            return seen
+        finally:
+            stop.set()
+            asking.join()
+            tap.close()
+            program.kill()
+            program.communicate(timeout=5)
+
+    def _ask(self, own: set[Socket], stop: threading.Event) -> None:
+        """A connection, or a datagram, to each socket, over and over."""
+        for one in itertools.takewhile(lambda _: not stop.is_set(), itertools.cycle(sorted(own))):
+            time.sleep(0.01)
+            with self.space.inside():
+                kind = socket.SOCK_STREAM if one.protocol == "tcp" else socket.SOCK_DGRAM
+                asking = socket.socket(socket.AF_INET, kind)
+            with asking, contextlib.suppress(OSError):
+                asking.settimeout(0.02)
+                asking.connect((one.address, one.port))
+                asking.sendall(b"<14>question" if one.protocol == "udp" else b"question")
+                asking.recv(1)
+
+    def sockets(self, files: Sequence[Path], expected: set[Socket], environment: dict[str, str]) -> set[Socket] | str:
+        """What it opens, as soon as that is what is expected, at the latest after seconds; why it does not start."""
+        program = self._start(files, environment)
         try:
             deadline = time.monotonic() + 3
             found: set[Socket] = set()
@@ -96,6 +148,16 @@ class HaproxyHost:
             address = "::" if match["address"] == "*" else match["address"].strip("[]").removeprefix("::ffff:")
             found.add(Socket(address, port, protocol, match["interface"] or "", match["address"] == "*"))
         return found
+
+
+def _destination(packet: bytes) -> Socket | None:
+    """Where a SYN or a datagram goes."""
+    head = (packet[0] & 15) * 4
+    address, port = socket.inet_ntoa(packet[16:20]), int.from_bytes(packet[head + 2 : head + 4], "big")
+    if packet[9] == socket.IPPROTO_TCP and packet[head + 13] & 0x12 == 0x02:
+        return Socket(address, port, "tcp")
+    # answers of a name server's port, and what goes back to a sender, are none
+    return Socket(address, port, "udp") if packet[9] == socket.IPPROTO_UDP and port < EPHEMERAL[0] else None
 
 
 def checked(files: Sequence[Path], environment: dict[str, str]) -> tuple[bool, str]:

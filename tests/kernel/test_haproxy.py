@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import ruleaudit
+from ruleaudit.model.proxy import services
 from tests.kernel.haproxy import FRONTENDS, HOST, LARGE, frontend, haproxy_host, same_as_ever
 from tests.kernel.http import page, requests
 from tests.kernel.lab import BEHIND, BEHIND6, VARIANTS, Lab
@@ -60,3 +61,14 @@ def _without(text: str, words: str) -> str:
     kept = [line for line in lines if words not in line]
     assert len(kept) == len(lines) - 1
     return "".join(kept)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_with_its_configuration_neither_half_of_a_request_is_tracked(lab: Lab, variant: str) -> None:
+    proxy = ruleaudit.read_haproxy([str(HOST / "haproxy.cfg")])
+    suggestion = ruleaudit.suggest(str(HOST / "rules.v4"), services=services(proxy))
+    assert suggestion.text is not None
+    lab.load("server", suggestion.text, variant)
+    assert requests(lab, "client", FRONTENDS[BEHIND], 500) == 1000
+    assert lab.entries("server") == []
+    same_as_ever(lab, BEHIND)

@@ -39,6 +39,16 @@ def test_a_fixture_opens_what_is_said(host: HaproxyHost, path: Path) -> None:
     assert [remark.text for remark in proxy.remarks if remark.kind == "refused"] == []
 
 
+def test_it_connects_to_what_is_said(host: HaproxyHost) -> None:
+    path = next(path for path in FIXTURES if path.stem == "targets")
+    proxy = proxy_of([read(str(path))], {}, PEER)
+    told = {Socket(str(t.address), t.port or 0, t.protocol) for t in proxy.targets if t.address is not None}
+    # servers that are checked elsewhere are down, and get nothing
+    alive = {one for one in told if not one.address.startswith("127.0.1.") and one.port != 81}
+    assert host.contacted([path], said(proxy), alive) == alive
+    assert {t.name for t in proxy.targets if t.address is None} == {"name.example"}
+
+
 @pytest.mark.skipif(corpus.MISSING, reason=corpus.REASON)
 @pytest.mark.parametrize("entry", ACCEPTED, ids=lambda entry: entry.path)
 def test_a_real_configuration_opens_what_is_said(host: HaproxyHost, entry: corpus.Entry, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def said_by_haproxy(text: str) -> str:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **ENVIRONMENT}
         command = ["haproxy", "-c", "-f", str(path)]
         done = subprocess.run(command, capture_output=True, env=environment, timeout=20, check=False)
-        return (done.stdout + done.stderr).decode().replace(str(path), "F")
+        return (done.stdout + done.stderr).decode(errors="surrogateescape").replace(str(path), "F")
 
 
 @judged
@@ -60,12 +60,13 @@ def said_by_haproxy(text: str) -> str:
 @example(["a b", '"', "$A ${A}", '"$A ${A}"'])
 def test_words_are_those_of_haproxy(lines: list[str]) -> None:
     # .notice says its one word, or complains of the next
-    text = "".join(f".notice {line}\n" for line in lines)
+    # HAProxy 2.6 spoils a default value in the line for which it first makes room
+    text = "global\n" + "".join(f".notice {line}\n" for line in lines)
     said = said_by_haproxy(text)
     found = dict(re.findall(r"parsing \[F:(\d+)\]:? ?:? (.*?)\.?\n(?=\[|$|  )", said, re.DOTALL))
-    mine = of("global\n" + "".join(f" {line}\n" for line in text.splitlines()))
-    wrong = {mine.source.position(p.span.start).line - 1 for p in mine.problems}
-    for number, line in enumerate(lines, 1):
+    mine = of(text)
+    wrong = {mine.source.position(p.span.start).line for p in mine.problems}
+    for number, line in enumerate(lines, 2):
         words = _words(line)
         if words is None:
             assert number in wrong

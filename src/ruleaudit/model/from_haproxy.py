@@ -53,9 +53,13 @@ class _Reader:
                 self._section(section, lines)
         self._proxies()
         order = {source.path: number for number, source in enumerate(sources)}
-        remarks = sorted(dict.fromkeys(self.remarks), key=lambda r: (order.get(r.place.path, 0), r.place.line))
-        listeners, targets = tuple(dict.fromkeys(self.listeners)), tuple(dict.fromkeys(self.targets))
-        return Proxy(tuple(source.path for source in sources), listeners, targets, tuple(remarks))
+
+        def place(one: Listener | Target | Remark) -> tuple[int, int]:
+            return order[one.place.path], one.place.line
+
+        listeners, targets = sorted(dict.fromkeys(self.listeners), key=place), sorted(self.targets, key=place)
+        remarks = sorted(dict.fromkeys(self.remarks), key=place)
+        return Proxy(tuple(order), tuple(listeners), tuple(dict.fromkeys(targets)), tuple(remarks))
 
     def _proxies(self) -> None:
         """What the frontends and backends come to, when all are known."""

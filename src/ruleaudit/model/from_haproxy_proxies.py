@@ -138,7 +138,7 @@ def _server(section: Section, line: Line) -> None:
     else:
         section.servers.append((target, None if place.ports else place.offset))
     if options.check and not (through is not None and options.check_via_socks4):
-        section.others += _checks(section, line, options, target)
+        section.others += (end for end in _checks(section, line, options, target) if end.port is not None)
     if options.agent_check and options.agent_port:
         agent = _other(lines, line, options.agent_address or options.address, addresses.CHECK)
         aim = target if agent is None else lines.target(line, agent, foreign)
@@ -146,19 +146,19 @@ def _server(section: Section, line: Line) -> None:
 
 
 def _checks(section: Section, line: Line, options: Options, target: Target) -> Iterator[Target]:
-    """Where the health checks of a server go, besides its own address and port."""
+    """Where the health checks of a server go."""
     lines = section.lines
     other = _other(lines, line, options.address, addresses.CHECK)
     base = target if other is None else lines.target(line, other, target.foreign)
     base = replace(base, port=options.port or base.port or target.port)
-    ends = []
+    if not section.settings.checks:
+        yield base
     for check in section.settings.checks:
         words = [word.text for word in check.words]
         asked = {key: value for key, value in zip(words, words[1:], strict=False) if key in ("addr", "port")}
         end = _other(lines, check, asked.get("addr", ""), addresses.CHECK)
         aim = base if end is None else replace(lines.target(line, end, target.foreign), port=base.port)
-        ends.append(replace(aim, port=_number(asked["port"])) if "port" in asked else aim)
-    yield from (end for end in ends or [base] if end != target and end.port is not None)
+        yield replace(aim, port=_number(asked["port"])) if "port" in asked else aim
 
 
 def _options(lines: Lines, line: Line, at: int, before: Options) -> Options:
@@ -187,12 +187,12 @@ def targets(sections: Sequence[Section], mailers: Mapping[str, Sequence[Target]]
     enabled = [section for section in sections if not section.settings.disabled]
     feeding = _feeding(enabled, {section.name for section in sections if section.kind != "frontend"})
     for section in enabled:
-        yield from section.others
         ports: dict[int, None] = {}
         for frontend in feeding.get(id(section), ()):
             ports.update(dict.fromkeys(listener.port for listener in frontend.listeners))
         for server, offset in section.servers:
             yield from [server] if offset is None else _with_ports(section, server, offset, ports)
+        yield from section.others
         if section.kind == "backend" and section.servers and id(section) not in feeding:
             section.note(f"no frontend reaches backend {section.name}")
     for name in dict.fromkeys(section.settings.mailers for section in enabled):

@@ -99,7 +99,7 @@ def _unescaped(text: str, weak: bool) -> str:
 
     def one(found: re.Match[str]) -> str:
         if found[1]:
-            return chr(int(found[1], 16))
+            return bytes([int(found[1], 16)]).decode(errors="surrogateescape")
         return _PLAIN.get(found[2]) or (found[2] if found[2] in taken else found[0])
 
     return _ESCAPE.sub(one, text)
