@@ -164,7 +164,7 @@ def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) 
     kept = [k.rule for k in suggestion.kept if k.rule is not None]
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
-    if suggestion.relief is not None:
+    if suggestion.relief is not None and suggestion.relief.use.entries:
         yield wrapped(f"{relief.freed_words(suggestion.relief)}; they leave as they time out", "  table    ")
     yield wrapped(proved(suggestion), "  proved   ")
     yield from _observed(observation)
