@@ -185,7 +185,7 @@ def blocks(path: str, passed: Callable[[int], object] = lambda place: None) -> I
         stdin = BufferedReader(cast(RawIOBase, sys.stdin.buffer)) if path == "-" else None
         with nullcontext(stdin) if stdin else Path(path).open("rb") as file:
             pieces = GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
-            while block := pieces.read(_BLOCK):
+            while block := pieces.read1(_BLOCK):
                 yield block
                 if path != "-":
                     passed(file.tell())

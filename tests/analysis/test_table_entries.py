@@ -42,7 +42,8 @@ class Entry:
         state = "TIME_WAIT " if number == 6 else ""
         return (
             f"{self.protocol}      {number} 60 {state}src={self.source} dst={self.target} sport={self.sport}"
-            f" dport={self.port} src={self.target} dst={self.source} sport={self.port} dport={self.sport} mark=0 use=1\n"
+            f" dport={self.port} src={self.target} dst={self.source} sport={self.port} dport={self.sport}"
+            " mark=0 use=1\n"
         )
 
     @property
@@ -76,7 +77,7 @@ def suggested(text: str, entries: list[Entry], path: Path, **options: object) ->
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_every_entry_fares_as_its_class(rules: str, options: str, tmp_path: Path) -> None:
-    entries = some_entries(400)
+    entries = some_entries(120)
     found, relief = suggested(RULES[rules], entries, tmp_path / "table", **OPTIONS[options])
     old, new = found.source, SourceFile("rules.v4", found.text) if found.text else found.source
     before = {f.asked: f for f in ruleaudit.follow(old, [e.packet for e in entries])}

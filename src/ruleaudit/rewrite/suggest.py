@@ -99,7 +99,7 @@ class _Suggester:
         every = [self._counted(c) for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))
         if self.options.services:
-            chosen = [self._counted(c) for c in self._with_named(wholes, chosen, wanted, excluded)]
+            chosen = [self._counted(c) for c in _merged(self._with_named(wholes, chosen, wanted, excluded))]
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
         closed = (*closed, *self._unopened(wholes, excluded))
         left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
