@@ -331,7 +331,7 @@ def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
         how = offered(suggestion, could)
         how = f"   {how}" if how else ""
         where = f" ({could.flow.rule.where})" if could.flow.rule else ""
-        held = f" ({count(could.flow.entries, 'entry')})" if could.flow.entries else ""
+        held = f" ({relief.entries(could.flow.entries)})" if could.flow.entries else ""
         yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{held}{how}", "  ", "    ")
 
 
@@ -353,11 +353,8 @@ def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
     yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too; a ruleset can't show how much."
-    yield "  The destination ports that fill the table, most entries first:"
-    yield (
-        "    conntrack -L 2>/dev/null | head -n 20000 |"
-        " awk 'match($0, / dport=[0-9]+/) {print substr($0, RSTART+7, RLENGTH-7)}' | sort | uniq -c | sort -rn | head"
-    )
+    yield "  Saved and added to this command, the table shows it, and what fills it may leave too:"
+    yield "    conntrack -L > table.txt 2> /dev/null  # then: ruleaudit suggest ... --conntrack table.txt"
 
 
 def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:
