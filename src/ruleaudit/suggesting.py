@@ -74,7 +74,6 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
-        services=tuple(asked.table.table.services(asked.table.path)) if asked.table else (),
         table=asked.table,
     )
 

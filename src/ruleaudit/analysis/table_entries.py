@@ -19,6 +19,7 @@ from ruleaudit.model.connection_table import CLIENT_PORTS, Connections
 from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Family, Field, Hook
 from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Chain, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Flow, Relief, ServiceUse, Suggestion, TableUse
 from ruleaudit.source import Span
@@ -104,6 +105,13 @@ def with_entries(
     )
 
 
+def services_of(use: TableUse, rulesets: Sequence[Ruleset]) -> tuple[Service, ...]:
+    """What fills a table, by name; which way connections went that it does not tell, the rules may."""
+    fates = _fates(use, rulesets, rulesets)
+    classes = tuple(replace(some, direction=fate.kind or some.direction) for some, fate in fates)
+    return tuple(replace(use.table, classes=classes).services(use.path))
+
+
 def _counted(flows: Iterable[Flow], fates: dict[Connections, _Fate]) -> Iterator[Flow]:
     """The flows with their entries; what two of them could claim is the first one's."""
     left = dict(fates)
@@ -147,14 +155,18 @@ def _services(
 ) -> Iterator[tuple[ServiceUse, Rule | None, int]]:
     rules: defaultdict[tuple[str, str, int | None], Counter[Rule]] = defaultdict(Counter)
     gone: Counter[tuple[str, str, int | None]] = Counter()
+    ways: defaultdict[tuple[str, str, int | None], set[str]] = defaultdict(set)
     for some, fate in fates.items():
         service = some.service
         gone[service] += some.entries if some in freed else 0
+        ways[service].add(fate.kind)
         for rule in fate.rules[-1:]:
             rules[service][rule] += some.entries
     for one in use.services:
         service = (one.direction, one.protocol, one.port)
         most = rules[service].most_common(1)
+        if one.direction == "unknown" and len(ways[service]) == 1:
+            one = replace(one, direction=next(iter(ways[service])) or one.direction)
         yield one, most[0][0] if most else None, gone[service]
 
 
