@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import ruleaudit
+from ruleaudit.model.ruleset import Rule
 from ruleaudit.report.relief import percent, read_words, service_words
-from ruleaudit.results import Relief, ServiceUse, Suggestion, TableUse
-from ruleaudit.source import SourceFile
+from ruleaudit.results import Followed, Relief, ServiceUse, Suggestion, TableUse
+from ruleaudit.source import SourceFile, Span
 
 HEAD = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n"
 KNOWN = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
@@ -74,6 +75,11 @@ def suggested(text: str, entries: list[Entry], path: Path, **options: object) ->
     return found, found.relief
 
 
+def _decider(followed: Followed) -> Span | None:
+    """The place of the rule that decided; None where a policy did."""
+    return followed.decided_by.span if isinstance(followed.decided_by, Rule) else None
+
+
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("options", OPTIONS)
 def test_every_entry_fares_as_its_class(rules: str, options: str, tmp_path: Path) -> None:
@@ -94,8 +100,8 @@ def test_every_entry_fares_as_its_class(rules: str, options: str, tmp_path: Path
             e
             for e in accepted
             if e not in freed
-            and before[e.packet].decided_by is not None
-            and getattr(before[e.packet].decided_by, "span", None) == (flow.rule and flow.rule.span)
+            and _decider(before[e.packet]) == (flow.rule and flow.rule.span)
+            and (flow.direction == "in" or not flow.addresses or e.target in flow.addresses)
             and e.protocol == flow.protocol
             and str(e.port) in flow.ports
             and e.packet.startswith(f"{flow.direction} ")
@@ -123,6 +129,20 @@ def test_a_class_that_may_come_by_two_interfaces_is_not_claimed(tmp_path: Path) 
     found, relief = suggested(rules, entries, tmp_path / "table")
     assert [flow.interfaces for flow in found.flows] == [("eth0",)]
     assert relief.freed + relief.unclear == 19
+
+
+def test_the_rules_tell_which_way_connections_went(tmp_path: Path) -> None:
+    """One backend, on a network of its own: nothing comes in to 8080, so that the host opened them."""
+    entries = [Entry("tcp", f"198.51.100.{n}", "203.0.113.10", 443, 40000) for n in range(1, 20)]
+    entries += [Entry("tcp", "10.0.0.5", "10.0.1.1", 8080, 40000 + n) for n in range(1, 20)]
+    found, relief = suggested(RULES["restricted"], entries, tmp_path / "table")
+    assert {c.direction for c in relief.use.table.classes} == {"in", "unknown"}
+    assert {one.direction for one, _, _ in relief.services} == {"in", "out"}
+    assert [(flow.direction, flow.addresses, flow.entries) for flow in found.flows if flow.direction == "out"] == [
+        ("out", ("10.0.1.1",), 19)
+    ]
+    _, either = suggested(RULES["open"], entries, tmp_path / "table")
+    assert {one.direction for one, _, _ in either.services} == {"in", "unknown"}
 
 
 def test_where_nothing_needs_tracking_everything_goes(tmp_path: Path) -> None:

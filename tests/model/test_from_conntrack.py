@@ -68,6 +68,15 @@ def test_two_addresses_that_meet_each_other_alone_tell_nothing() -> None:
     assert directions(found) == {"unknown": 39}
 
 
+def test_a_pair_that_meets_nobody_else_does_not_hide_the_rest() -> None:
+    found = table(
+        *(entry(client, "203.0.113.10") for client in CLIENTS),
+        *(entry("10.0.0.5", "10.0.1.1", 8080, sport=n) for n in range(1, 40)),
+    )
+    assert own(found) == ["203.0.113.10"]
+    assert directions(found) == {"in": 29, "unknown": 39}
+
+
 def test_what_somebody_knows_is_not_learned() -> None:
     found = table(entry("10.0.0.5", "10.0.1.1"), entry("fd00::2", "fd00::1"), own=("10.0.1.1", "fd00:0:0::1"))
     assert directions(found) == {"in": 2}

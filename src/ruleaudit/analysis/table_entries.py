@@ -77,7 +77,7 @@ def with_entries(
 
     `old` and `new` are the rules of each address family before and after; None: there is no rewrite.
     """
-    fates = dict(_fates(use, old, new or old))
+    fates = dict(_fates(use.table.classes, old, new or old))
     if suggestion.outcome == "nothing-needs-tracking":
         freed = {some: fate for some, fate in fates.items() if not fate.unasked}
     else:
@@ -107,9 +107,10 @@ def with_entries(
 
 def services_of(use: TableUse, rulesets: Sequence[Ruleset]) -> tuple[Service, ...]:
     """What fills a table, by name; which way connections went that it does not tell, the rules may."""
-    fates = _fates(use, rulesets, rulesets)
-    classes = tuple(replace(some, direction=fate.kind or some.direction) for some, fate in fates)
-    return tuple(replace(use.table, classes=classes).services(use.path))
+    known = [some for some in use.table.classes if some.direction != "unknown"]
+    unknown = [some for some in use.table.classes if some.direction == "unknown"]
+    told = [replace(some, direction=fate.kind or "unknown") for some, fate in _fates(unknown, rulesets, rulesets)]
+    return tuple(replace(use.table, classes=(*known, *told)).services(use.path))
 
 
 def _counted(flows: Iterable[Flow], fates: dict[Connections, _Fate]) -> Iterator[Flow]:
@@ -170,11 +171,13 @@ def _services(
         yield one, most[0][0] if most else None, gone[service]
 
 
-def _fates(use: TableUse, old: Sequence[Ruleset], new: Sequence[Ruleset]) -> Iterator[tuple[Connections, _Fate]]:
+def _fates(
+    every: Iterable[Connections], old: Sequence[Ruleset], new: Sequence[Ruleset]
+) -> Iterator[tuple[Connections, _Fate]]:
     afterwards = {ruleset.family: ruleset for ruleset in new}
     families = {before.family: (before, afterwards.get(before.family, before)) for before in old}
     by_family: defaultdict[Family | None, list[Connections]] = defaultdict(list)
-    for some in use.table.classes:
+    for some in every:
         by_family[some.family].append(some)
     for family, classes in by_family.items():
         if family not in families:
