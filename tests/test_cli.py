@@ -1,5 +1,6 @@
 """The command line: exit codes, streams, formats, and input that is no ruleset."""
 
+import gzip
 import io
 import json
 import os
@@ -692,3 +693,63 @@ def test_the_exit_code_is_the_same_in_every_format(run: Run, rules: Path, tmp_pa
     clean.write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
     gone = tmp_path / "gone.v4"
     assert [run("check", "--format", form, file).code for file in (clean, rules, gone)] == [0, 1, 2]
+
+
+TABLE = "".join(
+    f"tcp      6 60 TIME_WAIT src=198.51.100.{n} dst=203.0.113.10 sport=40000 dport={port}"
+    f" src=203.0.113.10 dst=198.51.100.{n} sport={port} dport=40000 [ASSURED] mark=0 use=1\n"
+    for n in range(1, 50)
+    for port in (443, 443, 22)
+)
+
+
+def test_suggest_counts_what_it_would_free_of_a_connection_table(run: Run, rules: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.txt"
+    table.write_text(TABLE + "nonsense\n")
+    ran = run("suggest", rules, "--conntrack", table)
+    assert "would free 98 of 147 entries (67 %)" in ran.out
+    assert "147 entries read; 1 line is none, line 148: nonsense." in ran.err
+    assert f"--conntrack {table}" in ran.out  # in the command that writes the new rules
+    said = json.loads(run("suggest", rules, "--conntrack", table, "--format", "json").out)
+    jsonschema.validate(said, SCHEMA)
+    assert said["table"]["freed"] == {"entries": 98, "share": 0.6667}
+    assert [flow["entries"] for flow in said["flows"]] == [98]
+    assert [(s["port"], s["entries"], s["freed"]) for s in said["table"]["services"]] == [(443, 98, 98), (22, 49, 0)]
+    assert [could["entries"] for could in said["could_leave"]] == [0]  # ssh of others than 10.9.1.0/24
+    assert said["table"]["refused"] == 49
+
+
+def test_a_connection_table_may_come_from_standard_input_and_be_packed(run: Run, rules: Path) -> None:
+    packed = gzip.compress(TABLE.encode())
+    for text in (TABLE.encode(), packed):
+        said = json.loads(run("suggest", rules, "--conntrack", "-", "--format", "json", stdin=text).out)
+        assert said["table"]["freed"]["entries"] == 98
+        assert said["table"]["path"] == "<stdin>"
+    cut = json.loads(run("suggest", rules, "--conntrack", "-", "--format", "json", stdin=packed[:-40]).out)
+    assert 0 < cut["table"]["entries"] <= 147
+    assert cut["table"]["not_read"] >= 1
+
+
+def test_several_files_share_one_connection_table(run: Run, rules: Path, tmp_path: Path) -> None:
+    six = tmp_path / "rules.v6"
+    six.write_text(
+        rules.read_text().replace("10.9.1.0/24", "fd00::/64").replace("-p icmp -m icmp --icmp-type 8", "-p ipv6-icmp")
+    )
+    said = json.loads(run("suggest", rules, six, "--conntrack", "-", "--format", "json", stdin=TABLE.encode()).out)
+    assert [one["table"]["freed"]["entries"] for one in said["files"]] == [98, 0]
+    assert [one["table"]["unasked"] for one in said["files"]] == [0, 147]
+
+
+def test_what_is_no_connection_table_is_named_with_its_first_line(run: Run, rules: Path, tmp_path: Path) -> None:
+    ran = run("suggest", rules, "--conntrack", rules)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert f"{rules}: line 1: no entry of a connection table" in ran.err
+    assert run("suggest", rules, "--conntrack", tmp_path / "none").code == 2
+    assert run("suggest", "-", "--conntrack", "-", stdin=TABLE.encode()).code == 2
+    damaged = tmp_path / "table.gz"
+    damaged.write_bytes(gzip.compress(TABLE.encode())[:20] + b"\xff" * 900)
+    assert "damaged gzip data" in run("suggest", rules, "--conntrack", damaged).err
+    empty = run("suggest", rules, "--conntrack", "-")
+    assert empty.code == 0
+    assert "would free" not in empty.out

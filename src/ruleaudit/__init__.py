@@ -338,7 +338,8 @@ def suggest(
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
-    `table`: a connection table of it (`read_table`): each flow has its entries then, and `relief` what would be freed.
+    `table`: a connection table of it (`read_table`): what fills it is chosen too, each flow has its entries, and
+    `relief` is what would be freed.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
@@ -373,6 +374,10 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
+    if table is not None:
+        from ruleaudit.analysis.table_entries import services_of
+
+        services = (*services, *services_of(table, reading.rulesets))
     options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
     suggestion = rewrite(document.source, reading.rulesets, again, edit, options)
     if table is None:

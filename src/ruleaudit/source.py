@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import cast
 
@@ -164,13 +164,15 @@ def read(path: str, name: str | None = None, *, ruleset: bool = True) -> SourceF
 
 #: a long file is read in pieces of this size
 _BLOCK = 1 << 20
+#: what is read where packed data end too early
+_CUT = b"\n(the packed data end here)\n"
 
 
 def blocks(path: str, passed: Callable[[int], object] = lambda place: None) -> Iterator[bytes]:
     """A long file, or standard input for `-`, piece by piece; what gzip has packed is unpacked.
 
-    `passed` is told how far in the file the reading is. A packed file that ends too early is read as far as it goes.
-    Raises SourceError when it cannot be read.
+    `passed` is told how far in the file the reading is. A packed file that ends too early is read as far as it goes; a
+    line says so then. Raises SourceError when it cannot be read.
     """
     import zlib
     from gzip import BadGzipFile, GzipFile
@@ -179,14 +181,16 @@ def blocks(path: str, passed: Callable[[int], object] = lambda place: None) -> I
     if path == "-" and sys.stdin is None:
         raise SourceError(f"{shown}: cannot be read: it is closed")
     try:
-        with nullcontext(cast(BufferedReader, sys.stdin.buffer)) if path == "-" else Path(path).open("rb") as file:
+        # whatever standard input is: what it is packed with is seen before it is read
+        stdin = BufferedReader(cast(RawIOBase, sys.stdin.buffer)) if path == "-" else None
+        with nullcontext(stdin) if stdin else Path(path).open("rb") as file:
             pieces = GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
-            while block := pieces.read(_BLOCK):
+            while block := pieces.read1(_BLOCK):
                 yield block
                 if path != "-":
                     passed(file.tell())
     except EOFError:
-        return
+        yield _CUT
     except IsADirectoryError:
         raise SourceError(f"{shown}: is a directory; name a file") from None
     except (zlib.error, BadGzipFile):

@@ -76,10 +76,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
-        services=(
-            *(services(asked.proxy) if asked.proxy else ()),
-            *(asked.table.table.services(asked.table.path) if asked.table else ()),
-        ),
+        services=services(asked.proxy) if asked.proxy else (),
         table=asked.table,
     )
 

@@ -9,7 +9,9 @@ import pytest
 
 import ruleaudit
 from ruleaudit.source import SourceFile
-from tests.kernel.lab import SERVER, Lab
+from tests.kernel.haproxy import FRONTENDS, HOST, haproxy_host
+from tests.kernel.http import requests
+from tests.kernel.lab import BEHIND, SERVER, VARIANTS, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
@@ -176,7 +178,7 @@ def test_what_is_said_to_be_freed_is_freed(host: Lab, language: str, options: di
     source = SourceFile("rules", text)
     read = ruleaudit.lower(source)
     use = ruleaudit.read_table(str(table), regions=ruleaudit.regions(read.rulesets))
-    suggestion = ruleaudit.suggest(source, table=use, services=tuple(use.table.services("table")), **options)
+    suggestion = ruleaudit.suggest(source, table=use, **options)
     relief = suggestion.relief
     assert relief is not None and suggestion.text is not None
     assert use.entries == before
@@ -198,3 +200,29 @@ def test_what_is_said_to_be_freed_is_freed(host: Lab, language: str, options: di
     for could in suggestion.could_leave:
         left = [host.entries("server", f"dport={port}", f"dst={SERVER}") for port in could.flow.ports]
         assert could.flow.entries == sum(map(len, left))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("form", ["", "-o save", "-o xml"])
+def test_haproxy_and_its_backends(variant: str, form: str, tmp_path: Path) -> None:
+    """Half of the table are the proxy's own connections: the table alone tells, and all of them leave."""
+    rules = (HOST / "rules.v4").read_text()
+
+    def traffic(lab: Lab) -> list[str]:
+        for client in ("client", "router"):
+            assert requests(lab, client, FRONTENDS[BEHIND], 50) == 100
+        return lab.run("server", "conntrack", "-L").splitlines()
+
+    with haproxy_host() as lab:
+        lab.load("server", rules, variant)
+        traffic(lab)
+        table = tmp_path / "table"
+        table.write_text(lab.run("server", "conntrack", "-L", *form.split()))
+        before = ruleaudit.read_table(str(table))
+        source = SourceFile("rules.v4", rules)
+        suggestion = ruleaudit.suggest(source, table=before)
+        assert suggestion.text is not None and suggestion.relief is not None
+        assert {str(address) for address in before.table.own} >= {BEHIND}
+        assert suggestion.relief.freed == before.entries > 300
+        lab.load("server", suggestion.text, variant)
+        assert traffic(lab) == []

@@ -19,6 +19,7 @@ from ruleaudit.model.connection_table import CLIENT_PORTS, Connections
 from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Family, Field, Hook
 from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Chain, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Flow, Relief, ServiceUse, Suggestion, TableUse
 from ruleaudit.source import Span
@@ -76,7 +77,7 @@ def with_entries(
 
     `old` and `new` are the rules of each address family before and after; None: there is no rewrite.
     """
-    fates = dict(_fates(use, old, new or old))
+    fates = dict(_fates(use.table.classes, old, new or old))
     if suggestion.outcome == "nothing-needs-tracking":
         freed = {some: fate for some, fate in fates.items() if not fate.unasked}
     else:
@@ -102,6 +103,14 @@ def with_entries(
             tuple(_services(use, fates, freed)),
         ),
     )
+
+
+def services_of(use: TableUse, rulesets: Sequence[Ruleset]) -> tuple[Service, ...]:
+    """What fills a table, by name; which way connections went that it does not tell, the rules may."""
+    known = [some for some in use.table.classes if some.direction != "unknown"]
+    unknown = [some for some in use.table.classes if some.direction == "unknown"]
+    told = [replace(some, direction=fate.kind or "unknown") for some, fate in _fates(unknown, rulesets, rulesets)]
+    return tuple(replace(use.table, classes=(*known, *told)).services(use.path))
 
 
 def _counted(flows: Iterable[Flow], fates: dict[Connections, _Fate]) -> Iterator[Flow]:
@@ -147,22 +156,28 @@ def _services(
 ) -> Iterator[tuple[ServiceUse, Rule | None, int]]:
     rules: defaultdict[tuple[str, str, int | None], Counter[Rule]] = defaultdict(Counter)
     gone: Counter[tuple[str, str, int | None]] = Counter()
+    ways: defaultdict[tuple[str, str, int | None], set[str]] = defaultdict(set)
     for some, fate in fates.items():
         service = some.service
         gone[service] += some.entries if some in freed else 0
+        ways[service].add(fate.kind)
         for rule in fate.rules[-1:]:
             rules[service][rule] += some.entries
     for one in use.services:
         service = (one.direction, one.protocol, one.port)
         most = rules[service].most_common(1)
+        if one.direction == "unknown" and len(ways[service]) == 1:
+            one = replace(one, direction=next(iter(ways[service])) or one.direction)
         yield one, most[0][0] if most else None, gone[service]
 
 
-def _fates(use: TableUse, old: Sequence[Ruleset], new: Sequence[Ruleset]) -> Iterator[tuple[Connections, _Fate]]:
+def _fates(
+    every: Iterable[Connections], old: Sequence[Ruleset], new: Sequence[Ruleset]
+) -> Iterator[tuple[Connections, _Fate]]:
     afterwards = {ruleset.family: ruleset for ruleset in new}
     families = {before.family: (before, afterwards.get(before.family, before)) for before in old}
     by_family: defaultdict[Family | None, list[Connections]] = defaultdict(list)
-    for some in use.table.classes:
+    for some in every:
         by_family[some.family].append(some)
     for family, classes in by_family.items():
         if family not in families:

@@ -230,7 +230,7 @@ class _Directions:
             if e.reply_source == e.target or e.reply_source in own or loopback(e.reply_source):
                 return "in"
             return "forward" if self.own.whole or self.own.translating else "unknown"
-        if not own:
+        if not own or e.source in self.own.either:
             return "unknown"
         if to_many(e.target) or (e.unreplied and e.target.endswith(b".255") and self.own.whole):
             return "in"

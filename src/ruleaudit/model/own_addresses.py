@@ -4,7 +4,7 @@ Every connection of a plain host has one of its addresses at one end, so that fe
 at one end of everything. A router's table has no such addresses; what is sure there is what its NAT shows.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -13,17 +13,23 @@ Ends = tuple[bytes, bytes, bytes, bytes]
 
 #: a host has no more addresses, as far as a table can teach
 _MOST = 64
-#: this part of all entries has to have one of them at an end
-_SHARE = 0.95
+#: so many pairs of addresses that meet each other alone are nothing strange
+_PAIRS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """addresses: as the table writes them; `whole`: what has none of them at either end goes through the host."""
+    """What a table teaches of a host's addresses, as the table writes them.
+
+    whole        what has none of them at either end goes through the host
+    translating  the host translates sources of what it forwards
+    either       of addresses that meet only one other each: one of the two is the host's
+    """
 
     addresses: frozenset[bytes]
     whole: bool
-    translating: bool = False  #: the host translates sources of what it forwards
+    translating: bool = False
+    either: frozenset[bytes] = frozenset()
 
 
 def loopback(address: bytes) -> bool:
@@ -54,20 +60,19 @@ def learned(ends: Collection[Ends]) -> Own:
         if to != source and not loopback(source):
             translating = True
             sure.add(to)  # whose answers come to another address: NAT put one of the host's in its place
-    edges: Counter[tuple[bytes, bytes]] = Counter()
+    edges: set[tuple[bytes, bytes]] = set()
     for source, target, back, to in ends:
         plain = (back, to) == (target, source)
         if plain and not (loopback(source) or loopback(target) or to_many(target) or _nobody(source)):
-            edges[source, target] += 1
+            edges.add((source, target))
     if translating:
         return Own(frozenset(sure), False, True)
     # whom others come to, and who answers from elsewhere: a published port
     sure = {target for source, target, back, _ in ends if back != target and not loopback(target)}
     picked = _covering(edges, sure)
-    number = sum(edges.values())
-    covered = sum(n for (a, b), n in edges.items() if a in picked or b in picked)
-    if len(picked) <= _MOST and covered >= _SHARE * number > 0:
-        return Own(frozenset(picked), True)
+    alone = {frozenset(edge) for edge in edges if not picked.intersection(edge)}
+    if 0 < len(picked) <= _MOST and len(alone) <= max(_PAIRS, len(picked)):
+        return Own(frozenset(picked), True, either=frozenset(address for pair in alone for address in pair))
     return Own(frozenset(sure), False)
 
 
@@ -75,7 +80,7 @@ def _nobody(address: bytes) -> bool:
     return address in (b"0.0.0.0", b"::", b"0000:0000:0000:0000:0000:0000:0000:0000")
 
 
-def _covering(edges: Counter[tuple[bytes, bytes]], sure: Collection[bytes]) -> set[bytes]:
+def _covering(edges: Collection[tuple[bytes, bytes]], sure: Collection[bytes]) -> set[bytes]:
     """Few addresses that are at one end of every connection: those that meet the most others, one after the other.
 
     Two addresses that meet each other alone stay: either may be the host's.

@@ -55,6 +55,8 @@ def service_words(use: ServiceUse) -> str:
 def section(relief: Relief, style: Style) -> Iterator[str]:
     """The section WHAT FILLS THE TABLE."""
     use = relief.use
+    if not use.entries:
+        return
     yield style.bold("WHAT FILLS THE TABLE") + f"  ({printable(use.path)}: {entries(use.entries)})"
     shown = relief.services[:_SHOWN]
     names = [service_words(one) for one, _, _ in shown]

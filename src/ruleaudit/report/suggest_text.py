@@ -171,7 +171,7 @@ def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) 
     kept = [k.rule for k in suggestion.kept if k.rule is not None]
     still = f"; the rest stays tracked for {lines(kept)}" if kept else ""
     yield f"  after    {freed} untracked, both directions{still}"
-    if suggestion.relief is not None:
+    if suggestion.relief is not None and suggestion.relief.use.entries:
         yield wrapped(f"{relief.freed_words(suggestion.relief)}; they leave as they time out", "  table    ")
     yield wrapped(proved(suggestion), "  proved   ")
     yield from _observed(observation)
@@ -338,7 +338,7 @@ def _could_leave(suggestion: Suggestion, style: Style) -> Iterator[str]:
         how = offered(suggestion, could)
         how = f"   {how}" if how else ""
         where = f" ({could.flow.rule.where})" if could.flow.rule else ""
-        held = f" ({count(could.flow.entries, 'entry')})" if could.flow.entries else ""
+        held = f" ({relief.entries(could.flow.entries)})" if could.flow.entries else ""
         yield wrapped(f"{flow_words(could.flow)}{where}: {could.reason}{held}{how}", "  ", "    ")
 
 
@@ -360,11 +360,8 @@ def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
     yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too; a ruleset can't show how much."
-    yield "  The destination ports that fill the table, most entries first:"
-    yield (
-        "    conntrack -L 2>/dev/null | head -n 20000 |"
-        " awk 'match($0, / dport=[0-9]+/) {print substr($0, RSTART+7, RLENGTH-7)}' | sort | uniq -c | sort -rn | head"
-    )
+    yield "  Saved and added to this command, the table shows it, and what fills it may leave too:"
+    yield "    conntrack -L > table.txt 2> /dev/null  # then: ruleaudit suggest ... --conntrack table.txt"
 
 
 def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:

@@ -73,6 +73,9 @@ class Bundle:
                 side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
             if self.flow.protocol == ports.protocol:
                 yield from side
+                if self.flow.kind.name == "in" and difference.path == "forward" and difference.role == "reply":
+                    # what passes through is taken along by where it goes, whatever it answers
+                    yield from ports.target
 
 
 @dataclass(frozen=True, slots=True)
