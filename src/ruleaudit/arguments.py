@@ -181,6 +181,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         metavar="LIST",
         help="classes of rewrites beyond the default: reversed, relaxing",
     )
+    script = "print a shell script that loads the new rules with a way back; of one FILE, or of the v4 and v6 of a host"
+    suggest.add_argument("--script", action="store_true", help=script)
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 
