@@ -209,6 +209,7 @@ def test_try_confirm_and_rollback(kind: str, shell: tuple[str, ...], tmp_path: P
         assert not host.tracked()
         assert host.reachable()
         assert "loaded and confirmed" in host.apply("status")
+        assert "loaded already" in host.apply("try", code=1)
         assert host.apply("rollback") == "The old rules are back.\n"
         assert host.rules() == host.old
         assert host.tracked()
@@ -399,7 +400,7 @@ def test_a_lost_terminal(systemd: bool, host: Host) -> None:
     before = ""
     if systemd:
         # systemd's part is played by a process of another session, on a host where it seems to run
-        plays = f'echo "$@" > {host.folder}/asked; while [ $# -gt 3 ]; do shift; done\n'
+        plays = f'echo "$@" > {host.folder}/asked; while [ $# -gt 4 ]; do shift; done\n'
         later = f"""setsid sh -c 'sleep 2; exec "$@"' sh "$@" < /dev/null > {host.folder}/said 2>&1 9>&- &\n"""
         host.stub("systemd-run", plays + later)
         before = "mount -t tmpfs none /run; mkdir -p /run/systemd/system;"
@@ -503,6 +504,46 @@ def test_persist_where_netfilter_persistent_is(plain: Host) -> None:
     plain.apply("confirm", "--persist")
     assert (plain.folder / "asked").read_text() == "save\n"
     assert "next boot" in plain.apply("rollback")
+
+
+FILES = {"iptables-nft": ("sysconfig/iptables", "sysconfig/ip6tables"), "nft": ("nftables.conf",)}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_persist_in_the_files_of_the_distribution(kind: str, tmp_path: Path) -> None:
+    with a_host(tmp_path, kind) as host:
+        shutil.copytree(
+            "/etc", tmp_path / "etc", symlinks=True, ignore=shutil.ignore_patterns("nftables.conf", "iptables")
+        )
+        for name in FILES[kind]:
+            (tmp_path / "etc" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "etc" / name).write_text("# what was loaded at boot\n")
+        host.apply("try", "30")
+        mounted = f'mount --bind {tmp_path}/etc /etc; exec sh {tmp_path}/apply.sh "$@"'
+        words = ["unshare", "-m", "sh", "-c", mounted, "sh", "confirm", "--persist"]
+        with host.lab.hosts["server"].inside():
+            done = subprocess.run(words, env=host.environment, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+        new = host.rules()
+        if kind == "nft":
+            assert (tmp_path / "etc/nftables.conf.old").read_text() == "# what was loaded at boot\n"
+            host.run("nft flush ruleset")
+            host.run(f"nft -f {tmp_path}/etc/nftables.conf")
+        else:
+            for six, name in zip(("", "6"), FILES[kind], strict=True):
+                host.run(f"ip{six}tables-nft -F; ip{six}tables-nft -t raw -F")
+                host.run(f"ip{six}tables-nft-restore < {tmp_path}/etc/{name}")
+        assert host.rules() == new
+
+
+def test_the_timer_of_an_earlier_try_does_not_end_a_later_one(plain: Host) -> None:
+    plain.apply("try", "2")
+    plain.apply("confirm")
+    plain.apply("rollback")
+    plain.apply("try", "30")
+    new = plain.rules()
+    time.sleep(2.5)
+    assert plain.pending() and plain.rules() == new
 
 
 def test_a_reboot_in_between(plain: Host) -> None:

@@ -47,8 +47,8 @@ confirm() {
     if waiting; then
         mv pending.* confirmed || die "$state cannot be written: the old rules will come back"
         say "Confirmed: the new rules stay."
-        forget_entries
     fi
+    forget_entries
     if [ "$persist" ]; then persist; else say "A reboot brings the old rules back: sh $0 confirm --persist"; fi
 }
 
@@ -103,7 +103,7 @@ keep() {
 way_back() {
     cat << END
 #!/bin/sh
-# The way back to the rules of $(date). With a number: in so many seconds, unless they are confirmed meanwhile.
+# The way back to the rules of $(date). With SECONDS and the name of a try: then, unless it is confirmed meanwhile.
 cd "\$(dirname "\$0")/.." || exit 1
 PATH='$PATH'
 if [ \$# -gt 0 ]; then
@@ -112,7 +112,7 @@ if [ \$# -gt 0 ]; then
     exec 9< lock
     n=0
     until flock -n 9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
-    [ -e pending.$token ] || exit 0
+    [ -e "pending.\$2" ] || exit 0
 fi
 $(for part in $parts; do say "load_$part() { $(loader "$part") < before/$part; }"; done)
 failed=
@@ -148,10 +148,10 @@ undo() {
 start_timer() {
     if [ -d /run/systemd/system ] && has systemd-run; then
         systemd-run --quiet --unit "ruleaudit-$token" --on-active "$seconds" --timer-property AccuracySec=1s \
-            sh "$state/before/rollback" 0 && return
+            sh "$state/before/rollback" 0 "$token" && return
     fi
     rm -f timer
-    detached sh before/rollback "$seconds" < /dev/null >> log 2>&1 9>&- &
+    detached sh before/rollback "$seconds" "$token" < /dev/null >> log 2>&1 9>&- &
     n=0
     until [ -e timer ]; do
         [ $n -lt 50 ] || die "nothing was changed: the timer does not start, see $state/log"
@@ -169,6 +169,7 @@ unchanged() {
     [ "$made" = "$now" ] && return
     made=$(old "$1" | spelled "$1" | normal)
     [ "$made" = "$now" ] && return
+    [ "$(new "$1" | spelled "$1" | normal)" != "$now" ] || die "the new $1 rules are loaded already"
     [ "$made" ] || made=$(old "$1" | normal)
     say "The $1 rules of this host are not those of {{ names }} ('<' is in the file, '>' in the kernel):"
     diff /dev/fd/3 /dev/fd/4 3<< MADE 4<< NOW | grep '^[<>]'
