@@ -228,7 +228,8 @@ def test_the_old_rules_come_back_by_themselves(host: Host) -> None:
     assert not host.tracked()
 
 
-def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
+def a_website_that_echoes(host: Host) -> None:
+    """On port 8443, in place of the one on 443."""
     host.lab.serve_tcp("server", 8443, size=0)
     ports = ("-A INPUT -p tcp -m tcp --dport 443 ", "-A INPUT -p tcp -m tcp --dport 8443 ")
     words = ("tcp dport 443 ", "tcp dport 8443 ")
@@ -241,6 +242,40 @@ def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
         for six, (_, text) in enumerate(texts):
             host.lab.restore("server", text, host.kind.removeprefix("iptables-"), six=bool(six))
     host.give(made(*texts))
+
+
+@pytest.mark.parametrize("back", ["rollback", "the timer", "the timer, the shell killed before it dropped entries"])
+def test_a_busy_connection_survives_the_way_back(back: str, host: Host) -> None:
+    """Its packets were out of the window of an entry that has not seen those in between."""
+    a_website_that_echoes(host)
+    with host.lab.open_socket("client", socket.SOCK_STREAM) as busy:
+        busy.settimeout(3)
+        busy.connect((SERVER, 8443))
+
+        def echoes(times: int) -> bool:
+            for _ in range(times):
+                busy.sendall(b"x" * 50_000)
+                left = 50_000
+                while left:
+                    left -= len(busy.recv(left))
+            return True
+
+        assert echoes(3)
+        if "killed" in back:
+            host.stub("conntrack", 'kill -KILL "$(cat ../pid)" 2> /dev/null && exit 1; exec "$real" "$@"')
+            host.start("try", "2", before=f"echo $$ > {host.folder}/pid;").communicate(timeout=20)
+        else:
+            host.apply("try", "30" if back == "rollback" else "2")
+        assert echoes(100)
+        if back == "rollback":
+            host.apply("rollback")
+        assert host.wait(lambda: not host.pending())
+        assert echoes(20)
+        assert len(host.lab.entries("server", "dport=8443")) == 1
+
+
+def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
+    a_website_that_echoes(host)
     with host.lab.open_socket("client", socket.SOCK_STREAM) as open_one:
         open_one.settimeout(3)
         open_one.connect((SERVER, 8443))
@@ -257,6 +292,7 @@ def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
             assert len(host.lab.entries("server", "dport=8443")) == 2
             host.apply("try", "20")
             assert says(b"while it is tried")
+            assert len(host.lab.entries("server", "dport=8443")) == 1
             assert "entries now: 1\n" in host.apply("confirm")
             assert says(b"confirmed")
             (left,) = host.lab.entries("server", "dport=8443")

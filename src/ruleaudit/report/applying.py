@@ -39,7 +39,7 @@ def afterwards(suggestion: Suggestion, style: Style) -> Iterator[str]:
     """The section AND THEN."""
     path = suggestion.source.path
     yield style.bold("AND THEN")
-    commands = [("conntrack -C", "confirm has dropped the entries of what is no longer tracked")]
+    commands = [("conntrack -C", "falls: the script drops the entries of what is no longer tracked")]
     remark = "where the script is not used; the connections survive"
     for deletion in _deletions(suggestion.flows):
         commands.append((deletion, remark))

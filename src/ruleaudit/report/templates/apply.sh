@@ -36,7 +36,8 @@ try() {
     waiting || undo "loading took longer than $seconds s"
     say "The new rules are loaded. In $seconds s the old ones come back, unless you run, from a NEW ssh session:"
     say "    sh $0 confirm"
-    loose
+    warn_if_not_loose
+    if loose; then forget_entries; fi
     say "Several hosts: take one out of the rotation, drain it, try, confirm, watch the error counters of the"
     say "proxy for 5 minutes; then the next one."
 }
@@ -59,7 +60,7 @@ rollback() {
         for part in $parts; do live "$part" > "replaced.$part"; done
         say "Since then somebody else has changed the rules, too; what they were is in $state, replaced.*"
     fi
-    loose
+    warn_if_not_loose
     go_back || die "the old rules could not be loaded (above); they are in $state/before"
     say "The old rules are back."
 }
@@ -73,7 +74,7 @@ status() {
         fingerprint | diff loaded -
     fi
     if has conntrack; then say "Connections in the table: $(conntrack -C)"; fi
-    loose
+    warn_if_not_loose
     if [ -s log ]; then tail -n 3 log; fi
 }
 
@@ -127,6 +128,11 @@ done
 [ -z "\$failed" ] || exit 1
 rm -f pending.* loaded
 echo "\$(date): the old rules are back"
+[ "\$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose)" = 1 ] || exit 0
+{
+    $(forgetting)
+} > /dev/null 2>&1
+exit 0
 # the end
 END
 }
@@ -186,31 +192,50 @@ fingerprint() { for part in $parts; do live "$part" | normal; done; }
 
 # -- the table of connections
 
-loose() {
-    [ "$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose 2> /dev/null)" = 0 ] || return 0
-    say "net.netfilter.nf_conntrack_tcp_loose is 0: going back cuts the connections opened meanwhile; set it to 1 before."
+# A connection that is no longer tracked leaves its entry behind, for up to 5 days; it lives on without. After the way
+# back it is picked up anew, where that is allowed; by the entry of before, its packets would be out of the window.
+loose() { [ "$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose 2> /dev/null)" != 0 ]; }
+
+warn_if_not_loose() {
+    loose || say "net.netfilter.nf_conntrack_tcp_loose is 0: going back cuts connections; set it to 1 before."
 }
 
-# The entries of connections that are no longer tracked would stay for up to 5 days; the connections live on without.
 forget_entries() {
+    if has conntrack; then
+        forgetting | sh > /dev/null 2>&1
+        say "Their entries are out of the table; entries now: $(conntrack -C)"
+    else
+        say "Their entries leave the table as they time out: conntrack is not installed."
+    fi
+}
+
+forgetting() {
+    cat << 'END'
 {% if entries %}
-    has conntrack || { say "Their entries leave the table as they time out (conntrack is not installed)."; return; }
-    ip -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4 }' | while read -r address; do
-        case $address in *:*) family=ipv6 ;; *) family=ipv4 ;; esac
-        case $family in
-{% for family in ("ipv4", "ipv6") if entries[family] %}
-        {{ family }})
-{% for line in entries[family] %}
-            conntrack -D -f {{ family }} {{ line }}
+ip -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4 }' | while read -r address; do
+    case $address in
+{% if entries.ipv6 %}
+    *:*)
+{% for line in entries.ipv6 %}
+        conntrack -D -f ipv6 {{ line }}
 {% endfor %}
-            ;;
-{% endfor %}
-        esac
-    done > /dev/null 2>&1
-    say "Their entries are out of the table; entries now: $(conntrack -C)"
+        ;;
 {% else %}
-    say "Their entries leave the table as they time out."
+    *:*) ;;
 {% endif %}
+{% if entries.ipv4 %}
+    *)
+{% for line in entries.ipv4 %}
+        conntrack -D -f ipv4 {{ line }}
+{% endfor %}
+        ;;
+{% endif %}
+    esac
+done
+{% else %}
+: # none that could be named in few words
+{% endif %}
+END
 }
 
 # -- the texts
