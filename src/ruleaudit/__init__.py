@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ruleaudit.model.fields import Family
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
+    from ruleaudit.model.proxy import Proxy
     from ruleaudit.model.ruleset import Ruleset
+    from ruleaudit.model.service import Service
     from ruleaudit.reading import Reading
     from ruleaudit.results import (
         Comparison,
@@ -59,6 +61,7 @@ __all__ = [
     "observe",
     "reach",
     "read",
+    "read_haproxy",
     "read_sets",
     "suggest",
     "verify",
@@ -93,6 +96,23 @@ def _sets_of(sources: Iterable[SourceFile]) -> Sets:
             raise SourceError(f"{source.path}:{line}: {problems[0].message}{hint}{more}")
         known |= sets
     return known
+
+
+def read_haproxy(paths: Iterable[str]) -> Proxy:
+    """What HAProxy listens on and connects to, by its files in this order; of a folder, its *.cfg.
+
+    Variables are those of this process, and a peer is this host if it has its name or that of HAPROXY_LOCALPEER.
+    What is wrong in the files is a remark. Raises SourceError for what cannot be read.
+    """
+    import os
+    import socket
+
+    from ruleaudit.discovery import haproxy_files
+    from ruleaudit.model.from_haproxy import proxy_of
+    from ruleaudit.source import read as read_source
+
+    sources = [read_source(file, ruleset=False) for path in paths for file in haproxy_files(path)]
+    return proxy_of(sources, os.environ, socket.gethostname())
 
 
 def lower(
@@ -280,11 +300,13 @@ def suggest(
     menu: bool = True,
     separate: bool = False,
     sets: Sets = NO_SETS,
+    services: Sequence[Service] = (),
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
+    `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
@@ -320,7 +342,7 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
     return rewrite(document.source, reading.rulesets, again, edit, options)
 
 

@@ -102,6 +102,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         asked.command = "completions"
     if asked.command is None:
         parser.error("the following arguments are required: COMMAND")
+    if asked.command == "suggest" and not asked.files:
+        if len(asked.haproxy) < 2:
+            raise UsageError("the following arguments are required: FILE\nMore: ruleaudit suggest --help")
+        # `suggest --haproxy haproxy.cfg rules.v4`: the last one is the ruleset
+        asked.files = [asked.haproxy.pop()]
     if asked.command == "check":
         shown = [name for name, path in asked.formats if not path]
         if len(shown) > 1:
@@ -164,7 +169,7 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         "print the ruleset rewritten so that less is tracked, proved",
         "0 done, with or without a rewrite, 1 there is one (with --exit-code), 2 could not do it",
     )
-    suggest.add_argument("files", nargs="+", metavar="FILE", help="the IPv6 twin is a FILE of its own")
+    suggest.add_argument("files", nargs="*", metavar="FILE", help="the IPv6 twin is a FILE of its own")
     suggest.add_argument("--diff", action="store_true", help="print a unified diff and nothing else")
     suggest.add_argument("--all", action="store_true", help="whatever may leave, not only public services")
     suggest.add_argument("--port", type=_list, action="extend", default=[], metavar="LIST", help="these: 80,8000-8010")
@@ -180,6 +185,14 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         default=[],
         metavar="LIST",
         help="classes of rewrites beyond the default: reversed, relaxing",
+    )
+    suggest.add_argument(
+        "--haproxy",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="haproxy.cfg, or a folder of them: what HAProxy listens on and connects to",
     )
     script = "print a shell script that loads the new rules with a way back; of one FILE, or of the v4 and v6 of a host"
     suggest.add_argument("--script", action="store_true", help=script)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruleaudit.diagnostics import Finding
+from ruleaudit.diagnostics import Finding, SourceError
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax.language import family, sniff
@@ -32,6 +32,24 @@ RULESET = re.compile(
     )$"""
 )
 _SKIPPED = ("node_modules", "__pycache__")
+
+
+def haproxy_files(path: str) -> list[str]:
+    """The files that `haproxy -f` reads: of a folder, those that end with .cfg and are not hidden, by their names.
+
+    Raises SourceError for a folder that cannot be looked into, or has none.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    try:
+        names = sorted(os.listdir(path), key=os.fsencode)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    found = [os.path.join(path, name) for name in names if name.endswith(".cfg") and name[0] != "."]
+    found = [file for file in found if os.path.isfile(file)]
+    if not found:
+        raise SourceError(f"{path}: no *.cfg in it, which is what HAProxy reads of a folder")
+    return found
 
 
 def rulesets(folder: str = ".", unreadable: Callable[[OSError], None] | None = None) -> Iterator[str]:

@@ -8,6 +8,7 @@ import ruleaudit
 from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, style
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.fields import Family
+from ruleaudit.model.proxy import services
 from ruleaudit.report.schema import failure
 from ruleaudit.results import Observation, Suggestion
 from ruleaudit.source import SourceFile, write
@@ -15,10 +16,11 @@ from ruleaudit.source import SourceFile, write
 
 def suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
+    if asked.output and len(paths) > 1 and not asked.script:
+        raise UsageError("-o takes the new ruleset of one FILE")
+    asked.proxy = ruleaudit.read_haproxy(asked.haproxy) if asked.haproxy else None
     if asked.script:
         return _script(asked, paths)
-    if asked.output and len(paths) > 1:
-        raise UsageError("-o takes the new ruleset of one FILE")
     if asked.format == "html":
         return _suggested_page(asked, paths)
     if len(paths) == 1:
@@ -48,7 +50,7 @@ def _script(asked: Namespace, paths: Sequence[str]) -> Answer:
     if asked.diff or asked.format != "full":
         raise UsageError("--script is a form of its own: without --diff and --format")
     suggestions = [_suggestion(asked, path) for path in paths]
-    remarks = "".join(map(suggest_text.summary, suggestions))
+    remarks = "".join(suggest_text.summary(one, asked.proxy) for one in suggestions)
     errors = script.refused(suggestions) or ""
     if not errors and asked.kernel:
         observed = (_kernel_on_suggestion(asked, one) for one in suggestions)
@@ -79,7 +81,7 @@ def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
         observation = _kernel_on_suggestion(asked, suggestion) if asked.kernel else None
         answer = _given_out(asked, suggestion, observation)
         code, remarks, errors = max(code, answer.code), remarks + answer.remarks, errors + answer.errors
-        sections.append(suggest_html.section(suggestion, f"file-{number}", _repeated(asked), observation))
+        sections.append(suggest_html.section(suggestion, f"file-{number}", _repeated(asked), observation, asked.proxy))
     return Answer(code, suggest_html.render(sections), remarks, errors)
 
 
@@ -94,6 +96,7 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
+        services=services(asked.proxy) if asked.proxy else (),
     )
 
 
@@ -105,13 +108,14 @@ def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
     if asked.format == "json":
         from ruleaudit.report import suggest_json
 
-        return replace(answer, result=suggest_json.render(suggestion, observation))
+        return replace(answer, result=suggest_json.render(suggestion, observation, asked.proxy))
     if asked.diff:
         from ruleaudit.report.diff import unified
 
         text = None if answer.errors else suggestion.text
         return replace(answer, result="" if text is None else unified(suggestion.source, text))
-    return replace(answer, result=suggest_text.render(suggestion, _repeated(asked), observation, style=style(asked)))
+    text = suggest_text.render(suggestion, _repeated(asked), observation, asked.proxy, style=style(asked))
+    return replace(answer, result=text)
 
 
 def _given_out(asked: Namespace, suggestion: Suggestion, observation: Observation | None) -> Answer:
@@ -122,7 +126,7 @@ def _given_out(asked: Namespace, suggestion: Suggestion, observation: Observatio
     # what the kernel was to confirm, and did not, is not given out as a file or a patch
     text = None if errors else suggestion.text
     code = FAILED if errors else FOUND if asked.exit_code and text is not None else DONE
-    remarks = suggest_text.summary(suggestion)
+    remarks = suggest_text.summary(suggestion, asked.proxy)
     if asked.output and text is not None:
         placed = ruleaudit.elsewhere(suggestion, asked.output)
         write(asked.output, placed)
@@ -152,6 +156,7 @@ def _repeated(asked: Namespace) -> list[str]:
     """The options that decided what leaves, to be typed again."""
     options = ["--all"] if asked.all else []
     options += ["--separate-table"] if asked.separate_table else []
+    options += ["--haproxy", *asked.haproxy] if asked.haproxy else []
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]

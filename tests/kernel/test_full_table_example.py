@@ -1,4 +1,6 @@
-"""The demonstration examples/full-table, run as its page says; `python -m tests.kernel.test_full_table_example` records.
+"""The demonstration examples/full-table, run as its page says.
+
+`python -m tests.kernel.test_full_table_example` records what it prints, in its page and in the README.
 
 What it prints must be what the page shows, figures apart; and the figures must be those that the page is about.
 """
@@ -15,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "examples" / "full-table" / "README.md"
 _BLOCK = re.compile(r"(?<=^```text\n).*?(?=^```$)", re.M | re.S)
-_ROW = re.compile(r"^  (\S.*?)  +(\d+) of 200  +([\d,]+)  +([\d,]+)  +([\d,]+)  +([\d,]+)$", re.M)
+_ROW = re.compile(r"^ +(\S.*?)  +(\d+) of 200  +([\d,]+)  +([\d,]+)  +([\d,]+)  +([\d,]+)$", re.M)
 
 
 def run() -> "subprocess.CompletedProcess[str]":
@@ -67,3 +69,8 @@ if __name__ == "__main__":
     said = run()
     assert said.returncode == 0, said.stderr
     PAGE.write_text(_BLOCK.sub(lambda _: said.stdout, PAGE.read_text()))
+    old, new = (list(_ROW.finditer(text)) for text in ((ROOT / "README.md").read_text(), said.stdout))
+    text = (ROOT / "README.md").read_text()
+    for before, after in zip(old, new, strict=True):
+        text = text.replace(before[0], f"  {after[0]}")
+    (ROOT / "README.md").write_text(text)

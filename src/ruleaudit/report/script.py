@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_network
+from itertools import product
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -131,14 +132,14 @@ def _deletions(flow: Flow, family: str) -> Iterator[str]:
     """What a router forwards is left to time out: the ports alone would name connections of its own, too."""
     if flow.direction == "forward" or flow.protocol not in ("tcp", "udp", "udplite", "sctp", "dccp"):
         return
-    there = [a for a in flow.addresses if _network(a) == family]
-    if flow.addresses and not there:
+    here, there = ([a for a in some if _network(a) == family] for some in (flow.at, flow.addresses))
+    if (flow.at and not here) or (flow.addresses and not there):
         return
     ours, theirs = ("--orig-dst", "--orig-src") if flow.direction == "in" else ("--orig-src", "--orig-dst")
     for port in _single(flow.ports):
-        for other in there or [""]:
+        for own, other in product(here or ['"$address"'], there or [""]):
             narrowed = f" {theirs} {other}" if other else ""
-            yield f'-p {flow.protocol} {ours} "$address"{narrowed} --orig-port-dst {port}'
+            yield f"-p {flow.protocol} {ours} {own}{narrowed} --orig-port-dst {port}"
 
 
 def _single(ports: Sequence[str]) -> Iterator[int]:

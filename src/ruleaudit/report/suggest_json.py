@@ -1,13 +1,19 @@
 """`suggest` as JSON."""
 
+from collections.abc import Sequence
+
+from ruleaudit.model.proxy import Listener, Proxy, Target
 from ruleaudit.report import kernel_json, kernel_text
 from ruleaudit.report.diff import unified
 from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
 from ruleaudit.results import Observation, Suggestion
 
 
-def render(suggestion: Suggestion, observation: Observation | None = None) -> str:
-    """One object; an error, if the kernel refuses the rulesets or decides otherwise than was reasoned."""
+def render(suggestion: Suggestion, observation: Observation | None = None, proxy: Proxy | None = None) -> str:
+    """One object; an error, if the kernel refuses the rulesets or decides otherwise than was reasoned.
+
+    `proxy`: what HAProxy's configuration says; what is to be said about it is among the notes.
+    """
     if observation is not None and observation.contradicts:
         return failure(kernel_text.problem(observation), {"kernel": kernel_json.observation(observation)})
     source = suggestion.source
@@ -48,9 +54,24 @@ def render(suggestion: Suggestion, observation: Observation | None = None) -> st
         "assumptions": [f"{key}: {text}" for key, text in suggestion.assumptions],
         "not_understood": [rule_place(source, r) for r in suggestion.ruleset.rules() if not r.understood],
         "changes": [{"topic": c.topic, "reason": c.reason} for c in suggestion.changes],
-        "notes": list(suggestion.notes),
+        "notes": [*suggestion.notes, *(remark.text for remark in (proxy.remarks if proxy else ()))],
         "diff": unified(source, suggestion.text) if suggestion.text is not None else None,
     }
+    if proxy is not None:
+        values["haproxy"] = {
+            "listeners": _ends(proxy.listeners),
+            "servers": _ends(proxy.targets),
+        }
     if observation is not None:
         values["kernel"] = kernel_json.observation(observation)
     return document(values)
+
+
+def _ends(ends: Sequence[Listener | Target]) -> list[Json]:
+    """Sockets, or what they are opened to, each once; a host name for an address that is not known, or null."""
+    found = dict.fromkeys((_address(one), one.port, one.protocol) for one in ends)
+    return [{"address": address, "port": port, "protocol": protocol} for address, port, protocol in found]
+
+
+def _address(one: Listener | Target) -> str | None:
+    return one.name or None if one.address is None else str(one.address)

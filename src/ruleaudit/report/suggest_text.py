@@ -1,13 +1,15 @@
 """`suggest` as text: the answer first, relief, the change, why, what is given up, how to apply it and go back."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from shlex import quote
 
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Family
 from ruleaudit.model.lines import in_words
+from ruleaudit.model.proxy import Proxy
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import applying, kernel_text
+from ruleaudit.report import applying, haproxy_text, kernel_text
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
@@ -52,12 +54,14 @@ def render(
     suggestion: Suggestion,
     options: Sequence[str] = (),
     observation: Observation | None = None,
+    proxy: Proxy | None = None,
     *,
     style: Style = PLAIN,
 ) -> str:
     """The whole answer; `options` are those that it was asked for with, to be repeated in the commands to type.
 
-    `observation` is what the kernel did; where it contradicts, no rewrite is printed.
+    `observation` is what the kernel did; where it contradicts, no rewrite is printed. `proxy` is what HAProxy's
+    configuration says.
     """
     match suggestion.outcome:
         case _ if observation is not None and observation.contradicts:
@@ -68,6 +72,8 @@ def render(
             sections = _nothing_needs_tracking(suggestion, observation, style)
         case _:
             sections = _nothing_to_free(suggestion, observation, style)
+    if proxy is not None:
+        sections = chain([next(sections), haproxy_text.section(proxy, style)], sections)
     return "\n".join("".join(line + "\n" for line in section) for section in map(list, sections) if section)
 
 
@@ -94,14 +100,15 @@ def freed_words(suggestion: Suggestion) -> str:
     return in_words(list(dict.fromkeys(map(flow_words, suggestion.flows))))
 
 
-def summary(suggestion: Suggestion) -> str:
+def summary(suggestion: Suggestion, proxy: Proxy | None = None) -> str:
     """Lines for standard error: what was read, and the remarks of the analysis."""
     rules = list(suggestion.ruleset.rules())
     vague = [r for r in rules if not r.understood]
     understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
     read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
-    return f"{notes}{printable(suggestion.source.path)}: {read}.\n"
+    more = haproxy_text.summary(proxy) if proxy is not None else ""
+    return f"{notes}{printable(suggestion.source.path)}: {read}.\n{more}"
 
 
 def _with(suggestion: Suggestion) -> str:

@@ -188,7 +188,7 @@ def grammar_text(name: str) -> str:
 
     try:
         return resources.files("ruleaudit.grammars").joinpath(name).read_text("utf-8")
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, FileNotFoundError):
         return (Path(__file__).parents[3] / "grammars" / name).read_text("utf-8")
 
 

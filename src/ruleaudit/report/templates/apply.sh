@@ -203,9 +203,9 @@ warn_if_not_loose() {
 forget_entries() {
     if has conntrack; then
         forgetting | sh > /dev/null 2>&1
-        say "Their entries are out of the table; entries now: $(conntrack -C)"
+        say "The entries of what is no longer tracked are out of the table; entries now: $(conntrack -C)"
     else
-        say "Their entries leave the table as they time out: conntrack is not installed."
+        say "Entries of what is no longer tracked leave as they time out: conntrack is not installed."
     fi
 }
 
