@@ -1,4 +1,4 @@
-"""The demonstration examples/full-table, run as its page says.
+"""The demonstration examples/full-table, run as its page says (docs/demonstration.md).
 
 `python -m tests.kernel.test_full_table_example` records what it prints, in its page and in the README.
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE = ROOT / "examples" / "full-table" / "README.md"
+PAGE = ROOT / "docs" / "demonstration.md"
 _BLOCK = re.compile(r"(?<=^```text\n).*?(?=^```$)", re.M | re.S)
 _ROW = re.compile(r"^ +(\S.*?)  +(\d+) of 200  +([\d,]+)  +([\d,]+)  +([\d,]+)  +([\d,]+)$", re.M)
 
@@ -23,7 +23,7 @@ _ROW = re.compile(r"^ +(\S.*?)  +(\d+) of 200  +([\d,]+)  +([\d,]+)  +([\d,]+)  
 def run() -> "subprocess.CompletedProcess[str]":
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src")}
-    program = [sys.executable, str(PAGE.parent / "run")]
+    program = [sys.executable, str(ROOT / "examples" / "full-table" / "run")]
     return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
 
 
