@@ -69,6 +69,40 @@ def test_suggest_is_done_when_there_is_a_rewrite_and_says_so_with_exit_code(run:
     assert run("suggest", "--exit-code", "--diff", rules).code == 1
 
 
+def test_the_script_is_of_one_ruleset_or_of_both_families(run: Run, tmp_path: Path) -> None:
+    four, six = tmp_path / "rules.v4", tmp_path / "rules.v6"
+    four.write_bytes(EXAMPLE.read_bytes())
+    six.write_text(
+        EXAMPLE.read_text().replace("-p icmp -m icmp --icmp-type 8", "-p ipv6-icmp").replace("10.9.1.0", "fd09::")
+    )
+    new = run("suggest", "--script", four, "-o", tmp_path / "apply.sh")
+    assert (new.code, new.out) == (0, "")
+    assert run("suggest", "--script", four).out == (tmp_path / "apply.sh").read_text()
+    assert run("suggest", "--script", four, six).out == run("suggest", "--script", six, four).out
+    assert run("suggest", "--script", "--exit-code", four).code == 1
+    for refused in ([four, four], [four, six, six], [four, "--diff"], [four, "--format", "json"]):
+        ran = run("suggest", "--script", *refused)
+        assert (ran.code, ran.out) == (2, "")
+
+
+def test_no_script_without_a_rewrite(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.v4").write_text(NEEDLESS)
+    ran = run("suggest", "--script", tmp_path / "rules.v4", "-o", tmp_path / "apply.sh")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no rewrite, and nothing to apply" in ran.err
+    assert not (tmp_path / "apply.sh").exists()
+
+
+def test_what_the_script_does_not_carry(run: Run, tmp_path: Path) -> None:
+    hook = "type filter hook input priority 0; policy drop;"
+    text = f'table inet filter {{\n chain input {{\n  {hook}\n  include "./web"\n }}\n}}\n'
+    (tmp_path / "r.nft").write_text(text)
+    (tmp_path / "web").write_text("ct state established accept\ntcp dport 443 ct state new accept\n")
+    ran = run("suggest", "--script", tmp_path / "r.nft")
+    assert (ran.code, ran.out) == (2, "")
+    assert "nft -s list ruleset > ruleset.nft" in ran.err
+
+
 def test_suggest_with_exit_code_is_content_with_its_own_result(run: Run, rules: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.v4"
     assert run("suggest", rules, "-o", new).code == 0

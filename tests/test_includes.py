@@ -344,7 +344,7 @@ def test_the_diff_applies_and_the_text_shows_each_file(folder: Path, capfd: pyte
     text = capfd.readouterr().out
     assert "  --- a/main.nft\n" in text and "  --- a/parts/input.chain\n" in text
     assert "  -  tcp dport $web ct state new accept\n  +  tcp dport $web ct state new,untracked accept\n" in text
-    assert "  nft -I . -c -f main.nft.new\n" in text
+    assert "  nft -s list ruleset > ruleset.nft " in text
 
     assert run(["suggest", "main.nft", "--diff", "-q"]) == 0
     diff = capfd.readouterr().out

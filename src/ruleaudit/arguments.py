@@ -196,6 +196,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
     )
     table = "a saved connection table (conntrack -L): what would be freed of it; - for standard input"
     suggest.add_argument("--conntrack", metavar="FILE", help=table)
+    script = "print a shell script that loads the new rules with a way back; of one FILE, or of the v4 and v6 of a host"
+    suggest.add_argument("--script", action="store_true", help=script)
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 

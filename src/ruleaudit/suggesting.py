@@ -18,11 +18,13 @@ from ruleaudit.source import SourceFile, write
 
 def suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
-    if asked.output and len(paths) > 1:
+    if asked.output and len(paths) > 1 and not asked.script:
         raise UsageError("-o takes the new ruleset of one FILE")
     asked.proxy = ruleaudit.read_haproxy(asked.haproxy) if asked.haproxy else None
     asked.loaded = {}
     asked.table = _table(asked) if asked.conntrack else None
+    if asked.script:
+        return _script(asked, paths)
     if asked.format == "html":
         return _suggested_page(asked, paths)
     if len(paths) == 1:
@@ -43,6 +45,28 @@ def suggest(asked: Namespace) -> Answer:
 
         return Answer(code, together(results), remarks, errors)
     return Answer(code, ("" if asked.diff else "\n").join(filter(None, results)), remarks, errors)
+
+
+def _script(asked: Namespace, paths: Sequence[str]) -> Answer:
+    """The script that loads the new rules of one ruleset, or of both families of a host, with a way back."""
+    from ruleaudit.report import script, suggest_text
+
+    if asked.diff or asked.format != "full":
+        raise UsageError("--script is a form of its own: without --diff and --format")
+    suggestions = [_suggestion(asked, path) for path in paths]
+    remarks = "".join(suggest_text.summary(one, asked.proxy) for one in suggestions)
+    errors = script.refused(suggestions) or ""
+    if not errors and asked.kernel:
+        observed = (_kernel_on_suggestion(asked, one) for one in suggestions)
+        errors = "".join(filter(None, map(not_observed, observed))).removeprefix("ruleaudit: ").removesuffix("\n")
+    if errors:
+        headlines = "".join(f"{one.source.path}: {suggest_text.headline(one)}\n" for one in suggestions)
+        return Answer(FAILED, "", remarks + headlines, f"ruleaudit: {errors}\n")
+    text = script.render(suggestions)
+    if not asked.output:
+        return Answer(FOUND if asked.exit_code else DONE, text, remarks)
+    write(asked.output, text)
+    return Answer(FOUND if asked.exit_code else DONE, "", f"{remarks}{asked.output}: written\n")
 
 
 def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:

@@ -2,7 +2,8 @@
 
 check     full, concise, json, jsonl, github, gitlab, sarif, junit, markdown, html (check_*);
           check_summary for standard error
-suggest   full (suggest_text with applying), diff (diff), json (suggest_json), html (suggest_html)
+suggest   full (suggest_text with applying), diff (diff), json (suggest_json), html (suggest_html);
+          a script that applies the rewrite (script)
 explain   full (explain_text), json (explain_json)
 verify    full (verify_text), json (verify_json)
           what the kernel did (kernel_text, kernel_json), in both
