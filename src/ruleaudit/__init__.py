@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ruleaudit.model.ipset import IpSet
     from ruleaudit.model.packet import AskedPacket
     from ruleaudit.model.ruleset import Ruleset
+    from ruleaudit.model.service import Service
     from ruleaudit.reading import Reading
     from ruleaudit.results import (
         Comparison,
@@ -59,6 +60,7 @@ __all__ = [
     "observe",
     "reach",
     "read",
+    "read_listeners",
     "read_sets",
     "suggest",
     "verify",
@@ -93,6 +95,25 @@ def _sets_of(sources: Iterable[SourceFile]) -> Sets:
             raise SourceError(f"{source.path}:{line}: {problems[0].message}{hint}{more}")
         known |= sets
     return known
+
+
+def read_listeners(path: str) -> tuple[tuple[Service, ...], tuple[str, ...]]:
+    """The services of a list of listening sockets (`ss -lntup`), and a note for each line that looks like no socket.
+
+    Raises SourceError for a file that cannot be read, lists nothing, or holds a socket that is not understood.
+    """
+    from ruleaudit.model.from_sockets import services_of
+
+    source = load(path)
+    services, problems = services_of(source)
+    said = []
+    for problem in sorted(problems, key=lambda p: not p.refused):
+        line = source.position(problem.span.start).line
+        text = f"{source.path}:{line}: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
+        if problem.refused:
+            raise SourceError(text)
+        said.append(text)
+    return services, tuple(said)
 
 
 def lower(
