@@ -301,11 +301,13 @@ def suggest(
     menu: bool = True,
     separate: bool = False,
     sets: Sets = NO_SETS,
+    services: Sequence[Service] = (),
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
+    `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
@@ -341,7 +343,7 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu)
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
     return rewrite(document.source, reading.rulesets, again, edit, options)
 
 

@@ -39,14 +39,17 @@ PORT_UNREACHABLE = {Family.IPV4: (3, 3), Family.IPV6: (1, 4)}
 def check(pair: Pair) -> Iterator[Difference | Undecided]:
     """Each error or refusal about a connection of N that passed and does not any more."""
     for kind in KINDS:
-        if kind.name in ("out", "local", "looped"):
+        if kind.name in ("local", "looped"):
             continue
         newly = pair.untracked_connections(kind)
         opened = pair.space.connection_part(pair.roles(kind, pair.old).opening.accepted)
         connections = newly & opened
+        if kind.name == "out":
+            # from a service's own port there are none
+            connections = connections & ~pair.from_service_ports(kind)
         if not is_empty(connections):
             yield from _errors(pair, kind, connections)
-        if not is_empty(newly):
+        if kind.name != "out" and not is_empty(newly):
             yield from _refusals(pair, kind, newly, connections)
 
 
@@ -62,6 +65,11 @@ def _about(pair: Pair, connections: PacketSet, path: str, to: Field) -> PacketSe
 
 def _errors(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Difference | Undecided]:
     family = pair.space.family
+    if kind.name == "out":
+        yield from _passes(
+            pair, kind.back, _about(pair, connections, kind.back, Field.SADDR), True, ARRIVING[family], "to"
+        )
+        return
     yield from _passes(
         pair, kind.there, _about(pair, connections, kind.there, Field.DADDR), False, ARRIVING[family], "to"
     )

@@ -12,10 +12,12 @@ from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_sta
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
-from ruleaudit.model.fields import Field, State
+from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
 
+#: the source ports of connections that a host opens itself (net.ipv4.ip_local_port_range as the kernel sets it)
+CLIENT_PORTS = (32768, 60999)
 #: how many changed rules have their packets told apart
 MOST_CHANGES = 1000
 
@@ -255,6 +257,30 @@ class Pair:
             accepted = accepted & self._of_named_hosts(service, replies)
         ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
         return self.swap(space.forget_all_but(accepted, ports))
+
+    @cached_property
+    def from_servers(self) -> PacketSet:
+        """Connections to this host from the ports of servers that it opens connections to, which are no longer tracked.
+
+        While a listener holds the port there are none (`listener-holds-port`). It is assumed of few hosts that a rule
+        names, and of ports of theirs to which every connection is in N; from any host, anybody may choose the port.
+        """
+        space, out = self.space, KINDS[1]
+        before, after = (space.connection_part(self.roles(out, side).opening.accepted) for side in (self.old, self.new))
+        newly = space.connection_part(self.newly_untracked(out)["opening"])
+        every = space.connection_part(self.domain(out.there, False) & role_shape(space, "opening"))
+        usual = space.values(Field.SPORT, (CLIENT_PORTS,)) & space.is_(Field.SRC_TYPE, AddressType.LOCAL)
+        client = [b for side in (Field.SADDR, Field.SPORT, Field.SRC_TYPE) for b in space.bits[side]]
+        tracked = (every & usual & ~newly).exists(space.diagrams.cube(client))
+        ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
+        servers = space.forget_all_but((before | after) & newly & ~tracked, ports)
+        few = space.none
+        for protocol in PORT_PROTOCOLS[:2]:
+            for interval in space.taken(servers & space.is_(Field.PROTOCOL, protocol), Field.DPORT):
+                here = servers & space.is_(Field.PROTOCOL, protocol) & space.values(Field.DPORT, (interval,))
+                if space.number_taken(here, Field.DADDR) <= 1 << (space.family.address_bits // 2):
+                    few = few | here
+        return self.swap(few)
 
     def swap(self, connections: PacketSet) -> PacketSet:
         """The same connections with originator and responder exchanged; what is unknown of them is forgotten."""

@@ -73,6 +73,7 @@ def flow(source: SourceFile, found: Flow) -> dict[str, Json]:
         "interfaces": list(found.interfaces),
         "place": rule_place(source, found.rule),
         "entries": found.entries,
+        **({"at": list(found.at)} if found.at else {}),
     }
 
 

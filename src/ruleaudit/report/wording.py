@@ -45,8 +45,8 @@ def places(rules: Iterable[Rule]) -> int:
 
 
 def flow_words(flow: Flow) -> str:
-    """A flow with its direction where it is not the usual one: `tcp/80,443`, `tcp/80 (forwarded)`."""
-    return {"in": "", "out": "to "}.get(flow.direction, "forwarded ") + flow.words
+    """A flow in words: `tcp/80,443`, `tcp/8080 to 10.9.2.2`, `forwarded tcp/80`."""
+    return ("forwarded " if flow.direction == "forward" else "") + flow.words
 
 
 def verdict(outcome: Outcome) -> str:

@@ -1,8 +1,9 @@
 """What a plan does for its flows: a bundle for each, moved on by each round of mending (design section 6, point 3)."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ruleaudit.analysis.pair import CLIENT_PORTS
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Difference, Refused
 from ruleaudit.rewrite.flows import Candidate
@@ -17,10 +18,15 @@ class Bundle:
     later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
     reply_at: Rule | None = None  #: an accept for the replies stands before this rule
     local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
-    unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
+    unicast: bool = False  #: what this host sends narrowed to unicast, so that no looped multicast copy is among it
     resets: set[Rule] = field(default_factory=set)  #: resets are accepted before these rules
     stuck: Difference | None = None
     stuck_at: Rule | None = None  #: the rule of the original that is in the way
+
+    def narrow_clients(self) -> None:
+        """Leave only connections from the ports untracked that this host opens its own from."""
+        narrowed = replace(self.flow.narrowed, clients=CLIENT_PORTS)
+        self.flow = replace(self.flow, narrowed=narrowed)
 
     @property
     def is_hopeless(self) -> bool:
@@ -51,6 +57,9 @@ class Bundle:
         """The ports of a difference on the side where the service is, in the protocol of the flow."""
         leaving = difference.path in ("out", "local", "looped")
         back = leaving or (difference.path == "forward" and difference.role == "reply")
+        if self.flow.kind.name == "out":
+            # the servers are elsewhere: what comes in comes from their ports
+            back = difference.path != "out"
         for ports in difference.ports:
             side = ports.source if back else ports.target
             if difference.forbidding is not None and difference.role == "reply":
@@ -71,9 +80,9 @@ class Group:
         return tuple(b.flow for b in self.bundles)
 
     @property
-    def inbound(self) -> bool:
-        """To this host, not through it."""
-        return self.bundles[0].flow.kind.name == "in"
+    def direction(self) -> str:
+        """in: to this host; out: opened by it; forward: through it."""
+        return self.bundles[0].flow.kind.name
 
     @property
     def local(self) -> bool:

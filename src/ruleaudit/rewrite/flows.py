@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
-from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.pair import CLIENT_PORTS, Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT
 from ruleaudit.model.condition import And, Condition, Interface, Not, merged
@@ -20,17 +20,16 @@ from ruleaudit.rewrite.narrowing import Narrowing, narrowing
 
 Interval = tuple[int, int]
 
+SSH = "ssh: low volume, worth protecting"
 #: ports that a default plan leaves alone, and why (single ports or ranges)
 LEFT_ALONE: dict[tuple[str, Interval], str] = {
-    ("tcp", (22, 22)): "ssh: low volume, worth protecting",
+    ("tcp", (22, 22)): SSH,
     ("tcp", (21, 21)): "ftp: its data connections need conntrack's helper",
     ("udp", (67, 68)): "DHCP: answers go to broadcast addresses",
     ("udp", (546, 547)): "DHCPv6: answers go to multicast addresses",
     ("udp", (5353, 5353)): "mDNS: multicast",
     ("udp", (33434, 33534)): "traceroute: a handful of packets",
 }
-#: the usual range of source ports of connections that a host opens itself (ip_local_port_range)
-EPHEMERAL: Interval = (32768, 60999)
 _INSIDE = ("br", "docker", "virbr", "lxc", "lxd", "vmbr", "lan", "veth", "vnet", "cni", "podman", "incus")
 
 
@@ -46,13 +45,13 @@ class Candidate:
     rule: Rule | None
     connections: PacketSet
     reason: str  #: why the default leaves it tracked; empty if it leaves
+    blanket: bool = False  #: the rule accepts all kinds of things: no test of it may learn UNTRACKED
 
     def with_ports(self, ports: tuple[Interval, ...]) -> "Candidate":
         """The same flow on some of its ports."""
         if ports == self.ports:
             return self
-        texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
-        return replace(self, ports=ports, flow=replace(self.flow, ports=texts))
+        return replace(self, ports=ports, flow=replace(self.flow, ports=port_texts(ports)))
 
     def only(self, *wanted: Interval) -> "Candidate":
         """The flow on those of its ports that lie in one of the ranges."""
@@ -61,11 +60,21 @@ class Candidate:
 
     def without(self, excluded: Sequence[Interval]) -> "Candidate":
         """The flow on those of its ports that lie in none of the ranges."""
-        ports = list(self.ports)
-        for low, high in excluded:
-            pieces = (piece for a, b in ports for piece in ((a, min(b, low - 1)), (max(a, high + 1), b)))
-            ports = [piece for piece in pieces if piece[0] <= piece[1]]
-        return self.with_ports(tuple(sorted(set(ports))))
+        return self.with_ports(without(self.ports, excluded))
+
+
+def without(ports: Iterable[Interval], excluded: Iterable[Interval]) -> tuple[Interval, ...]:
+    """The ports that lie in none of the ranges."""
+    left = list(ports)
+    for low, high in excluded:
+        pieces = (piece for a, b in left for piece in ((a, min(b, low - 1)), (max(a, high + 1), b)))
+        left = [piece for piece in pieces if piece[0] <= piece[1]]
+    return tuple(sorted(set(left)))
+
+
+def port_texts(ports: Iterable[Interval]) -> tuple[str, ...]:
+    """Ports as people write them: `80`, `8000-8010`."""
+    return tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
 
 
 def candidates(pair: Pair) -> Iterator[Candidate]:
@@ -78,8 +87,7 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
     space = pair.space
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
-    filtering = [c for c in pair.old.ruleset.base_chains(hook) if not c.nat]
-    hooked = {(c.table, n) for c in filtering for n in callees(pair.old.ruleset, c.table, c.name)}
+    hooked = hooked_at(pair.old.ruleset, hook)
     for by, verdict, packets in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
             continue
@@ -110,6 +118,12 @@ def why_left(protocol: str, ports: Sequence[Interval]) -> str:
         if name == protocol and any(a <= high and low <= b for a, b in ports):
             return why
     return ""
+
+
+def hooked_at(ruleset: Ruleset, hook: Hook) -> set[tuple[str, str]]:
+    """(table, chain) of the chains that filter at a hook."""
+    filtering = [c for c in ruleset.base_chains(hook) if not c.nat]
+    return {(c.table, n) for c in filtering for n in callees(ruleset, c.table, c.name)}
 
 
 def callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
@@ -145,8 +159,7 @@ def _candidate(
     source = narrowed.source
     interfaces = tuple(dict.fromkeys(_interfaces(rule)))
     addresses = tuple(narrowed.plain(words) for words in (source if kind.name == "in" else (*source, *narrowed.target)))
-    texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
-    flow = Flow(kind.name, protocol, texts, addresses, interfaces, rule)
+    flow = Flow(kind.name, protocol, port_texts(ports), addresses, interfaces, rule)
     reason = _left_alone(pair, kind, protocol, ports, source, interfaces, openings)
     return Candidate(flow, kind, protocol, ports, narrowed, rule, openings, reason)
 
@@ -178,7 +191,7 @@ def _left_alone(
     if why := why_left(protocol, ports):
         return why
     for low, high in ports:
-        if low != high and low <= EPHEMERAL[1] and EPHEMERAL[0] <= high:
+        if low != high and low <= CLIENT_PORTS[1] and CLIENT_PORTS[0] <= high:
             return "the range meets the ports that this host uses for its own connections"
     many = space.is_(Field.DST_TYPE, AddressType.MULTICAST) | space.is_(Field.DST_TYPE, AddressType.BROADCAST)
     if is_empty(openings & ~many):

@@ -12,6 +12,13 @@ from ruleaudit.source import Edit, Span
 from ruleaudit.syntax.iptables import Document, RuleLine
 
 _STATE_OPTIONS = ("--ctstate", "--state")
+_COMING, _GOING = ("PREROUTING", "! -i lo"), ("OUTPUT", "! -o lo")
+#: the raw chains of both directions of a flow, and what narrows each to this host's own addresses (or to others')
+_WAYS = {
+    "in": ((*_COMING, "--dst-type LOCAL"), (*_GOING, "--src-type LOCAL")),
+    "out": ((*_GOING, "--src-type LOCAL"), (*_COMING, "--dst-type LOCAL")),
+    "forward": ((*_COMING, "! --dst-type LOCAL"), (*_COMING, "! --dst-type LOCAL")),
+}
 
 
 @dataclass
@@ -66,8 +73,8 @@ class Editor:
             self._before(place, f"{text} {state} -j ACCEPT", topic, reason)
 
     def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None:
-        """Before a rule, accept the resets that answer some flows."""
-        for text in _matches(flows, reply=True, flags="--tcp-flags RST RST"):
+        """Before a rule, accept the resets that this host answers with."""
+        for text in _matches(flows, reply=flows[0].kind.name != "out", flags="--tcp-flags RST RST"):
             self._before(place, f"{text} -j ACCEPT", topic, reason)
 
     def accept_errors(self, place: Rule, family: Family, kind: int, code: int | None, topic: str, reason: str) -> None:
@@ -106,12 +113,15 @@ class Editor:
 
     def _notracks(self, group: Group) -> list[tuple[str, str]]:
         """The chains of table raw, and the rule for each."""
-        there = _matches(group.flows, local=group.local, inbound=group.inbound)
-        back = _matches(group.flows, reply=True, local=group.local, unicast=group.unicast, inbound=group.inbound)
-        chain, side = ("OUTPUT", "! -o lo") if group.inbound else ("PREROUTING", "! -i lo")
+        (chain, side, own), (chain_back, side_back, own_back) = _WAYS[group.direction]
+        types = [[own], [own_back]] if group.local else [[], []]
+        if group.unicast:
+            types[group.direction == "in"].append("--dst-type UNICAST")
+        there = _matches(group.flows, types=types[0])
+        back = _matches(group.flows, reply=True, types=types[1])
         return [
-            *(("PREROUTING", f"! -i lo {text} -j {self.notrack}") for text in there),
-            *((chain, f"{side} {text} -j {self.notrack}") for text in back),
+            *((chain, f"{side} {text} -j {self.notrack}") for text in there),
+            *((chain_back, f"{side_back} {text} -j {self.notrack}") for text in back),
         ]
 
     def _insert(self, at: int, chain: str, text: str, topic: str, reason: str) -> None:
@@ -126,36 +136,32 @@ class Editor:
 
 
 def _matches(
-    flows: Sequence[Candidate],
-    *,
-    reply: bool = False,
-    local: bool = False,
-    unicast: bool = False,
-    inbound: bool = True,
-    flags: str = "",
+    flows: Sequence[Candidate], *, reply: bool = False, types: Sequence[str] = (), flags: str = ""
 ) -> list[str]:
-    """The match words for flows that differ in their ports only; several rules when multiport is full."""
+    """The match words for flows that differ in their ports only; several rules when multiport is full, and for
+    several hosts.
+    """
     if not flows:
         return []
     protocol = flows[0].protocol
     sides = flows[0].narrowed.texts(reply=reply)
     plain = [w for w in sides if not w.startswith("-m")]
     extra = [w for w in sides if w.startswith("-m")]
-    kinds = [f"--{'src' if reply else 'dst'}-type LOCAL" if inbound else "! --dst-type LOCAL"] if local else []
-    kinds += ["--dst-type UNICAST"] if unicast else []
-    if kinds:
-        extra.append(" ".join(["-m addrtype", *kinds]))
-    side = "s" if reply else "d"
+    if types:
+        extra.append(" ".join(["-m addrtype", *types]))
+    side, other = ("s", "d") if reply else ("d", "s")
+    narrowed = flows[0].narrowed
+    more = [f"--{other}port {narrowed.clients[0]}:{narrowed.clients[1]}"] if narrowed.clients else []
+    more += [flags] if flags and protocol == "tcp" else []
+    hosts = [[f"-{side} {host}"] for host in narrowed.hosts] or [[]]
     out: list[str] = []
     for ports in _port_groups(sorted({p for f in flows for p in f.ports})):
         texts = [str(low) if low == high else f"{low}:{high}" for low, high in ports]
         if len(texts) == 1:
-            match = [f"-m {protocol} --{side}port {texts[0]}"]
+            match = [f"-m {protocol} --{side}port {texts[0]}", *more]
         else:
-            match = [f"-m multiport --{side}ports {','.join(texts)}"]
-        if flags and protocol == "tcp":
-            match += ["-m tcp", flags] if len(texts) > 1 else [flags]
-        out.append(" ".join([*plain, f"-p {protocol}", *extra, *match]))
+            match = [f"-m multiport --{side}ports {','.join(texts)}", *([f"-m {protocol}", *more] if more else [])]
+        out += [" ".join([*host, *plain, f"-p {protocol}", *extra, *match]) for host in hosts]
     return out
 
 

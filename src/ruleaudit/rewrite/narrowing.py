@@ -1,10 +1,13 @@
 """The words by which a rule narrows its packets to some addresses, for a rule of the same kind beside it."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from ruleaudit.model.ruleset import Rule
 
 Words = tuple[str, ...]
+Interval = tuple[int, int]
+Network = IPv4Network | IPv6Network
 
 _OTHER_SIDE = {
     "-s": "-d",
@@ -22,10 +25,16 @@ _OTHER_SIDE = {
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """The address tests of a rule by side (`-s 10.0.0.0/8`, `ip saddr @wl`); empty: open to all."""
+    """The address tests of a rule by side (`-s 10.0.0.0/8`, `ip saddr @wl`); empty: open to all.
+
+    hosts    addresses of the serving side, of one family, that somebody else knows of; empty: any
+    clients  the ports that the openings come from; None: any
+    """
 
     source: tuple[Words, ...] = ()
     target: tuple[Words, ...] = ()
+    hosts: tuple[Network, ...] = ()
+    clients: Interval | None = None
 
     def plain(self, words: Words) -> str:
         """An address test as people say it: `10.0.0.0/8`, `! 192.0.2.1`, `set wl`."""
@@ -40,6 +49,11 @@ class Narrowing:
         """The tests, for packets of the opening's direction or of the replies'."""
         words = (*self.source, *self.target)
         return [mirrored(w) if reply else " ".join(w) for w in words]
+
+
+def address_text(network: Network) -> str:
+    """A network as people write it: `10.9.2.0/24`, one address without its length."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
 def mirrored(words: Words) -> str:

@@ -14,7 +14,8 @@ from ruleaudit.model.fields import Family, Field
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Change
 from ruleaudit.rewrite.bundle import Group
-from ruleaudit.rewrite.flows import Candidate
+from ruleaudit.rewrite.flows import Candidate, port_texts
+from ruleaudit.rewrite.narrowing import address_text
 from ruleaudit.source import Edit, Span
 from ruleaudit.syntax.nft_tree import (
     Braces,
@@ -36,6 +37,12 @@ from ruleaudit.syntax.nft_tree import Rule as Written
 
 #: where notrack works: behind defragmentation, before conntrack (facts section 9)
 _RAW = range(-399, -200)
+#: the hooks of both directions of a flow, and what narrows each to this host's own addresses (or to others')
+_WAYS = {
+    "in": (("prerouting", "fib daddr type local"), ("output", "fib saddr type local")),
+    "out": (("output", "fib saddr type local"), ("prerouting", "fib daddr type local")),
+    "forward": (("prerouting", "fib daddr type != local"), ("prerouting", "fib daddr type != local")),
+}
 SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 NOT_SYN = "tcp flags & (fin | syn | rst | ack) != syn"
 _ERRORS = {
@@ -145,8 +152,8 @@ class Editor:
             self._before(place, f"{text} ct state untracked accept", topic, reason)
 
     def accept_resets(self, place: Rule, flows: Sequence[Candidate], topic: str, reason: str) -> None:
-        """Before a rule, accept the resets that answer some flows."""
-        for text in _matches(flows, reply=True, flags="tcp flags & rst == rst"):
+        """Before a rule, accept the resets that this host answers with."""
+        for text in _matches(flows, reply=flows[0].kind.name != "out", flags="tcp flags & rst == rst"):
             self._before(place, f"{text} accept", topic, reason)
 
     def accept_errors(self, place: Rule, family: Family, kind: int, code: int | None, topic: str, reason: str) -> None:
@@ -170,13 +177,21 @@ class Editor:
 
     def leave_untracked(self, groups: Sequence[Group], topic: str, reason: str) -> None:
         """Put the notrack rules of both directions first into chains of raw priority."""
-        for family in dict.fromkeys(_family_of(b.flow) for group in groups for b in group.bundles):
+        for family in dict.fromkeys(self._family_of(b.flow) for group in groups for b in group.bundles):
             wanted: dict[str, list[str]] = {"prerouting": [], "output": []}
             for group in groups:
-                mine = [b.flow for b in group.bundles if _family_of(b.flow) == family]
+                mine = [b.flow for b in group.bundles if self._family_of(b.flow) == family]
                 for hook, text in self._notracks(group, mine) if mine else ():
                     wanted[hook].append(text)
             self._in_family(family, {hook: texts for hook, texts in wanted.items() if texts}, topic, reason)
+
+    def _family_of(self, flow: Candidate) -> str:
+        """The family of the table whose rule accepts a flow; where a policy does, of one that filters its packets."""
+        if flow.rule is not None:
+            return flow.rule.table.split()[0]
+        hosts = flow.narrowed.hosts
+        own = "ip" if hosts and hosts[0].version == 4 else "ip6"
+        return own if hosts and not self._table_of("inet") and self._table_of(own) else "inet"
 
     def _in_family(self, family: str, wanted: dict[str, list[str]], topic: str, reason: str) -> None:
         missing: dict[str, list[str]] = {}
@@ -258,12 +273,15 @@ class Editor:
 
     def _notracks(self, group: Group, flows: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
         """The hooks, and the rule for each."""
-        there = _matches(flows, local=group.local, inbound=group.inbound)
-        back = _matches(flows, reply=True, local=group.local, unicast=group.unicast, inbound=group.inbound)
-        in_lo, out_lo = ('iifname != "lo"', 'oifname != "lo"') if self.named else ('iif != "lo"', 'oif != "lo"')
-        hook, side = ("output", out_lo) if group.inbound else ("prerouting", in_lo)
-        yield from (("prerouting", f"{in_lo} {text} notrack") for text in there)
-        yield from ((hook, f"{side} {text} notrack") for text in back)
+        not_lo = {"prerouting": "iif", "output": "oif"}
+        (hook, own), (hook_back, own_back) = _WAYS[group.direction]
+        types = [[own], [own_back]] if group.local else [[], []]
+        if group.unicast:
+            types[group.direction == "in"].append("fib daddr type unicast")
+        there, back = _matches(flows, types=types[0]), _matches(flows, reply=True, types=types[1])
+        for at, texts in ((hook, there), (hook_back, back)):
+            side = f'{not_lo[at]}{"name" if self.named else ""} != "lo"'
+            yield from ((at, f"{side} {text} notrack") for text in texts)
 
     # -- text ------------------------------------------------------------------------------------
 
@@ -384,29 +402,20 @@ def _names(value: Value) -> set[str]:
             return set()
 
 
-def _family_of(flow: Candidate) -> str:
-    """The family of the table whose rule accepts a flow."""
-    return flow.rule.table.split()[0] if flow.rule is not None else "inet"
-
-
 def _matches(
-    flows: Sequence[Candidate],
-    *,
-    reply: bool = False,
-    local: bool = False,
-    unicast: bool = False,
-    inbound: bool = True,
-    flags: str = "",
+    flows: Sequence[Candidate], *, reply: bool = False, types: Sequence[str] = (), flags: str = ""
 ) -> list[str]:
     """The tests for flows that differ in their ports only: a set of the plain ones, and those that are named."""
     if not flows:
         return []
     protocol = flows[0].protocol
     sides = flows[0].narrowed.texts(reply=reply)
-    extra = (
-        [f"fib {'saddr' if reply else 'daddr'} type local" if inbound else "fib daddr type != local"] if local else []
-    )
-    extra += ["fib daddr type unicast"] if unicast else []
+    narrowed = flows[0].narrowed
+    side, other = ("s", "d") if reply else ("d", "s")
+    hosts = [address_text(host) for host in narrowed.hosts]
+    if hosts:
+        family = "ip" if narrowed.hosts[0].version == 4 else "ip6"
+        sides.insert(0, f"{family} {side}addr {_one_of(hosts)}")
     tests: list[str] = []
     plain: set[tuple[int, int]] = set()
     for flow in flows:
@@ -416,11 +425,14 @@ def _matches(
         elif (text := _mirrored(named) if reply else named) not in tests:
             tests.append(text)
     if plain:
-        ports = [str(low) if low == high else f"{low}-{high}" for low, high in sorted(plain)]
-        side = "sport" if reply else "dport"
-        tests.insert(0, f"{protocol} {side} {ports[0] if len(ports) == 1 else '{ ' + ', '.join(ports) + ' }'}")
-    more = [flags] if flags and protocol == "tcp" else []
-    return [" ".join([*sides, *extra, test, *more]) for test in tests]
+        tests.insert(0, f"{protocol} {side}port {_one_of(port_texts(sorted(plain)))}")
+    more = [f"{protocol} {other}port {narrowed.clients[0]}-{narrowed.clients[1]}"] if narrowed.clients else []
+    more += [flags] if flags and protocol == "tcp" else []
+    return [" ".join([*sides, *types, test, *more]) for test in tests]
+
+
+def _one_of(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{{ {', '.join(values)} }}"
 
 
 def _named_ports(flow: Candidate) -> str | None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ruleaudit.analysis.alignment import align
 from ruleaudit.analysis.compare import compare_in
+from ruleaudit.analysis.pair import CLIENT_PORTS
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import FixClass
@@ -32,6 +33,9 @@ STRICTNESS = (
     FixClass.RELAXING,
 )
 ROUNDS = 12
+_RANGE = f"{CLIENT_PORTS[0]}-{CLIENT_PORTS[1]} (net.ipv4.ip_local_port_range)"
+#: what is assumed where only connections from the usual ports leave; from another port they work too
+OWN_PORTS = ("ephemeral-ports", f"this host opens these connections from ports {_RANGE}; others stay tracked")
 
 #: reads a text again: the rewritten ruleset of each family, or None when it does not read without an error
 Reader = Callable[[str], tuple[Ruleset, ...] | None]
@@ -71,6 +75,7 @@ class Proved:
     comparisons: tuple[Comparison, ...]
     kind: FixClass
     flows: tuple[Candidate, ...]
+    assumptions: tuple[tuple[str, str], ...] = ()  #: (id, text) of what the rewrite takes for granted by itself
 
     def frees(self, flow: Candidate) -> Candidate:
         """The flow on those of its ports that are untracked now; another rule may have had conntrack look again."""
@@ -154,8 +159,11 @@ class Planner:
                 kinds = [d.loosens or FixClass.RELAXING for d in differences]
                 # what was proved with the contents of sets holds while they stay
                 kinds += [FixClass.ASSUMING for side in self.sides if side.ruleset.known_sets]
+                narrowed = any(b.flow.narrowed.clients for b in bundles)
+                kinds += [FixClass.ASSUMING] if narrowed else []
                 kind = max(kinds, key=STRICTNESS.index)
-                return Proved(editor, text, tuple(comparisons), kind, tuple(flows)), bundles
+                assumed = (OWN_PORTS,) if narrowed else ()
+                return Proved(editor, text, tuple(comparisons), kind, tuple(flows), assumed), bundles
             if not wrong or not mends.mend(wrong):
                 return None, bundles
         return None, bundles
@@ -273,11 +281,29 @@ class _Mends:
     def _concerned(self, difference: Difference) -> list[Bundle]:
         found = [b for b in self.bundles if b.concerns(difference)]
         # a narrowed flow has nothing to do with what happens to other hosts' packets, nor the reverse
-        own = "forward" if difference.path == "forward" else "in"
-        to_blame = [b for b in found if b.flow.kind.name == own or not b.local]
-        return to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
+        own = ("forward",) if difference.path == "forward" else ("in", "out")
+        to_blame = [b for b in found if b.flow.kind.name in own or not b.local]
+        found = to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
+        if any(b.flow.kind.name == "out" for b in found):
+            # first those whose connections these are, then those whose notrack rules take them along
+            found = [b for b in found if b.flow.kind.name == _direction(difference)] or found
+        return found
 
     def _one(self, difference: Difference) -> bool:
+        return self._cured(difference) or self._from_servers(difference)
+
+    def _from_servers(self, difference: Difference) -> bool:
+        """What comes from the ports of servers is left alone, except to the ports that this host opens its own from."""
+        if _direction(difference) != "in" or difference.role in ("error", "refusal"):
+            return False
+        mine = [b for b in self.bundles if b.flow.kind.name == "out" and b.concerns(difference)]
+        fresh = [b for b in mine if b.flow.narrowed.clients is None]
+        for bundle in fresh:
+            bundle.narrow_clients()
+            self.moved.append(bundle)
+        return bool(fresh) or any(b is m for b in mine for m in self.moved)
+
+    def _cured(self, difference: Difference) -> bool:
         match difference.kind:
             case DifferenceKind.ICMP_ERRORS:
                 return self._error(difference)
@@ -308,17 +334,20 @@ class _Mends:
         return bool(concerned)
 
     def _advance(self, bundle: Bundle, difference: Difference) -> bool:
-        inbound = bundle.flow.kind.name == "in"
+        name = bundle.flow.kind.name
+        if name == "out" and difference.path in ("in", "out") and _direction(difference) != name:
+            return False
         if difference.forbidding is not None:
             # the rule may only concern packets to other hosts
-            if inbound and not bundle.local:
+            if name != "forward" and not bundle.local:
                 bundle.local = True
                 return True
             return False
-        elsewhere = difference.path not in ("in", "out") if inbound else difference.path != "forward"
+        elsewhere = difference.path != "forward" if name == "forward" else difference.path not in ("in", "out")
         if elsewhere or difference.kind is DifferenceKind.HALF_TRACKED:
-            if inbound and difference.path == "looped" and not bundle.unicast:
+            if name != "forward" and difference.path == "looped" and not bundle.unicast:
                 bundle.unicast = True
+                bundle.local = bundle.local or name == "out"  # what comes back is told apart by where it goes
                 return True
             if not bundle.local:
                 bundle.local = True
@@ -326,7 +355,7 @@ class _Mends:
             return False
         if difference.kind is not DifferenceKind.BREAKS:
             return False
-        if difference.role == "reply" and difference.path != ("in" if inbound else ""):
+        if difference.role == "reply" and difference.path != {"in": "in", "out": "out"}.get(name, ""):
             if bundle.reply_at is not None or difference.old.rule is None:
                 return False
             bundle.reply_at = self._accepting(difference)
@@ -341,7 +370,7 @@ class _Mends:
         ways: list[str]
         if any(m.memory for m in bundle.flow.rule.matches):
             ways = ["twin"] if bundle.flow.protocol == "tcp" else []
-        elif not _tests_new(bundle.flow.rule):
+        elif bundle.flow.blanket or not _tests_new(bundle.flow.rule):
             ways = ["new"]
         else:
             ways = ["own", "new"]
@@ -429,12 +458,21 @@ class _Mends:
             editor.accept_errors(place, family, kind, code if path == "out" else None, f"icmp {kind}", why)
         why = "the RST of a REJECT is INVALID about untracked flows"
         for place, members in by_place((place, b) for b in self.bundles for place in b.resets).items():
-            editor.accept_resets(place, [b.flow for b in members], "RST accept", why)
+            for group in grouped(members):
+                editor.accept_resets(place, group.flows, "RST accept", why)
 
 
 def _tracked_again(flow: Candidate, freed: Candidate) -> Refused:
     left = flow.without(freed.ports)
     return Refused(left.flow, left.rule, "another rule has conntrack look at it in spite of notrack", None)
+
+
+def _direction(difference: Difference) -> str:
+    """The kind of connection that a difference is about: to this host, opened by it, or through it."""
+    if difference.path not in ("in", "out"):
+        return difference.path
+    back = difference.role in ("reply", "refusal")
+    return {"in": "out", "out": "in"}[difference.path] if back else difference.path
 
 
 def _tests_state(rule: Rule) -> bool:

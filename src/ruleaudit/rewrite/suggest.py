@@ -11,16 +11,20 @@ from ruleaudit.analysis.tracking import judge_in, together
 from ruleaudit.analysis.walk import is_tracking, steps
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
-from ruleaudit.model.fields import Field
+from ruleaudit.model.fields import TCP, Field
 from ruleaudit.model.ruleset import Rule, Ruleset
+from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
-from ruleaudit.rewrite.flows import Candidate, Interval, candidates, named, why_left
+from ruleaudit.rewrite import services
+from ruleaudit.rewrite.flows import SSH, Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax.numbers import decimal
 
 _DEFAULT = frozenset({FixClass.EXACT, FixClass.SAME_CONNECTIONS, FixClass.ASSUMING})
+#: what makes a flow to a server reversible
+_HELD = "--allow reversed frees it, if nothing but the service sends from that port of its host"
 #: how many single flows are tried for the menu of options
 _OFFERS = 6
 
@@ -36,6 +40,7 @@ class Options:
     exclude: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     menu: bool = True  #: try what each flow that stays could gain, for the offers
+    services: tuple[Service, ...] = ()  #: what somebody besides the rules knows of this host
 
 
 def suggest(
@@ -89,11 +94,16 @@ class _Suggester:
         base = Suggestion(self.source, ruleset, "nothing-to-free", None, tracking, notes=ruleset.notes)
         if not any(is_tracking(side.ruleset) for side in self.sides) or not tracking.required:
             return replace(base, outcome="nothing-needs-tracking")
-        every = [c.without(excluded) for c in _merged(_candidates(wholes))]
-        every = [c for c in every if c.ports]
+        ssh = services.ssh_ports(self.options.services)
+        every = [c.without(excluded) for c in _merged(self._every(wholes, ssh))]
+        every = [self._counted(c) for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))
+        if self.options.services:
+            chosen = [self._counted(c) for c in self._with_named(wholes, chosen, wanted, excluded)]
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
+        closed = (*closed, *self._unopened(wholes, excluded))
         left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
+        left.sort(key=lambda c: -(c.flow.entries or 0))
         allowed = _DEFAULT | {FixClass(name) for name in self.options.allow}
         if FixClass.RELAXING in allowed:
             allowed |= {FixClass.REVERSED}
@@ -104,12 +114,15 @@ class _Suggester:
             for j in tracking.required
         )
         could = tuple(CouldLeave(c.flow, c.reason or "not asked for") for c in left)
+        reversible = list(self._reversible(planner, chosen, refused))
+        curable = [flow for offer in reversible for flow in offer.frees]
+        refused = [replace(r, cure=_HELD) if r.flow in curable else r for r in refused]
         base = replace(
             base,
             kept=kept,
             could_leave=could,
             refused=(*closed, *refused),
-            offers=tuple(self._offers(planner, left, refused)),
+            offers=(*self._offers(planner, left, refused), *reversible),
         )
         if proved is None:
             return base
@@ -122,8 +135,83 @@ class _Suggester:
             changes=tuple(proved.editor.changes),
             text=proved.text,
             comparison=comparison,
-            assumptions=comparison.assumptions,
+            assumptions=(*comparison.assumptions, *proved.assumptions),
         )
+
+    def _every(self, wholes: Sequence[Pair], ssh: Sequence[Interval]) -> Iterator[Candidate]:
+        """What could leave: the flows that the rules name, and those that this host opens by what services say."""
+        for flow in _candidates(wholes):
+            guarded = flow.only(*ssh) if ssh and flow.kind.name == "in" and flow.protocol == "tcp" else flow.only()
+            yield from (replace(guarded, reason=flow.reason or SSH),) if guarded.ports else ()
+            yield flow.without(guarded.ports)
+        for whole in wholes:
+            yield from services.outbound(whole, self.options.services)
+
+    def _counted(self, flow: Candidate) -> Candidate:
+        """The flow with its entries, where somebody counted them."""
+        number = services.entries(flow, self.options.services)
+        return flow if number is None else replace(flow, flow=replace(flow.flow, entries=number))
+
+    def _with_named(
+        self,
+        wholes: Sequence[Pair],
+        chosen: Sequence[Candidate],
+        wanted: Sequence[Interval],
+        excluded: Sequence[Interval],
+    ) -> Iterator[Candidate]:
+        """The choice, with the flows that services name in place of what their rules accept on the same ports."""
+        found = _merged(f for whole in wholes for f in self._named(whole, excluded))
+        mine = [f for f in (f.only(*wanted) if wanted else f for f in found) if f.ports]
+        for flow in chosen:
+            same = [m.ports for m in mine if m.kind is flow.kind and m.protocol == flow.protocol and _of_one(m, flow)]
+            left = flow.without([port for ports in same for port in ports])
+            yield from (left,) if left.ports else ()
+        yield from mine
+
+    def _named(self, whole: Pair, excluded: Sequence[Interval]) -> Iterator[Candidate]:
+        known = list(_candidates([whole]))
+        for direction in ("in",) if whole.old.ruleset.partial else ("in", "forward"):
+            for asked in services.named(self.options.services, direction, excluded):
+                asked = services.choosable(asked, self.options.services)
+                yield from services.inbound(whole, asked, known) if asked.ports else ()
+
+    def _unopened(self, wholes: Sequence[Pair], excluded: Sequence[Interval]) -> Iterator[Refused]:
+        """What services name and no rule accepts, or nothing tracks."""
+        for asked in services.named(self.options.services, "in", excluded):
+            yield from self._closed_ports(wholes, services.choosable(asked, self.options.services))
+        for asked in services.named(self.options.services, "out", excluded):
+            for one in services.by_host(asked):
+                yield from self._closed_ports(wholes, one)
+
+    def _closed_ports(self, wholes: Sequence[Pair], asked: services.Named) -> Iterator[Refused]:
+        found = [(whole, ports) for whole in wholes if (ports := services.unopened(whole, asked)) is not None]
+        if not found:
+            return
+        whole, closed = found[0]
+        for _, ports in found[1:]:
+            closed = tuple((max(a, c), min(b, d)) for a, b in closed for c, d in ports if max(a, c) <= min(b, d))
+        opening = whole.roles(asked.kind, whole.old).opening
+        shut: list[Interval] = []
+        for port in closed:
+            here = replace(asked, ports=(port,)).packets(whole.space) & opening.packets
+            reasons = list(self._reason(whole.space, opening, here, asked.flow([port]), asked.kind.there))
+            yield from reasons
+            shut += [] if reasons else [port]
+        if shut:
+            out = asked.kind.name == "out"
+            reason = "the rules do not let this host open it" if out else "nothing lets it in"
+            yield Refused(asked.flow(shut), None, reason, None)
+
+    def _reversible(self, planner: Planner, chosen: Sequence[Candidate], refused: Sequence[Refused]) -> Iterator[Offer]:
+        """Flows to servers that may leave if nobody else speaks from the servers' ports."""
+        mine = [c for c in chosen if c.kind.name == "out" and any(r.flow == c.flow for r in refused)]
+        if FixClass.REVERSED in planner.allowed or not mine or not self.options.menu:
+            return
+        looser = replace(planner, allowed=planner.allowed | {FixClass.REVERSED})
+        for flow in mine[:_OFFERS]:
+            proved, _ = looser.prove([flow])
+            if proved is not None:
+                yield Offer(("--allow", "reversed"), (flow.flow,), proved.kind)
 
     def _chosen(
         self, wholes: Sequence[Pair], every: Sequence[Candidate], wanted: Sequence[Interval]
@@ -164,22 +252,24 @@ class _Suggester:
                 space = whole.space
                 here = space.is_(Field.PROTOCOL, protocol) & space.is_(Field.DPORT, low) & opening.packets
                 flow = Flow("in", PROTOCOL_NAMES[protocol], (str(low),), (), (), None)
-                yield from self._reason(space, opening, here, flow)
+                reasons = list(self._reason(space, opening, here, flow))
+                yield from reasons
+                if not reasons and protocol == TCP:
+                    yield Refused(flow, None, "nothing lets it in", None)
 
-    def _reason(self, space: Space, opening: Seen, here: PacketSet, flow: Flow) -> Iterator[Refused]:
+    def _reason(self, space: Space, opening: Seen, here: PacketSet, flow: Flow, path: str = "in") -> Iterator[Refused]:
+        """Who answers the connections, or leaves them untracked, if anybody does."""
         frame = Frame("opening")
         for (rule, consumer), packets in opening.walk.consumed.items():
             if not is_empty(packets & here):
-                text = sample(space, packets & here, "in", frame).text
+                text = sample(space, packets & here, path, frame).text
                 reason = f"{rule.where} ({consumer.what}) answers these connections through conntrack"
                 yield Refused(flow, rule, reason, Witness(text, f"reaches {rule.where}"))
                 return
         left = here & opening.untracked
         if not is_empty(left):
-            text = sample(space, left, "in", frame).text
+            text = sample(space, left, path, frame).text
             yield Refused(flow, None, "it is untracked already", Witness(text, "untracked before and after"))
-        elif flow.protocol == "tcp":
-            yield Refused(flow, None, "nothing lets it in", None)
 
     def _offers(self, planner: Planner, left: Sequence[Candidate], refused: Sequence[object]) -> Iterator[Offer]:
         """What the options would free, each tried and proved."""
@@ -200,7 +290,8 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
     found: dict[object, Candidate] = {}
     for flow in flows:
         place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
-        key = (place, flow.kind.name, flow.protocol, flow.narrowed, why_left(flow.protocol, flow.ports))
+        why = SSH if flow.reason == SSH else why_left(flow.protocol, flow.ports)
+        key = (place, flow.kind.name, flow.protocol, flow.narrowed, why)
         known = found.get(key)
         if known is None:
             found[key] = flow
@@ -210,9 +301,14 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
     return list(found.values())
 
 
+def _of_one(one: Candidate, other: Candidate) -> bool:
+    """One rule accepts both, or a policy does."""
+    return (one.rule and one.rule.span) == (other.rule and other.rule.span)
+
+
 def _overlap(one: Candidate, other: Candidate) -> bool:
     return (
-        (one.rule and one.rule.span) == (other.rule and other.rule.span)
+        _of_one(one, other)
         and one.protocol == other.protocol
         and one.kind is other.kind
         and any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
