@@ -302,18 +302,22 @@ def suggest(
     separate: bool = False,
     sets: Sets = NO_SETS,
     services: Sequence[Service] = (),
+    listeners: Sequence[Service] | None = None,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
+    `listeners`: every socket that listens on this host (`read_listeners`): they name services, ports where nothing
+    listens stay tracked, and `checked` says whether the services hold their ports.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     Raises SourceError for a file that cannot be read or holds errors, UsageError for ports that are none.
     """
     from ruleaudit.diagnostics import Severity
     from ruleaudit.includes import finder
     from ruleaudit.model.ruleset import Ruleset as Model
+    from ruleaudit.rewrite import listening
     from ruleaudit.rewrite.iptables import Editor as IptablesEditor
     from ruleaudit.rewrite.nft_json import Editor as JsonEditor
     from ruleaudit.rewrite.nftables import Editor as NftEditor
@@ -343,7 +347,9 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
+    services = (*services, *listening.naming(listeners or ()))
+    known_listeners = None if listeners is None else tuple(listeners)
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, services, known_listeners)
     return rewrite(document.source, reading.rulesets, again, edit, options)
 
 

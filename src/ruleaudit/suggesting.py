@@ -9,12 +9,21 @@ from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_obser
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.fields import Family
 from ruleaudit.report.schema import failure
+from ruleaudit.report.wording import printable
 from ruleaudit.results import Observation, Suggestion
 from ruleaudit.source import SourceFile, write
 
 
 def suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
+    if [*paths, asked.listeners].count("-") > 1:
+        raise UsageError("only one of FILE and LIST can be standard input")
+    asked.listening, notes = ruleaudit.read_listeners(asked.listeners) if asked.listeners else (None, ())
+    answer = _answer(asked, paths)
+    return replace(answer, remarks="".join(f"note: {printable(note)}\n" for note in notes) + answer.remarks)
+
+
+def _answer(asked: Namespace, paths: Sequence[str]) -> Answer:
     if asked.output and len(paths) > 1:
         raise UsageError("-o takes the new ruleset of one FILE")
     if asked.format == "html":
@@ -60,8 +69,9 @@ def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
 
 
 def _suggestion(asked: Namespace, path: str) -> Suggestion:
-    return ruleaudit.suggest(
-        load_source(path, asked),
+    source = load_source(path, asked)
+    suggestion = ruleaudit.suggest(
+        source,
         ports=asked.port,
         everything=asked.all,
         exclude=asked.exclude,
@@ -70,7 +80,13 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         menu=not asked.diff,
         separate=asked.separate_table,
         sets=ruleaudit.read_sets(asked.ipset),
+        listeners=asked.listening,
     )
+    if not asked.live:
+        return suggestion
+    from ruleaudit import live
+
+    return live.beside(suggestion, ruleaudit.lower(source, asked.language))
 
 
 def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:
@@ -128,6 +144,7 @@ def _repeated(asked: Namespace) -> list[str]:
     """The options that decided what leaves, to be typed again."""
     options = ["--all"] if asked.all else []
     options += ["--separate-table"] if asked.separate_table else []
+    options += ["--listeners", asked.listeners] if asked.listeners else []
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]

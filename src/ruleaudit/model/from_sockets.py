@@ -1,6 +1,6 @@
 """From a list of listening sockets to the services of this host."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from ruleaudit.model.service import Service
 from ruleaudit.source import SourceFile
@@ -30,6 +30,7 @@ def _is_local(socket: Socket) -> bool:
 
 def _service(socket: Socket, source: SourceFile) -> Service:
     address = socket.address
+    addresses: tuple[IPv4Network | IPv6Network, ...]
     if address is None:
         addresses = ()
     elif int(address) == 0:

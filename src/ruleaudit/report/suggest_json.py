@@ -1,6 +1,6 @@
 """`suggest` as JSON."""
 
-from ruleaudit.report import kernel_json, kernel_text
+from ruleaudit.report import kernel_json, kernel_text, live_json
 from ruleaudit.report.diff import unified
 from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
 from ruleaudit.results import Observation, Suggestion
@@ -51,6 +51,10 @@ def render(suggestion: Suggestion, observation: Observation | None = None) -> st
         "notes": list(suggestion.notes),
         "diff": unified(source, suggestion.text) if suggestion.text is not None else None,
     }
+    if suggestion.checked:
+        values["checked"] = [live_json.checked(one) for one in suggestion.checked]
+    if suggestion.running is not None:
+        values["live"] = live_json.running(suggestion.running)
     if observation is not None:
         values["kernel"] = kernel_json.observation(observation)
     return document(values)

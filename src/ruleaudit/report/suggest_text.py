@@ -7,7 +7,7 @@ from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import applying, kernel_text
+from ruleaudit.report import applying, kernel_text, live_text
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
@@ -123,6 +123,7 @@ def _rewrite(
     yield _why(suggestion, style)
     yield _given_up(suggestion, style)
     yield _assumed(suggestion, style)
+    yield _beside(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
     yield elsewhere(suggestion, style)
@@ -132,6 +133,7 @@ def _rewrite(
 
 def _nothing_to_free(suggestion: Suggestion, observation: Observation | None, style: Style) -> Iterator[Iterator[str]]:
     yield _no(suggestion, style)
+    yield _beside(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
     yield elsewhere(suggestion, style)
@@ -142,6 +144,7 @@ def _nothing_needs_tracking(
     suggestion: Suggestion, observation: Observation | None, style: Style
 ) -> Iterator[Iterator[str]]:
     yield _better(suggestion, style)
+    yield _beside(suggestion, style)
     yield _observed(observation)
 
 
@@ -294,6 +297,14 @@ def _assumed(suggestion: Suggestion, style: Style) -> Iterator[str]:
     width = max(len(key) for key, _ in suggestion.assumptions) + 2
     for key, text in suggestion.assumptions:
         yield wrapped(text, f"  {key:<{width}}")
+        for checked in suggestion.checked:
+            if checked.assumption == key:
+                yield wrapped(live_text.found_out(checked, style), " " * (width + 2))
+
+
+def _beside(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if suggestion.running is not None:
+        yield from live_text.section(suggestion.running, "WHO ELSE RULES HERE", style)
 
 
 def _refused(suggestion: Suggestion, style: Style) -> Iterator[str]:
