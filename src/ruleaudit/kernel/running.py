@@ -134,7 +134,7 @@ def _of_legacy(unread: list[str]) -> Iterator[Listing]:
     """What the legacy variants keep, of the tables that are there."""
     for name, names in (("iptables", "ip_tables_names"), ("ip6tables", "ip6_tables_names")):
         try:
-            tables = Path("/proc/net", names).read_text().split()
+            tables = Path("/proc/thread-self/net", names).read_text().split()
         except FileNotFoundError:
             continue
         except PermissionError:
@@ -148,6 +148,12 @@ def _of_legacy(unread: list[str]) -> Iterator[Listing]:
             unread.append(f"the tables of {name}-legacy ({held}): {name}-legacy-save is not installed")
             continue
         yield Listing(f"{name}-legacy", {table: _run(saver, "-t", table) for table in tables}, {})
+
+
+def variant(name: str) -> str:
+    """Which variant `iptables` or `ip6tables` is on this host: iptables-nft or iptables-legacy."""
+    plain = program(f"{name}-restore")
+    return f"{name}-nft" if plain is None or "nf_tables" in _run(plain, "-V") else f"{name}-legacy"
 
 
 def _legacy_saver(name: str) -> str | None:

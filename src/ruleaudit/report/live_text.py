@@ -4,8 +4,12 @@ from collections.abc import Iterator
 
 from ruleaudit.model.lines import in_words
 from ruleaudit.report.style import Style
-from ruleaudit.report.wording import count, printable, wrapped
+from ruleaudit.report.wording import count, printable, shortened, wrapped
 from ruleaudit.results import Checked, Owner, Running
+
+_RULE_WIDTH = 92
+#: the heading of the owners of other rules than those of a file
+BESIDE = "WHO ELSE RULES HERE"
 
 
 def section(running: Running, heading: str, style: Style) -> Iterator[str]:
@@ -35,7 +39,9 @@ def sentence(owner: Owner) -> str:
     said += "needs it" if len(needing) == 1 else "need it"
     if needing:
         first = needing[0]
-        said += f" ({owner.source.path}:{first.rule.line} {first.rule.text.strip()})"
+        said += (
+            f". {owner.source.path}:{first.rule.line} {shortened(first.rule.text.strip(), _RULE_WIDTH)}: {first.reason}"
+        )
     return said
 
 

@@ -5,7 +5,7 @@ what to type. WHATWG HTML; see `html_page`.
 from collections.abc import Iterable, Iterator, Sequence
 from shlex import quote
 
-from ruleaudit.report import applying, html_answer, kernel_text, suggest_text
+from ruleaudit.report import applying, html_answer, kernel_text, live_text, suggest_text
 from ruleaudit.report.html_page import Section, fill, page
 from ruleaudit.report.style import PLAIN
 from ruleaudit.results import Observation, Suggestion
@@ -49,6 +49,8 @@ def _commands(suggestion: Suggestion, options: Sequence[str]) -> Iterator[tuple[
             applying.apply(suggestion, repeated, PLAIN),
             applying.afterwards(suggestion, PLAIN),
         ]
+    if suggestion.running is not None:
+        texts.append(live_text.section(suggestion.running, live_text.BESIDE, PLAIN))
     if suggestion.outcome != "nothing-needs-tracking":
         texts.append(suggest_text.elsewhere(suggestion, PLAIN))
     for headline, *lines in filter(None, map(list, texts)):

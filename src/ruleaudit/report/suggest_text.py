@@ -304,7 +304,7 @@ def _assumed(suggestion: Suggestion, style: Style) -> Iterator[str]:
 
 def _beside(suggestion: Suggestion, style: Style) -> Iterator[str]:
     if suggestion.running is not None:
-        yield from live_text.section(suggestion.running, "WHO ELSE RULES HERE", style)
+        yield from live_text.section(suggestion.running, live_text.BESIDE, style)
 
 
 def _refused(suggestion: Suggestion, style: Style) -> Iterator[str]:

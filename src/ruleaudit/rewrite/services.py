@@ -44,9 +44,11 @@ class Named:
     interfaces: tuple[str, ...]  #: by which the openings come in; empty: any
 
     def hosts(self, family: Family) -> tuple[Network, ...] | None:
-        """The addresses of one family; None where there are only others."""
+        """The addresses of one family, none if all of it is meant; None where there are only others."""
         found = tuple(a for a in self.addresses if (a.version == 4) is (family is Family.IPV4))
-        return None if self.addresses and not found else found
+        if self.addresses and not found:
+            return None
+        return () if any(a.prefixlen == 0 for a in found) else found
 
     def packets(self, space: Space) -> PacketSet:
         """The packets from client to server."""
