@@ -10,7 +10,7 @@ import pytest
 from ruleaudit.model.from_sockets import services_of
 from ruleaudit.model.service import Service
 from ruleaudit.source import SourceFile
-from tests.kernel.lab import PATIENCE, SERVER, SERVER6, Lab
+from tests.kernel.lab import CLIENT, PATIENCE, SERVER, SERVER6, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
@@ -101,3 +101,32 @@ def test_services_are_what_answers(lab: Lab) -> None:
     for command, (services, problems) in zip(commands, lists, strict=True):
         assert problems == (), command
         assert reached(services) == answers, command
+
+
+@pytest.mark.parametrize("kind", [T, U], ids=["tcp", "udp"])
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", SERVER], ids=["any", "both families", "one address"])
+def test_a_port_that_is_held(lab: Lab, kind: Any, address: str) -> None:
+    """`listener-holds-port`: the kernel gives it to nobody; by name another address of it can be had."""
+    port = 1900
+    server = lab.hosts["server"]
+    server.sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
+    try:
+        with server.inside(), socket.socket(kind=kind) as free:
+            free.connect((CLIENT, 9)) if kind == U else free.bind(("", 0))
+            assert free.getsockname()[1] == port, "the only one that there is"
+        with server.inside(), socket.socket(SIX if ":" in address else FOUR, kind) as holding:
+            holding.bind((address, port))
+            if kind == T:
+                holding.listen()
+            with socket.socket(kind=kind) as other, pytest.raises(OSError, match="assign|unavailable"):
+                other.connect((CLIENT, 9))
+            for mine in ("0.0.0.0", SERVER, "127.0.0.1"):
+                with socket.socket(kind=kind) as other:
+                    taken = other.bind if mine == "127.0.0.1" and address == SERVER else None
+                    if taken:
+                        taken((mine, port))
+                        continue
+                    with pytest.raises(OSError, match="in use"):
+                        other.bind((mine, port))
+    finally:
+        server.sysctl("net.ipv4.ip_local_port_range", "32768 60999")
