@@ -4,16 +4,26 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from ruleaudit.model.service import Service
 from tests.kernel.http import page
 from tests.kernel.lab import BEHIND, BEHIND6, Lab
 
 HOST = Path(__file__).parent.parent / "fixtures" / "haproxy-host"
 LARGE = 200_000
 FRONTENDS = {BEHIND: ((BEHIND, 80), (BEHIND, 443)), BEHIND6: ((BEHIND6, 80), (BEHIND6, 443))}
+
+_BACKENDS = (ip_network("10.9.2.2/32"),)
+#: what its configuration says
+SERVICES = (
+    Service("in", "tcp", ((80, 80), (443, 443)), origin="haproxy.cfg bind"),
+    Service("out", "tcp", ((8080, 8080),), _BACKENDS, origin="haproxy.cfg server one"),
+    Service("out", "tcp", ((8081, 8081),), _BACKENDS, origin="haproxy.cfg server two"),
+)
 
 
 @contextlib.contextmanager
@@ -40,6 +50,11 @@ def haproxy_host() -> Iterator[Lab]:
 def frontend(lab: Lab, address: str) -> list[str]:
     """The entries of connections to the proxy."""
     return [line for port in (80, 443) for line in lab.entries("server", f"dst={address}", f"dport={port}")]
+
+
+def proxy_entries(lab: Lab) -> list[str]:
+    """The entries of the proxy's connections, on both of its sides."""
+    return [line for port in (80, 443, 8080, 8081) for line in lab.entries("server", f"dport={port}")]
 
 
 def same_as_ever(lab: Lab, address: str, refusal: str = "silence") -> None:

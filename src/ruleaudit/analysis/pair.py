@@ -225,6 +225,13 @@ class Pair:
         tracked = every & ~space.connection_part(replies)
         return ~tracked.exists(space.diagrams.cube(client))
 
+    def _from_any_port(self, service: Kind, replies: PacketSet) -> PacketSet:
+        """Connections that are in N whatever port their client takes: to services, not from the port of a server."""
+        space = self.space
+        every = space.connection_part(self.domain(service.there, False) & role_shape(space, "opening"))
+        tracked = every & space.values(Field.SPORT, (CLIENT_PORTS,)) & ~space.connection_part(replies)
+        return ~tracked.exists(space.diagrams.cube([*space.bits[Field.SPORT]]))
+
     def tracked_again(self, kind: Kind) -> PacketSet:
         """The connections with some packet that the old ruleset leaves untracked and the new one does not."""
         out = self.space.none
@@ -239,8 +246,10 @@ class Pair:
         """Connections that a host opens from the port of a service of its own that is let in and no longer tracked.
 
         While a listener holds the port there are none: the assumption `listener-holds-port`. It is made of this host,
-        and of the hosts of forwarded services that a rule names.
+        of the hosts of forwarded services that a rule names, and of those that this host opens connections to.
         """
+        if kind.name == "in":
+            return self._from_servers
         service = {"out": KINDS[0], "forward": KINDS[2]}.get(kind.name)
         if service is None:
             return self.space.none
@@ -253,23 +262,24 @@ class Pair:
         before, after = (self.roles(service, side).opening.accepted for side in (self.old, self.new))
         replies = self.newly_untracked(service)["reply"]
         accepted = space.connection_part(before | after) & space.connection_part(replies)
-        if service.name == "forward":
-            accepted = accepted & self._of_named_hosts(service, replies)
+        named = self._of_named_hosts if service.name == "forward" else self._from_any_port
+        accepted = accepted & named(service, replies)
         ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)
         return self.swap(space.forget_all_but(accepted, ports))
 
     @cached_property
-    def from_servers(self) -> PacketSet:
+    def _from_servers(self) -> PacketSet:
         """Connections to this host from the ports of servers that it opens connections to, which are no longer tracked.
 
-        While a listener holds the port there are none (`listener-holds-port`). It is assumed of few hosts that a rule
-        names, and of ports of theirs to which every connection is in N; from any host, anybody may choose the port.
+        The servers are few, and all connections to their ports are in N: from any host, anybody may choose the port.
         """
         space, out = self.space, KINDS[1]
         before, after = (space.connection_part(self.roles(out, side).opening.accepted) for side in (self.old, self.new))
-        newly = space.connection_part(self.newly_untracked(out)["opening"])
-        every = space.connection_part(self.domain(out.there, False) & role_shape(space, "opening"))
         usual = space.values(Field.SPORT, (CLIENT_PORTS,)) & space.is_(Field.SRC_TYPE, AddressType.LOCAL)
+        newly = space.connection_part(self.newly_untracked(out)["opening"] & usual)
+        if is_empty(newly):
+            return space.none
+        every = space.connection_part(self.domain(out.there, False) & role_shape(space, "opening"))
         client = [b for side in (Field.SADDR, Field.SPORT, Field.SRC_TYPE) for b in space.bits[side]]
         tracked = (every & usual & ~newly).exists(space.diagrams.cube(client))
         ports = (Field.DADDR, Field.DST_TYPE, Field.DPORT, Field.PROTOCOL)

@@ -175,8 +175,6 @@ def _outcomes(
     yield from tell(changed, DifferenceKind.BREAKS, None, f"{who} carry another mark")
     gained = connections & after.accepted & before.packets & ~before.accepted
     text = f"{who} were refused and are accepted now ({'open' if role == 'opening' else 'let through'})"
-    if kind.name == "in" and not is_empty(gained):
-        own = pair.from_servers
     yield from tell(gained & ~own, DifferenceKind.OPENS, FixClass.RELAXING, text, _gains)
     yield from tell(gained & own, DifferenceKind.REVERSED, FixClass.REVERSED, text, _gains, "listener-holds-port")
     real = connections if role == "opening" else connections & works

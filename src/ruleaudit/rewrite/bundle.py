@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ruleaudit.analysis.pair import CLIENT_PORTS
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Difference, Refused
-from ruleaudit.rewrite.flows import Candidate
+from ruleaudit.rewrite.flows import Candidate, without
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Bundle:
     later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
     reply_at: Rule | None = None  #: an accept for the replies stands before this rule
     local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
-    unicast: bool = False  #: what this host sends narrowed to unicast, so that no looped multicast copy is among it
+    unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
     resets: set[Rule] = field(default_factory=set)  #: resets are accepted before these rules
     stuck: Difference | None = None
     stuck_at: Rule | None = None  #: the rule of the original that is in the way
@@ -52,6 +52,12 @@ class Bundle:
     def concerns(self, difference: Difference) -> bool:
         """The packets of a difference have a port of the flow, on the side where the service is."""
         return bool(self.flow.only(*self._ports_of(difference)).ports)
+
+    def covers(self, difference: Difference, others: Iterable["Bundle"]) -> bool:
+        """All packets of a difference have ports of the flow there, or of others of its direction."""
+        alike = [b.flow for b in others if b.flow.kind is self.flow.kind and b.flow.protocol == self.flow.protocol]
+        ports = list(self._ports_of(difference))
+        return bool(ports) and not without(ports, [port for flow in alike for port in flow.ports])
 
     def _ports_of(self, difference: Difference) -> Iterator[tuple[int, int]]:
         """The ports of a difference on the side where the service is, in the protocol of the flow."""

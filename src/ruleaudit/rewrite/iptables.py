@@ -114,11 +114,9 @@ class Editor:
     def _notracks(self, group: Group) -> list[tuple[str, str]]:
         """The chains of table raw, and the rule for each."""
         (chain, side, own), (chain_back, side_back, own_back) = _WAYS[group.direction]
-        types = [[own], [own_back]] if group.local else [[], []]
-        if group.unicast:
-            types[group.direction == "in"].append("--dst-type UNICAST")
-        there = _matches(group.flows, types=types[0])
-        back = _matches(group.flows, reply=True, types=types[1])
+        unicast = ["--dst-type UNICAST"] if group.unicast else []
+        there = _matches(group.flows, types=[own] if group.local else [])
+        back = _matches(group.flows, reply=True, types=[*([own_back] if group.local else []), *unicast])
         return [
             *((chain, f"{side} {text} -j {self.notrack}") for text in there),
             *((chain_back, f"{side_back} {text} -j {self.notrack}") for text in back),

@@ -275,10 +275,9 @@ class Editor:
         """The hooks, and the rule for each."""
         not_lo = {"prerouting": "iif", "output": "oif"}
         (hook, own), (hook_back, own_back) = _WAYS[group.direction]
-        types = [[own], [own_back]] if group.local else [[], []]
-        if group.unicast:
-            types[group.direction == "in"].append("fib daddr type unicast")
-        there, back = _matches(flows, types=types[0]), _matches(flows, reply=True, types=types[1])
+        unicast = ["fib daddr type unicast"] if group.unicast else []
+        there = _matches(flows, types=[own] if group.local else [])
+        back = _matches(flows, reply=True, types=[*([own_back] if group.local else []), *unicast])
         for at, texts in ((hook, there), (hook_back, back)):
             side = f'{not_lo[at]}{"name" if self.named else ""} != "lo"'
             yield from ((at, f"{side} {text} notrack") for text in texts)

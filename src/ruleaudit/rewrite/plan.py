@@ -153,6 +153,8 @@ class Planner:
                 comparisons.append(compare_in(side.space, side.ruleset, new, alignment, only_worst=True))
             differences = [d for c in comparisons for d in c.differences]
             wrong = [d for d in differences if d.loosens not in self.allowed]
+            if not wrong and mends.avoid(differences):
+                continue
             if not wrong and not any(c.undecided for c in comparisons):
                 if not any(d.kind is DifferenceKind.UNTRACKED for d in differences):
                     return None, bundles  # right, and of no use
@@ -285,7 +287,8 @@ class _Mends:
         to_blame = [b for b in found if b.flow.kind.name in own or not b.local]
         found = to_blame or found or (self.bundles if len(self.bundles) == 1 else [])
         if any(b.flow.kind.name == "out" for b in found):
-            # first those whose connections these are, then those whose notrack rules take them along
+            # those whose ports these are, and of them first those whose connections these are
+            found = [b for b in found if b.covers(difference, found)] or found
             found = [b for b in found if b.flow.kind.name == _direction(difference)] or found
         return found
 
@@ -294,7 +297,7 @@ class _Mends:
 
     def _from_servers(self, difference: Difference) -> bool:
         """What comes from the ports of servers is left alone, except to the ports that this host opens its own from."""
-        if _direction(difference) != "in" or difference.role in ("error", "refusal"):
+        if _direction(difference) not in ("in", "looped") or difference.role in ("error", "refusal"):
             return False
         mine = [b for b in self.bundles if b.flow.kind.name == "out" and b.concerns(difference)]
         fresh = [b for b in mine if b.flow.narrowed.clients is None]
@@ -302,6 +305,14 @@ class _Mends:
             bundle.narrow_clients()
             self.moved.append(bundle)
         return bool(fresh) or any(b is m for b in mine for m in self.moved)
+
+    def avoid(self, differences: Sequence[Difference]) -> bool:
+        """What need not be assumed of servers, since narrower rules do as well, is not; True if rules changed."""
+        self.moved = []
+        for difference in differences:
+            if difference.assumption and difference.kind is not DifferenceKind.REVERSED:
+                self._from_servers(difference)
+        return bool(self.moved)
 
     def _cured(self, difference: Difference) -> bool:
         match difference.kind:
@@ -345,9 +356,10 @@ class _Mends:
             return False
         elsewhere = difference.path != "forward" if name == "forward" else difference.path not in ("in", "out")
         if elsewhere or difference.kind is DifferenceKind.HALF_TRACKED:
-            if name != "forward" and difference.path == "looped" and not bundle.unicast:
+            if name == "out" and difference.path == "looped":
+                return False
+            if name == "in" and difference.path == "looped" and not bundle.unicast:
                 bundle.unicast = True
-                bundle.local = bundle.local or name == "out"  # what comes back is told apart by where it goes
                 return True
             if not bundle.local:
                 bundle.local = True

@@ -101,6 +101,7 @@ class _Suggester:
         chosen = list(self._chosen(wholes, every, wanted))
         if self.options.services:
             chosen = [self._counted(c) for c in self._with_named(wholes, chosen, wanted, excluded)]
+            chosen.sort(key=lambda c: c.kind.name == "out")
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
         closed = (*closed, *self._unopened(wholes, excluded))
         left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
@@ -216,7 +217,7 @@ class _Suggester:
         looser = replace(planner, allowed=planner.allowed | {FixClass.REVERSED})
         for flow in mine[:_OFFERS]:
             proved, _ = looser.prove([flow])
-            if proved is not None:
+            if proved is not None and proved.kind is FixClass.REVERSED:
                 yield Offer(("--allow", "reversed"), (flow.flow,), proved.kind)
 
     def _chosen(
