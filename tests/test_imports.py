@@ -52,8 +52,10 @@ SINGLE = {
 #: what knows the arguments of the command line
 COMMAND_LINE = {"cli", "checking", "suggesting", "selection", "outcomes", "answer", "arguments", "completions"}
 #: whatever else they do, only these may open files, start processes or know the terminal
-OPENERS = {"cli.py", "cache.py", "source.py", "discovery.py", "includes.py", "kernel/namespace.py", "kernel/running.py"}
-PROCESS_STARTERS = {"workers.py", "kernel/namespace.py", "kernel/inside.py", "kernel/observation.py", "kernel/running.py"}
+OPENERS = {"cli.py", "cache.py", "source.py", "discovery.py", "includes.py"}
+OPENERS |= {"kernel/namespace.py", "kernel/running.py"}
+PROCESS_STARTERS = {"workers.py", "kernel/namespace.py", "kernel/inside.py", "kernel/observation.py"}
+PROCESS_STARTERS |= {"kernel/running.py"}
 
 
 def part(module: str) -> str:

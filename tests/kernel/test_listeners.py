@@ -111,17 +111,17 @@ def test_a_port_that_is_held(lab: Lab, kind: Any, address: str) -> None:
     server = lab.hosts["server"]
     server.sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
     try:
-        with server.inside(), socket.socket(kind=kind) as free:
+        with server.inside(), socket.socket(FOUR, kind) as free:
             free.connect((CLIENT, 9)) if kind == U else free.bind(("", 0))
             assert free.getsockname()[1] == port, "the only one that there is"
         with server.inside(), socket.socket(SIX if ":" in address else FOUR, kind) as holding:
             holding.bind((address, port))
             if kind == T:
                 holding.listen()
-            with socket.socket(kind=kind) as other, pytest.raises(OSError, match="assign|unavailable"):
+            with socket.socket(FOUR, kind) as other, pytest.raises(OSError, match=r"assign|unavailable"):
                 other.connect((CLIENT, 9))
             for mine in ("0.0.0.0", SERVER, "127.0.0.1"):
-                with socket.socket(kind=kind) as other:
+                with socket.socket(FOUR, kind) as other:
                     taken = other.bind if mine == "127.0.0.1" and address == SERVER else None
                     if taken:
                         taken((mine, port))

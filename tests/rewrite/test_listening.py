@@ -84,7 +84,7 @@ def test_what_listens_leaves_and_the_rest_is_said() -> None:
 
 def test_a_range_is_one_service() -> None:
     found = suggested(NAMED, sockets("tcp 0.0.0.0:8017 ftpd", "tcp *:80"))
-    assert freed(found) == {"tcp/80", "tcp/8000-8100"}
+    assert freed(found) == {"tcp/80", "tcp/8000-8016", "tcp/8017", "tcp/8018-8100"}
 
 
 def test_what_is_asked_for_leaves_all_the_same() -> None:
