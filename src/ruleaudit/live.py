@@ -155,6 +155,11 @@ def _owners(found: Listed, mine: Collection[Place], program: str) -> Iterator[Ow
     """The owners of running rules, without the chains `mine` of one program. Each table of nft is an owner."""
     for listing in found.listings:
         own = mine if listing.name == program else frozenset()
+        if program == "nft" and listing.name.endswith("-nft"):
+            # what iptables-nft keeps, in a file of nft: `ip filter`
+            kind = "ip6" if listing.name.startswith("ip6") else "ip"
+            pairs = ((table.split(), chain) for table, chain in mine)
+            own = frozenset((name, chain) for (family, name), chain in pairs if family == kind)
         if listing.name != "nft":
             yield from _owner(listing.name, _read_listing(listing), own)
             continue

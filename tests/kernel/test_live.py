@@ -188,11 +188,10 @@ def test_a_rule_added_by_hand_is_drift(host: Host, tmp_path: Path, variant: str,
     host.lab.run("server", f"{name}-{variant}", "-I", "INPUT", "3", *rule)
     code, document = host.json("verify", saved, "--live")
     assert (code, {d["kind"] for d in document["differences"]}) == (1, {"opens", "stray"})
-    path, line = (document["differences"][0]["new"]["place"][key] for key in ("path", "line"))
+    place = document["differences"][0]["new"]["place"]
     now = host.lab.run("server", f"{name}-{variant}-save").splitlines()
-    assert path == f"live:{name}-{variant}"
-    assert [text for text in now if "--dport 25" in text] == [document["differences"][0]["new"]["place"]["text"]]
-    assert line > 0
+    where = next(n for n, text in enumerate(now, 1) if "--dport 25" in text)
+    assert (place["path"], place["line"], place["text"]) == (f"live:{name}-{variant}", where, now[where - 1])
 
     host.lab.run("server", f"{name}-{variant}", "-D", "INPUT", *rule)
     assert host("verify", saved, "--live")[0] == 0
@@ -205,6 +204,8 @@ def test_a_rule_added_to_nft(host: Host, tmp_path: Path) -> None:
     assert host("verify", saved, "--live")[0] == 0
     whole = written(tmp_path, host.lab.run("server", "nft", "list", "ruleset"), "all.nft")
     assert host("verify", whole, "--live")[0] == 0, "a listing that shows what iptables-nft keeps, too"
+    rewritten = host.json("suggest", whole, "--live")[1]
+    assert (rewritten["live"]["owners"], checked(rewritten)) == ([], {"no-other-owner": True})
     host.lab.run("server", "nft", "add", "rule", "inet", "fw", "in", "tcp", "dport", "25", "accept")
     code, document = host.json("verify", saved, "--live")
     assert (code, {d["kind"] for d in document["differences"]}) == (1, {"opens", "stray"})

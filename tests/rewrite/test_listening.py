@@ -76,10 +76,13 @@ SSH = "ssh: low volume, worth protecting"
 
 
 def test_what_listens_leaves_and_the_rest_is_said() -> None:
-    found = suggested(NAMED, sockets("tcp 0.0.0.0:44 sshd", "tcp *:80 nginx", "udp 0.0.0.0:53 named", "tcp [::]:443"))
+    found = suggested(
+        NAMED, sockets("tcp 0.0.0.0:44 sshd", "tcp *:80 nginx", "udp 0.0.0.0:53 named", "tcp [::]:443", "tcp *:3306")
+    )
     assert freed(found) == {"tcp/80", "udp/53"}
     ports = {"tcp/44": SSH, "tcp/443": IDLE, "udp/443": IDLE, "tcp/8000-8100": IDLE}
     assert left(found) == ports
+    assert found.refused == (), "a socket behind the rules is no news"
 
 
 def test_a_range_is_one_service() -> None:
@@ -141,6 +144,8 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out, errors = capsys.readouterr()
     assert "contradicted: nothing listens on tcp/80" in out
     assert f"--listeners {listing}" in out, "the commands to type ask the same again"
+    contradicted = "note: the assumption listener-holds-port is contradicted: nothing listens on tcp/80"
+    assert contradicted in errors
     said = f'note: {listing}:1: unexpected "root@web:~# ss -lntup": expected a socket, as ss -lntup prints it\n'
     assert errors.startswith(said)
     assert cli.run([*arguments, "--format", "json"]) == 0

@@ -21,7 +21,8 @@ from ruleaudit.kernel.loading import program
 _NET_ADMIN = 12
 _TABLES = ("raw", "mangle", "nat", "filter", "security")
 _TABLE = re.compile(r"^table (\S+) (\S+)$", re.MULTILINE)
-_SAVED = re.compile(r"^\*(\S+)$.*?^COMMIT$\n?", re.MULTILINE | re.DOTALL)
+#: with the comments around it: lines are numbered as the program prints them
+_SAVED = re.compile(r"(?:^#.*\n)*^\*(\S+)$[\s\S]*?^COMMIT$\n?(?:^# Completed.*\n?)?", re.MULTILINE)
 _TIMEOUT = 60
 
 

@@ -100,6 +100,9 @@ def summary(suggestion: Suggestion) -> str:
     vague = [r for r in rules if not r.understood]
     understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
+    for checked in suggestion.checked:
+        if checked.holds is False:
+            notes += f"note: the assumption {checked.assumption} is contradicted: {printable(checked.reason)}\n"
     read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
     return f"{notes}{printable(suggestion.source.path)}: {read}.\n"
 

@@ -183,8 +183,9 @@ class _Suggester:
                 yield from services.inbound(whole, asked, known) if asked.ports else ()
 
     def _unopened(self, wholes: Sequence[Pair], excluded: Sequence[Interval]) -> Iterator[Refused]:
-        """What services name and no rule accepts, or nothing tracks."""
-        for asked in services.named(self.options.services, "in", excluded):
+        """What services name and no rule accepts, or nothing tracks; a socket behind the rules is no news."""
+        mine = [s for s in self.options.services if s not in (self.options.listeners or ())]
+        for asked in services.named(mine, "in", excluded):
             yield from self._closed_ports(wholes, services.choosable(asked, self.options.services))
         for asked in services.named(self.options.services, "out", excluded):
             for one in services.by_host(asked):
