@@ -25,7 +25,7 @@ def section(running: Running, heading: str, style: Style) -> Iterator[str]:
 
 
 def sentence(owner: Owner) -> str:
-    """`filter, nat, by Docker: keeps IPv4 tracked; 3 rules ask for it, 2 need it (line 12: MASQUERADE works …)`."""
+    """`filter, nat, by Docker: keeps IPv4 tracked; 3 rules ask for it, 2 need it. live:iptables-nft:12 …: why`."""
     tables = ", ".join(owner.tables)
     where = tables if owner.name != f"nft {tables}" else ""
     by = f"by {in_words(list(owner.programs))}" if owner.programs else ""
