@@ -5,11 +5,11 @@ import pytest
 import ruleaudit
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.source import SourceFile
-from tests.kernel import cases_answers, cases_memory, cases_nat, cases_states
+from tests.kernel import cases_answers, cases_memory, cases_nat, cases_outbound, cases_states
 from tests.kernel.lab import VARIANTS
 from tests.kernel.rewrite import Case
 
-CASES = (*cases_memory.CASES, *cases_nat.CASES, *cases_answers.CASES, *cases_states.CASES)
+CASES = (*cases_memory.CASES, *cases_nat.CASES, *cases_answers.CASES, *cases_states.CASES, *cases_outbound.CASES)
 
 
 def _ids(case: Case) -> str:
