@@ -181,7 +181,7 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         metavar="LIST",
         help="classes of rewrites beyond the default: reversed, relaxing",
     )
-    suggest.add_argument("--listeners", metavar="LIST", help="what listens on this host: the text of ss -lntup")
+    suggest.add_argument("--listeners", metavar="FILE", help="what listens on this host: the text of ss -lntup")
     suggest.add_argument("--live", action="store_true", help="also look who else's rules run here (as root)")
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")

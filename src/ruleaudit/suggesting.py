@@ -17,7 +17,7 @@ from ruleaudit.source import SourceFile, write
 def suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
     if [*paths, asked.listeners].count("-") > 1:
-        raise UsageError("only one of FILE and LIST can be standard input")
+        raise UsageError("only one of FILE and --listeners can be standard input")
     asked.listening, notes = ruleaudit.read_listeners(asked.listeners) if asked.listeners else (None, ())
     answer = _answer(asked, paths)
     return replace(answer, remarks="".join(f"note: {printable(note)}\n" for note in notes) + answer.remarks)

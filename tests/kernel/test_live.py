@@ -343,7 +343,9 @@ def test_an_ordinary_user_is_told_what_to_do(host: Host, tmp_path: Path, command
             check=False,
         )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("ruleaudit: --live: only root may read the rules of the kernel; run it with sudo")
+    assert done.stderr.startswith(
+        "ruleaudit: --live: only root (CAP_NET_ADMIN) may read the rules of the kernel; run it"
+    )
 
 
 def test_another_system(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def listed() -> Listed:
         raise SourceError("--live reads the rules of a Linux kernel; here, save them on the host and compare the files")
     if not _may_ask():
         raise SourceError(
-            "--live: only root may read the rules of the kernel; run it with sudo, or save them as root"
+            "--live: only root (CAP_NET_ADMIN) may read the rules of the kernel; run it with sudo, or save them as root"
             " (iptables-save > now.v4; nft list ruleset > now.nft) and name that file"
         )
     unread: list[str] = []

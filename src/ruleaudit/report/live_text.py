@@ -39,9 +39,8 @@ def sentence(owner: Owner) -> str:
     said += "needs it" if len(needing) == 1 else "need it"
     if needing:
         first = needing[0]
-        said += (
-            f". {owner.source.path}:{first.rule.line} {shortened(first.rule.text.strip(), _RULE_WIDTH)}: {first.reason}"
-        )
+        rule = shortened(first.rule.text.strip(), _RULE_WIDTH)
+        said += f". {owner.source.path}:{first.rule.line} {rule}: {first.reason.partition('; ')[0]}"
     return said
 
 
