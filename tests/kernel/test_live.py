@@ -317,35 +317,51 @@ def test_legacy_rules_that_no_program_lists(host: Host, tmp_path: Path, monkeypa
     assert host.legacy_tables() == "filter\n", "python-iptables makes the tables that it is asked of"
 
 
-@pytest.mark.parametrize("command", ["verify", "suggest"])
-def test_an_ordinary_user_is_told_what_to_do(host: Host, tmp_path: Path, command: str) -> None:
-    """As nobody; the modules are read before, as nobody may be unable to read Python's own library."""
+def as_nobody(host: Host, tmp_path: Path, then: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command as nobody; the modules are read before, as nobody may be unable to read Python's own library."""
     code = (
-        "import os, sys\n"
+        "import ctypes, getpass, importlib, os, pkgutil, sys, ruleaudit\n"
+        "names = [m.name for m in pkgutil.walk_packages(ruleaudit.__path__, 'ruleaudit.')]\n"
+        "[importlib.import_module(name) for name in names if not name.endswith('__main__')]\n"
         "from ruleaudit import cli\n"
-        "told = sys.stdout, sys.stderr\n"
-        "sys.stdout = sys.stderr = open(os.devnull, 'w')\n"
-        "cli.run(sys.argv[1:])\n"
-        "sys.stdout, sys.stderr = told\n"
+        "from ruleaudit.kernel.namespace import leave\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: /proc/self is its own again\n"
+        f"{then}\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    rules = written(tmp_path, WEB4)
     for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         folder.chmod(0o755)
     with host.lab.hosts["server"].inside():
-        done = subprocess.run(
-            [sys.executable, "-c", code, command, str(rules), "--live"],
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+
+
+@pytest.mark.parametrize("command", ["verify", "suggest"])
+def test_an_ordinary_user_is_told_what_to_do(host: Host, tmp_path: Path, command: str) -> None:
+    done = as_nobody(host, tmp_path, "", command, written(tmp_path, WEB4), "--live")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
         "ruleaudit: --live: only root (CAP_NET_ADMIN) may read the rules of the kernel; run it"
     )
+
+
+def test_root_of_a_user_namespace_does_not_see_the_legacy_tables(host: Host, tmp_path: Path) -> None:
+    said = "not looked at: the tables of iptables-legacy, if there are any: only root of the whole system may see them"
+    asked = ("verify", written(tmp_path, FW, "fw.nft"), "--live", "-q")
+    done = as_nobody(host, tmp_path, "leave()", *asked)
+    if "unshare" in done.stderr:
+        pytest.skip(f"user namespaces are forbidden here: {done.stderr}")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert said in " ".join(done.stdout.split())
+    done = as_nobody(host, tmp_path, "leave()", "verify", written(tmp_path, WEB4), "--live")
+    assert (done.returncode, done.stderr) == (2, f"ruleaudit: --live: {said}\n")
 
 
 def test_another_system(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
