@@ -64,6 +64,7 @@ __all__ = [
     "reach",
     "read",
     "read_haproxy",
+    "read_listeners",
     "read_sets",
     "read_table",
     "regions",
@@ -142,6 +143,25 @@ def read_haproxy(paths: Iterable[str]) -> Proxy:
 
     sources = [read_source(file, ruleset=False) for path in paths for file in haproxy_files(path)]
     return proxy_of(sources, os.environ, socket.gethostname())
+
+
+def read_listeners(path: str) -> tuple[tuple[Service, ...], tuple[str, ...]]:
+    """The services of a list of listening sockets (`ss -lntup`), and a note for each line that looks like no socket.
+
+    Raises SourceError for a file that cannot be read, lists nothing, or holds a socket that is not understood.
+    """
+    from ruleaudit.model.from_sockets import services_of
+
+    source = load(path)
+    services, problems = services_of(source)
+    said = []
+    for problem in sorted(problems, key=lambda p: not p.refused):
+        line = source.position(problem.span.start).line
+        text = f"{source.path}:{line}: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
+        if problem.refused:
+            raise SourceError(text)
+        said.append(text)
+    return services, tuple(said)
 
 
 def lower(
@@ -331,12 +351,15 @@ def suggest(
     sets: Sets = NO_SETS,
     services: Sequence[Service] = (),
     table: TableUse | None = None,
+    listeners: Sequence[Service] | None = None,
 ) -> Suggestion:
     """The rewritten ruleset of a file, proved, or why there is none.
 
     `ports` and `exclude` hold texts such as `443` or `8000-8010`; `allow` may hold `reversed` and `relaxing`.
     `separate`: put the notrack rules of an nft ruleset into a table of their own.
     `services`: what a proxy's configuration, a connection table or a list of sockets says of this host.
+    `listeners`: every socket that listens on this host (`read_listeners`): they name services, ports where nothing
+    listens stay tracked, and `checked` says whether the services hold their ports.
     `menu`: also try what each flow that stays tracked could gain (`offers`); it takes a proof for each.
     `table`: a connection table of it (`read_table`): what fills it is chosen too, each flow has its entries, and
     `relief` is what would be freed.
@@ -345,6 +368,7 @@ def suggest(
     from ruleaudit.diagnostics import Severity
     from ruleaudit.includes import finder
     from ruleaudit.model.ruleset import Ruleset as Model
+    from ruleaudit.rewrite import listening
     from ruleaudit.rewrite.iptables import Editor as IptablesEditor
     from ruleaudit.rewrite.nft_json import Editor as JsonEditor
     from ruleaudit.rewrite.nftables import Editor as NftEditor
@@ -374,11 +398,13 @@ def suggest(
         new = lower(File(source.path, text), known, sets, includes)
         return None if any(f.severity is Severity.ERROR for f in new.findings) else new.rulesets
 
+    services = (*services, *listening.naming(listeners or ()))
     if table is not None:
         from ruleaudit.analysis.table_entries import services_of
 
         services = (*services, *services_of(table, reading.rulesets))
-    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, tuple(services))
+    known_listeners = None if listeners is None else tuple(listeners)
+    options = Options(tuple(ports), everything, tuple(exclude), tuple(allow), menu, services, known_listeners)
     suggestion = rewrite(document.source, reading.rulesets, again, edit, options)
     if table is None:
         return suggestion

@@ -198,6 +198,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
     suggest.add_argument("--conntrack", metavar="FILE", help=table)
     script = "print a shell script that loads the new rules with a way back; of one FILE, or of the v4 and v6 of a host"
     suggest.add_argument("--script", action="store_true", help=script)
+    suggest.add_argument("--listeners", metavar="FILE", help="what listens on this host: the text of ss -lntup")
+    suggest.add_argument("--live", action="store_true", help="also look who else's rules run here (as root)")
     suggest.add_argument("--kernel", action="store_true", help=_KERNEL)
     suggest.add_argument("--exit-code", action="store_true", help="exit with 1 when there is a rewrite")
 
@@ -221,7 +223,8 @@ def make_parser(formatter: Any = argparse.RawDescriptionHelpFormatter) -> argpar
         "0 equivalent or only what --allow names, 1 different, 2 undecided or could not do it",
     )
     verify.add_argument("old", metavar="OLD")
-    verify.add_argument("new", metavar="NEW")
+    verify.add_argument("new", nargs="?", metavar="NEW")
+    verify.add_argument("--live", action="store_true", help="in place of NEW: the rules that run here (as root)")
     verify.add_argument(
         "--allow",
         type=Chosen(ALLOWED),

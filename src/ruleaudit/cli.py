@@ -219,8 +219,20 @@ def _verify(asked: Namespace) -> Answer:
 
     if asked.old == asked.new == "-":
         raise UsageError("only one of OLD and NEW can be standard input")
-    old, new = (load_source(path, asked) for path in (asked.old, asked.new))
-    comparison = ruleaudit.verify(old, new, language=asked.language, sets=ruleaudit.read_sets(asked.ipset))
+    if (asked.new is not None) is asked.live:
+        raise UsageError("verify takes OLD and NEW, or OLD and --live")
+    old, running = load_source(asked.old, asked), None
+    sets = ruleaudit.read_sets(asked.ipset)
+    if asked.live:
+        from ruleaudit import live
+
+        before = ruleaudit.lower(old, asked.language, sets)
+        after, running = live.drifted(old, before, sets)
+        new = after.document.source
+        comparison = ruleaudit.compared(before, after)
+    else:
+        new = load_source(asked.new, asked)
+        comparison = ruleaudit.verify(old, new, language=asked.language, sets=sets)
     allowed = [d for d in comparison.differences if _is_allowed(d, asked.allow)]
     observation = None
     if asked.kernel:
@@ -230,9 +242,9 @@ def _verify(asked: Namespace) -> Answer:
     if asked.format == "json":
         from ruleaudit.report import verify_json
 
-        result = verify_json.render(comparison, allowed, observation)
+        result = verify_json.render(comparison, allowed, observation, running)
     else:
-        result = verify_text.render(comparison, allowed, observation, style=style(asked))
+        result = verify_text.render(comparison, allowed, observation, running, style=style(asked))
     code = FAILED if errors else _verify_code(comparison, allowed)
     return Answer(code, result, verify_text.summary(comparison), errors)
 

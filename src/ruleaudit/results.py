@@ -226,6 +226,43 @@ class CouldLeave:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """One program's rules, of those that run in this network namespace.
+
+    name      iptables-nft, ip6tables-legacy, `nft inet fw4`
+    tables    in words: `filter`; of tables that a file has too, what it has not: `filter (chains DOCKER, DOCKER-USER)`
+    programs  who loads rules of such names: Docker, kube-proxy
+    tracking  the rules that mention conntrack, and which need it
+    tracks    address families that these rules keep tracked: IPv4, IPv6
+    """
+
+    name: str
+    source: SourceFile
+    rulesets: tuple[Ruleset, ...]
+    tables: tuple[str, ...]
+    programs: tuple[str, ...]
+    tracking: Tracking
+    tracks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The rules of a network namespace, owner by owner; `unread`: what could not be looked at, in words."""
+
+    owners: tuple[Owner, ...]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found out about an assumption: `holds`, and why; None: it could not be found out."""
+
+    assumption: str
+    holds: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Suggestion:
     """The answer of `suggest`.
 
@@ -252,6 +289,8 @@ class Suggestion:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     relief: "Relief | None" = None
+    checked: tuple[Checked, ...] = ()  #: what a list of sockets, or the running rules, say of the assumptions
+    running: Running | None = None  #: with --live: the owners of other rules
 
     @property
     def strays(self) -> tuple[Difference, ...]:

@@ -12,12 +12,21 @@ from ruleaudit.model.fields import Family
 from ruleaudit.model.proxy import services
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.schema import failure
+from ruleaudit.report.wording import printable
 from ruleaudit.results import Observation, Suggestion, TableUse
 from ruleaudit.source import SourceFile, write
 
 
 def suggest(asked: Namespace) -> Answer:
     paths: list[str] = asked.files
+    if [*paths, asked.listeners, asked.conntrack].count("-") > 1:
+        raise UsageError("only one of FILE, --listeners and --conntrack can be standard input")
+    asked.listening, notes = ruleaudit.read_listeners(asked.listeners) if asked.listeners else (None, ())
+    answer = _answer(asked, paths)
+    return replace(answer, remarks="".join(f"note: {printable(note)}\n" for note in notes) + answer.remarks)
+
+
+def _answer(asked: Namespace, paths: Sequence[str]) -> Answer:
     if asked.output and len(paths) > 1 and not asked.script:
         raise UsageError("-o takes the new ruleset of one FILE")
     asked.proxy = ruleaudit.read_haproxy(asked.haproxy) if asked.haproxy else None
@@ -90,8 +99,9 @@ def _suggested_page(asked: Namespace, paths: Sequence[str]) -> Answer:
 
 
 def _suggestion(asked: Namespace, path: str) -> Suggestion:
-    return ruleaudit.suggest(
-        _loaded(asked, path),
+    source = _loaded(asked, path)
+    suggestion = ruleaudit.suggest(
+        source,
         ports=asked.port,
         everything=asked.all,
         exclude=asked.exclude,
@@ -102,7 +112,13 @@ def _suggestion(asked: Namespace, path: str) -> Suggestion:
         sets=ruleaudit.read_sets(asked.ipset),
         services=services(asked.proxy) if asked.proxy else (),
         table=asked.table,
+        listeners=asked.listening,
     )
+    if not asked.live:
+        return suggestion
+    from ruleaudit import live
+
+    return live.beside(suggestion, ruleaudit.lower(source, asked.language))
 
 
 def _loaded(asked: Namespace, path: str) -> SourceFile:
@@ -116,8 +132,6 @@ def _loaded(asked: Namespace, path: str) -> SourceFile:
 def _table(asked: Namespace) -> TableUse:
     """The connection table; what the rules treat differently is told apart in it."""
     path: str = asked.conntrack
-    if path == "-" and "-" in asked.files:
-        raise UsageError("standard input is either the rules or the connection table")
     rulesets: list[Ruleset] = []
     sets = ruleaudit.read_sets(asked.ipset)
     for file in asked.files:
@@ -189,6 +203,8 @@ def _repeated(asked: Namespace) -> list[str]:
     options = ["--all"] if asked.all else []
     options += ["--separate-table"] if asked.separate_table else []
     options += ["--haproxy", *asked.haproxy] if asked.haproxy else []
+    options += ["--conntrack", asked.conntrack] if asked.conntrack else []
+    options += ["--listeners", asked.listeners] if asked.listeners else []
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]

@@ -9,10 +9,11 @@ from markupsafe import Markup
 
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import packet_path, suggest_text
+from ruleaudit.report import live_text, packet_path, suggest_text
 from ruleaudit.report.diff import Row, side_by_side
 from ruleaudit.report.explain_text import answer
 from ruleaudit.report.html_page import fill
+from ruleaudit.report.style import PLAIN
 from ruleaudit.report.wording import flow_words, lines, shortened
 from ruleaudit.results import Flow, RuleClass, Suggestion, Tracking
 from ruleaudit.source import SourceFile
@@ -95,8 +96,14 @@ def change(suggestion: Suggestion, observed: str = "") -> Markup:
         given=[(d.description, d.witness.packet, suggest_text.fates(d)) for d in suggest_text.given_up(suggestion)],
         kind=suggestion.kind.value if suggestion.kind else "unknown",
         strays=suggest_text.STRAYS if suggestion.strays else "",
-        assumptions=suggestion.assumptions,
+        assumptions=[(key, _assumed(suggestion, key, text)) for key, text in suggestion.assumptions],
     )
+
+
+def _assumed(suggestion: Suggestion, key: str, text: str) -> str:
+    """An assumption, and what was found out about it."""
+    known = (live_text.found_out(c, PLAIN) for c in suggestion.checked if c.assumption == key)
+    return "; ".join((text, *known))
 
 
 def nothing(*texts: str, observed: str = "") -> Markup:

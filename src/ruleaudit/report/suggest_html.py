@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from shlex import quote
 
 from ruleaudit.model.proxy import Proxy
-from ruleaudit.report import applying, haproxy_text, html_answer, kernel_text, suggest_text
+from ruleaudit.report import applying, haproxy_text, html_answer, kernel_text, live_text, suggest_text
 from ruleaudit.report.html_page import Section, fill, page
 from ruleaudit.report.style import PLAIN
 from ruleaudit.results import Observation, Suggestion
@@ -54,6 +54,8 @@ def _commands(suggestion: Suggestion, options: Sequence[str], proxy: Proxy | Non
             applying.apply(suggestion, repeated, PLAIN),
             applying.afterwards(suggestion, PLAIN),
         ]
+    if suggestion.running is not None:
+        texts.append(live_text.section(suggestion.running, live_text.BESIDE, PLAIN))
     if suggestion.outcome != "nothing-needs-tracking":
         texts.append(suggest_text.elsewhere(suggestion, PLAIN))
     if proxy is not None:

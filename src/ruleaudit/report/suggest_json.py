@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ruleaudit.model.proxy import Listener, Proxy, Target
-from ruleaudit.report import kernel_json, kernel_text
+from ruleaudit.report import kernel_json, kernel_text, live_json
 from ruleaudit.report.diff import unified
 from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
 from ruleaudit.results import Observation, Relief, Suggestion
@@ -65,6 +65,10 @@ def render(suggestion: Suggestion, observation: Observation | None = None, proxy
         }
     if suggestion.relief is not None:
         values["table"] = _table(source, suggestion.relief)
+    if suggestion.checked:
+        values["checked"] = [live_json.checked(one) for one in suggestion.checked]
+    if suggestion.running is not None:
+        values["live"] = live_json.running(suggestion.running)
     if observation is not None:
         values["kernel"] = kernel_json.observation(observation)
     return document(values)

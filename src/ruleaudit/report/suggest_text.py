@@ -9,7 +9,7 @@ from ruleaudit.model.fields import Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.proxy import Proxy
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.report import applying, haproxy_text, kernel_text, relief
+from ruleaudit.report import applying, haproxy_text, kernel_text, live_text, relief
 from ruleaudit.report.diff import unified
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import (
@@ -106,6 +106,9 @@ def summary(suggestion: Suggestion, proxy: Proxy | None = None) -> str:
     vague = [r for r in rules if not r.understood]
     understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
+    for checked in suggestion.checked:
+        if checked.holds is False:
+            notes += f"note: the assumption {checked.assumption} is contradicted: {printable(checked.reason)}\n"
     read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
     more = haproxy_text.summary(proxy) if proxy is not None else ""
     table = f"{relief.read_words(suggestion.relief.use)}.\n" if suggestion.relief else ""
@@ -131,6 +134,7 @@ def _rewrite(
     yield _why(suggestion, style)
     yield _given_up(suggestion, style)
     yield _assumed(suggestion, style)
+    yield _beside(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
     yield elsewhere(suggestion, style)
@@ -140,6 +144,7 @@ def _rewrite(
 
 def _nothing_to_free(suggestion: Suggestion, observation: Observation | None, style: Style) -> Iterator[Iterator[str]]:
     yield _no(suggestion, style)
+    yield _beside(suggestion, style)
     yield _refused(suggestion, style)
     yield _could_leave(suggestion, style)
     yield elsewhere(suggestion, style)
@@ -150,6 +155,7 @@ def _nothing_needs_tracking(
     suggestion: Suggestion, observation: Observation | None, style: Style
 ) -> Iterator[Iterator[str]]:
     yield _better(suggestion, style)
+    yield _beside(suggestion, style)
     yield _observed(observation)
 
 
@@ -304,6 +310,14 @@ def _assumed(suggestion: Suggestion, style: Style) -> Iterator[str]:
     width = max(len(key) for key, _ in suggestion.assumptions) + 2
     for key, text in suggestion.assumptions:
         yield wrapped(text, f"  {key:<{width}}")
+        for checked in suggestion.checked:
+            if checked.assumption == key:
+                yield wrapped(live_text.found_out(checked, style), " " * (width + 2))
+
+
+def _beside(suggestion: Suggestion, style: Style) -> Iterator[str]:
+    if suggestion.running is not None:
+        yield from live_text.section(suggestion.running, live_text.BESIDE, style)
 
 
 def _refused(suggestion: Suggestion, style: Style) -> Iterator[str]:

@@ -2,12 +2,17 @@
 
 from collections.abc import Collection
 
-from ruleaudit.report import kernel_json
+from ruleaudit.report import kernel_json, live_json
 from ruleaudit.report.schema import Json, document, outcome, rule_place, witness
-from ruleaudit.results import Comparison, Difference, Observation, Undecided
+from ruleaudit.results import Comparison, Difference, Observation, Running, Undecided
 
 
-def render(comparison: Comparison, allowed: Collection[Difference] = (), observation: Observation | None = None) -> str:
+def render(
+    comparison: Comparison,
+    allowed: Collection[Difference] = (),
+    observation: Observation | None = None,
+    running: Running | None = None,
+) -> str:
     """One object; `allowed` are the differences that the user named. What the kernel contradicts is undecided."""
     old, new = comparison.old, comparison.new
 
@@ -42,5 +47,6 @@ def render(comparison: Comparison, allowed: Collection[Difference] = (), observa
             "undecided": [undecided(u) for u in comparison.undecided],
             "not_compared": list(comparison.not_compared),
             **({"kernel": kernel_json.observation(observation)} if observation else {}),
+            **({"live": live_json.running(running)} if running else {}),
         }
     )

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.lines import in_words
-from ruleaudit.report import kernel_text
+from ruleaudit.report import kernel_text, live_text
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, verdict, wrapped
-from ruleaudit.results import Comparison, Difference, DifferenceKind, Observation
+from ruleaudit.results import Comparison, Difference, DifferenceKind, Observation, Running
 
 #: what each kind is called, in the order of the report
 KINDS: dict[DifferenceKind, str] = {
@@ -29,6 +29,7 @@ def render(
     comparison: Comparison,
     allowed: Collection[Difference] = (),
     observation: Observation | None = None,
+    running: Running | None = None,
     *,
     style: Style = PLAIN,
 ) -> str:
@@ -42,6 +43,8 @@ def render(
         head = f"  {'observed':<{_COLUMN - 2}}"
         rows.append(wrapped(kernel_text.sentence(observation), head, " " * _COLUMN))
         rows += kernel_text.differing(observation)
+    if running is not None:
+        rows += ["", *live_text.section(running, "WHO RULES HERE", style)]
     return "".join(row + "\n" for row in rows)
 
 

@@ -44,7 +44,7 @@ class Named:
     interfaces: tuple[str, ...]  #: by which the openings come in; empty: any
 
     def hosts(self, family: Family) -> tuple[Network, ...] | None:
-        """The addresses of one family, empty: any; None where there are only others."""
+        """The addresses of one family, none if all of it is meant; None where there are only others."""
         found = tuple(a for a in self.addresses if (a.version == 4) is (family is Family.IPV4))
         if self.addresses and not found:
             return None

@@ -16,7 +16,7 @@ from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
-from ruleaudit.rewrite import services
+from ruleaudit.rewrite import listening, services
 from ruleaudit.rewrite.flows import SSH, Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
 from ruleaudit.source import SourceFile
@@ -41,6 +41,7 @@ class Options:
     allow: tuple[str, ...] = ()
     menu: bool = True  #: try what each flow that stays could gain, for the offers
     services: tuple[Service, ...] = ()  #: what somebody besides the rules knows of this host
+    listeners: tuple[Service, ...] | None = None  #: every socket that listens here; None: nobody knows
 
 
 def suggest(
@@ -128,7 +129,7 @@ class _Suggester:
         if proved is None:
             return base
         comparison = in_all(proved.comparisons)
-        return replace(
+        found = replace(
             base,
             outcome="rewrite",
             kind=proved.kind,
@@ -138,10 +139,15 @@ class _Suggester:
             comparison=comparison,
             assumptions=(*comparison.assumptions, *proved.assumptions),
         )
+        if self.options.listeners is None:
+            return found
+        held = listening.held(found, self.options.listeners, [side.ruleset.family for side in self.sides])
+        return replace(found, checked=(held,)) if held else found
 
     def _every(self, wholes: Sequence[Pair], ssh: Sequence[Interval]) -> Iterator[Candidate]:
         """What could leave: the flows that the rules name, and those that this host opens by what services say."""
-        for flow in _candidates(wholes):
+        families = [side.ruleset.family for side in self.sides]
+        for flow in (p for c in _candidates(wholes) for p in listening.apart(c, self.options.listeners, families)):
             guarded = flow.only(*ssh) if ssh and flow.kind.name == "in" and flow.protocol == "tcp" else flow.only()
             yield from (replace(guarded, reason=flow.reason or SSH),) if guarded.ports else ()
             yield flow.without(guarded.ports)
@@ -177,8 +183,9 @@ class _Suggester:
                 yield from services.inbound(whole, asked, known) if asked.ports else ()
 
     def _unopened(self, wholes: Sequence[Pair], excluded: Sequence[Interval]) -> Iterator[Refused]:
-        """What services name and no rule accepts, or nothing tracks."""
-        for asked in services.named(self.options.services, "in", excluded):
+        """What services name and no rule accepts, or nothing tracks; a socket behind the rules is no news."""
+        mine = [s for s in self.options.services if s not in (self.options.listeners or ())]
+        for asked in services.named(mine, "in", excluded):
             yield from self._closed_ports(wholes, services.choosable(asked, self.options.services))
         for asked in services.named(self.options.services, "out", excluded):
             for one in services.by_host(asked):
@@ -291,7 +298,7 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
     found: dict[object, Candidate] = {}
     for flow in flows:
         place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
-        why = SSH if flow.reason == SSH else why_left(flow.protocol, flow.ports)
+        why = flow.reason if flow.reason in (SSH, listening.IDLE) else why_left(flow.protocol, flow.ports)
         key = (place, flow.kind.name, flow.protocol, flow.narrowed, why)
         known = found.get(key)
         if known is None:
