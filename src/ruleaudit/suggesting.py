@@ -208,5 +208,4 @@ def _repeated(asked: Namespace) -> list[str]:
     for name, values in (("--port", asked.port), ("--except", asked.exclude), ("--allow", asked.allow)):
         if values:
             options += [name, ",".join(values)]
-    options += ["--conntrack", asked.conntrack] if asked.conntrack else []
     return options
