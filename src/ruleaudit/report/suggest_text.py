@@ -352,12 +352,9 @@ def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
     if any(flow.direction == "out" for flow in suggestion.flows):
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
-    yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too; a ruleset can't show how much."
-    yield "  The destination ports that fill the table, most entries first:"
-    yield (
-        "    conntrack -L 2>/dev/null | head -n 20000 |"
-        " awk 'match($0, / dport=[0-9]+/) {print substr($0, RSTART+7, RLENGTH-7)}' | sort | uniq -c | sort -rn | head"
-    )
+    yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too, and no ruleset shows it: add"
+    yield "    --haproxy haproxy.cfg    what HAProxy's bind and server lines say, or"
+    yield "    --conntrack table.txt    a table that was saved by: conntrack -L > table.txt"
 
 
 def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:

@@ -99,7 +99,7 @@ class _Suggester:
         every = [self._counted(c) for c in every if c.ports]
         chosen = list(self._chosen(wholes, every, wanted))
         if self.options.services:
-            chosen = [self._counted(c) for c in self._with_named(wholes, chosen, wanted, excluded)]
+            chosen = [self._counted(c) for c in _merged(self._with_named(wholes, chosen, wanted, excluded))]
             chosen.sort(key=lambda c: c.kind.name == "out")
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
         closed = (*closed, *self._unopened(wholes, excluded))
