@@ -107,7 +107,7 @@ def test_the_text_says_what_was_read(run: Run) -> None:
         _, out, err = run(rules, "--haproxy", "haproxy.cfg", "--port", "443")
         assert "HAPROXY  (haproxy.cfg)\n  listens       5 sockets: tcp/443,8000-8001,9999\n" in out
         assert "  connects to   4 targets: udp/514, tcp/8080-8081\n" in out
-        assert "  not understood  haproxy.cfg:8: not understood: PORT is not set in the environment\n" in out
+        assert "  not understood  haproxy.cfg:8: PORT is not set in the environment: left out\n" in out
         assert "  in the way      haproxy.cfg:7: transparent" in out
         assert "haproxy.cfg: 5 sockets, 4 targets of connections; line 8 not understood.\n" in err
 

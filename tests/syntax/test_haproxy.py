@@ -179,6 +179,12 @@ def test_an_undecided_condition_leaves_every_branch() -> None:
     assert [(p.refused, document.source.position(p.span.start).line) for p in document.problems] == [(False, 2)]
 
 
+def test_a_condition_says_what_is_not_set() -> None:
+    document = of('global\n.if streq("$ROLE",x)\n a\n .if streq("$OTHER",x)\n .endif\n.endif\n')
+    assert [line.text(0) for line in document.sections[0].lines] == []
+    assert [(p.refused, document.source.position(p.span.start).line) for p in document.problems] == [(False, 2)]
+
+
 HOSTS = st.sampled_from(
     ["", "*", "::", "[::]", "[::1]", "::1", "127.0.0.1", "[127.0.0.1]", "10.0.0.300", "2001:db8::1", "[2001:db8::1",
      "[]", "::ffff:1.2.3.4", "0.0.0.0", "[*]", "1::2::3"]

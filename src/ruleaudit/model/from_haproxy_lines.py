@@ -58,7 +58,7 @@ class Lines:
         if unset or more:
             names = list(dict.fromkeys((*unset, *more)))
             are = "is" if len(names) == 1 else "are"
-            self.say("unknown", line, f"not understood: {', '.join(names)} {are} not set in the environment")
+            self.say("unknown", line, f"{', '.join(names)} {are} not set in the environment: left out")
             return None
         try:
             return address(text, wanted)

@@ -34,15 +34,16 @@ def summary(proxy: Proxy) -> str:
     paths = ", ".join(map(printable, proxy.paths))
     read = f"{count(len(proxy.listeners), 'socket')}, {count(len(proxy.targets), 'target')} of connections"
     wrong = [remark for remark in proxy.remarks if remark.kind in ("refused", "unknown")]
-    return f"{paths}: {read}{_not_read(wrong)}.\n"
+    return f"{paths}: {read}{_not_read(wrong, several=len(proxy.paths) > 1)}.\n"
 
 
-def _not_read(wrong: Sequence[Remark]) -> str:
-    numbers = list(dict.fromkeys(remark.place.line for remark in wrong))
-    if not numbers:
+def _not_read(wrong: Sequence[Remark], several: bool) -> str:
+    places = dict.fromkeys((remark.place.path, remark.place.line) for remark in wrong)
+    if not places:
         return ", all understood"
-    shown = ", ".join(map(str, numbers[:_MOST])) + (", ..." if len(numbers) > _MOST else "")
-    return f"; {'line' if len(numbers) == 1 else 'lines'} {shown} not understood"
+    shown = [f"{printable(path)}:{line}" if several else str(line) for path, line in places]
+    words = ", ".join(shown[:_MOST]) + (", ..." if len(shown) > _MOST else "")
+    return f"; {'line' if len(shown) == 1 else 'lines'} {words} not understood"
 
 
 def _ends(ends: Iterable[Listener | Target], noun: str) -> str:

@@ -179,6 +179,10 @@ class _Reader:
         name, text = words[0].text, " ".join(word.text for word in words[1:])
         if name not in (".if", ".elif", ".else", ".endif"):
             return False
+        unset = dict.fromkeys(variable for word in words for variable in word.unset)
+        if unset and name != ".endif" and self.conditions.holds:
+            are = "is" if len(unset) == 1 else "are"
+            self._problem(span, f"{', '.join(unset)} {are} not set in the environment: taken as empty", refused=False)
         self.conditions.environment = self.environment
         remark = self.conditions.step(name, text)
         if remark is not None:
