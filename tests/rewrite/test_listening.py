@@ -1,6 +1,7 @@
 """`suggest --listeners`: what a list of listening sockets changes in the choice, and says of the assumptions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -8,8 +9,10 @@ import pytest
 
 import ruleaudit
 from ruleaudit import cli
+from ruleaudit.model.fields import Family
 from ruleaudit.model.from_sockets import services_of
-from ruleaudit.results import Suggestion
+from ruleaudit.results import Flow, Suggestion
+from ruleaudit.rewrite import listening
 from ruleaudit.source import SourceFile
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +137,17 @@ def test_who_holds_the_port(listing: str, ports: tuple[str, ...], holds: bool | 
     assert found.outcome == "rewrite"
     assert "listener-holds-port" in dict(found.assumptions)
     assert [(c.assumption, c.holds) for c in found.checked] == [("listener-holds-port", holds)]
+
+
+def test_the_list_knows_no_other_host() -> None:
+    """That the servers hold their ports is assumed too, where connections to them leave."""
+    listeners, _ = services_of(SourceFile("ss.txt", sockets("tcp *:80", "tcp *:443")))
+    found = ruleaudit.suggest(str(OUTPUT_DROP), listeners=listeners)
+    assert [c.holds for c in found.checked] == [True]
+    more = replace(found, flows=(*found.flows, Flow("out", "tcp", ("8000",), ("192.0.2.7",), (), None)))
+    held = listening.held(more, listeners, [Family.IPV4])
+    assert held is not None
+    assert held.holds is None
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,8 +57,8 @@ def held(suggestion: Suggestion, listeners: Sequence[Service], families: Collect
     if partly:
         where = in_words([f"{s.protocol}/{port_texts(s.ports)[0]} ({s.origin})" for s in partly])
         return Checked(_KEY, None, f"held at some addresses only: {where}")
-    if any(flow.direction == "forward" for flow in suggestion.flows):
-        return Checked(_KEY, None, "the list does not know the hosts behind this one")
+    if any(flow.direction != "in" for flow in suggestion.flows):
+        return Checked(_KEY, None, "the list is of this host, and not of the servers that it or its clients connect to")
     names = in_words([f"{flow.protocol}/{','.join(flow.ports)}" for flow in flows])
     return Checked(_KEY, True, f"a socket holds each port of {names}")
 
