@@ -89,8 +89,15 @@ def test_what_listens_leaves_and_the_rest_is_said() -> None:
 
 
 def test_a_range_is_one_service() -> None:
-    found = suggested(NAMED, sockets("tcp 0.0.0.0:8017 ftpd", "tcp *:80"))
+    found = suggested(NAMED, sockets("tcp 0.0.0.0:8017 ftpd", "tcp *:80", "udp *:67"))
     assert freed(found) == {"tcp/80", "tcp/8000-8016", "tcp/8017", "tcp/8018-8100"}
+
+
+def test_a_list_of_one_protocol_says_nothing_of_the_other() -> None:
+    """`ss -lnt`: UDP was not asked for."""
+    found = suggested(NAMED, sockets("tcp *:80"))
+    assert freed(found) == {"tcp/80", "udp/53", "udp/443"}
+    assert left(found)["tcp/443"] == IDLE
 
 
 def test_what_is_asked_for_leaves_all_the_same() -> None:
@@ -105,7 +112,7 @@ def test_without_a_list_nothing_is_known() -> None:
 
 
 def test_a_socket_of_this_host_alone_is_no_listener() -> None:
-    found = suggested(NAMED, sockets("tcp 127.0.0.1:80 nginx", "tcp 0.0.0.0%lo:443", "udp 0.0.0.0:53"))
+    found = suggested(NAMED, sockets("tcp 127.0.0.1:80 nginx", "tcp 0.0.0.0%lo:443", "udp 0.0.0.0:53", "tcp *:22"))
     assert freed(found) == {"udp/53"}
 
 
@@ -128,6 +135,7 @@ def test_an_address_family_without_a_listener_is_none_of_a_table_of_both() -> No
         (sockets("tcp 192.0.2.1:80", "tcp *:443"), (), True),
         (sockets("tcp 0.0.0.0%eth0:80", "tcp *:443"), (), None),
         (sockets("tcp *:443"), ("80", "443"), False),
+        (sockets("udp *:80"), (), None),
         (sockets("udp *:80", "tcp *:443"), ("80", "443"), False),
         (sockets("tcp [::]:80", "tcp *:443"), ("80", "443"), False),
     ],
