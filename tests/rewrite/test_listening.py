@@ -1,6 +1,7 @@
 """`suggest --listeners`: what a list of listening sockets changes in the choice, and says of the assumptions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -8,8 +9,10 @@ import pytest
 
 import ruleaudit
 from ruleaudit import cli
+from ruleaudit.model.fields import Family
 from ruleaudit.model.from_sockets import services_of
-from ruleaudit.results import Suggestion
+from ruleaudit.results import Flow, Suggestion
+from ruleaudit.rewrite import listening
 from ruleaudit.source import SourceFile
 
 ROOT = Path(__file__).parent.parent
@@ -86,8 +89,15 @@ def test_what_listens_leaves_and_the_rest_is_said() -> None:
 
 
 def test_a_range_is_one_service() -> None:
-    found = suggested(NAMED, sockets("tcp 0.0.0.0:8017 ftpd", "tcp *:80"))
+    found = suggested(NAMED, sockets("tcp 0.0.0.0:8017 ftpd", "tcp *:80", "udp *:67"))
     assert freed(found) == {"tcp/80", "tcp/8000-8016", "tcp/8017", "tcp/8018-8100"}
+
+
+def test_a_list_of_one_protocol_says_nothing_of_the_other() -> None:
+    """`ss -lnt`: UDP was not asked for."""
+    found = suggested(NAMED, sockets("tcp *:80"))
+    assert freed(found) == {"tcp/80", "udp/53", "udp/443"}
+    assert left(found)["tcp/443"] == IDLE
 
 
 def test_what_is_asked_for_leaves_all_the_same() -> None:
@@ -102,7 +112,7 @@ def test_without_a_list_nothing_is_known() -> None:
 
 
 def test_a_socket_of_this_host_alone_is_no_listener() -> None:
-    found = suggested(NAMED, sockets("tcp 127.0.0.1:80 nginx", "tcp 0.0.0.0%lo:443", "udp 0.0.0.0:53"))
+    found = suggested(NAMED, sockets("tcp 127.0.0.1:80 nginx", "tcp 0.0.0.0%lo:443", "udp 0.0.0.0:53", "tcp *:22"))
     assert freed(found) == {"udp/53"}
 
 
@@ -125,6 +135,7 @@ def test_an_address_family_without_a_listener_is_none_of_a_table_of_both() -> No
         (sockets("tcp 192.0.2.1:80", "tcp *:443"), (), True),
         (sockets("tcp 0.0.0.0%eth0:80", "tcp *:443"), (), None),
         (sockets("tcp *:443"), ("80", "443"), False),
+        (sockets("udp *:80"), (), None),
         (sockets("udp *:80", "tcp *:443"), ("80", "443"), False),
         (sockets("tcp [::]:80", "tcp *:443"), ("80", "443"), False),
     ],
@@ -134,6 +145,17 @@ def test_who_holds_the_port(listing: str, ports: tuple[str, ...], holds: bool | 
     assert found.outcome == "rewrite"
     assert "listener-holds-port" in dict(found.assumptions)
     assert [(c.assumption, c.holds) for c in found.checked] == [("listener-holds-port", holds)]
+
+
+def test_the_list_knows_no_other_host() -> None:
+    """That the servers hold their ports is assumed too, where connections to them leave."""
+    listeners, _ = services_of(SourceFile("ss.txt", sockets("tcp *:80", "tcp *:443")))
+    found = ruleaudit.suggest(str(OUTPUT_DROP), listeners=listeners)
+    assert [c.holds for c in found.checked] == [True]
+    more = replace(found, flows=(*found.flows, Flow("out", "tcp", ("8000",), ("192.0.2.7",), (), None)))
+    held = listening.held(more, listeners, [Family.IPV4])
+    assert held is not None
+    assert held.holds is None
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,11 +23,12 @@ def naming(listeners: Sequence[Service]) -> tuple[Service, ...]:
 
 def apart(flow: Candidate, listeners: Sequence[Service] | None, families: Collection[Family]) -> tuple[Candidate, ...]:
     """A flow to this host as two: on the ports where somebody listens, and on the others; as it is where nobody knows
-    who listens.
+    who listens. A list without any socket of a protocol was asked for the other one alone (`ss -lnt`).
     """
-    if listeners is None or flow.kind.name != "in":
+    mine = [s for s in listeners or () if s.protocol == flow.protocol]
+    if flow.kind.name != "in" or not mine:
         return (flow,)
-    heard = [p for s in listeners if s.protocol == flow.protocol and _answers(s, families) for p in s.ports]
+    heard = [port for s in mine if _answers(s, families) for port in s.ports]
     # a range may be one service that listens where it is asked to: of passive FTP, of media
     idle = tuple(port for port in flow.ports if not any(low <= port[1] and port[0] <= high for low, high in heard))
     parts = (flow.without(idle), replace(flow.only(*idle), reason=flow.reason or IDLE) if idle else flow.only())
@@ -43,8 +44,9 @@ def held(suggestion: Suggestion, listeners: Sequence[Service], families: Collect
     if not any(key == _KEY for key, _ in suggestion.assumptions):
         return None
     flows = [flow for flow in suggestion.flows if flow.direction == "in"]
+    unlisted = {flow.protocol for flow in flows} - {s.protocol for s in listeners}
     missing, partly = [], []
-    for flow in flows:
+    for flow in (flow for flow in flows if flow.protocol not in unlisted):
         mine = [s for s in listeners if s.protocol == flow.protocol and _answers(s, families)]
         heard = [port for s in mine for port in s.ports]
         lost = without(_intervals(flow.ports), heard)
@@ -57,8 +59,10 @@ def held(suggestion: Suggestion, listeners: Sequence[Service], families: Collect
     if partly:
         where = in_words([f"{s.protocol}/{port_texts(s.ports)[0]} ({s.origin})" for s in partly])
         return Checked(_KEY, None, f"held at some addresses only: {where}")
-    if any(flow.direction == "forward" for flow in suggestion.flows):
-        return Checked(_KEY, None, "the list does not know the hosts behind this one")
+    if unlisted:
+        return Checked(_KEY, None, f"the list holds no socket of {in_words(sorted(unlisted))}")
+    if any(flow.direction != "in" for flow in suggestion.flows):
+        return Checked(_KEY, None, "the list is of this host, and not of the servers that it or its clients connect to")
     names = in_words([f"{flow.protocol}/{','.join(flow.ports)}" for flow in flows])
     return Checked(_KEY, True, f"a socket holds each port of {names}")
 
