@@ -218,6 +218,9 @@ def test_try_confirm_and_rollback(kind: str, shell: tuple[str, ...], tmp_path: P
         assert host.apply("rollback") == "The old rules are back.\n"
         assert host.rules() == host.old
         assert host.tracked()
+        added = "nft add rule inet filter input tcp dport 25 accept"
+        host.run(added if kind == "nft" else f"{kind} -A INPUT -p tcp --dport 25 -j ACCEPT")
+        assert len(re.findall("^[-+].*dport 25 ", host.apply("try", code=1), re.M)) == 1
 
 
 def test_the_old_rules_come_back_by_themselves(host: Host) -> None:
@@ -312,14 +315,14 @@ def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
 def test_rules_that_have_changed_since_are_left_alone(host: Host) -> None:
     if host.kind == "nft":
         host.run("nft add rule inet filter input tcp dport 25 accept")
-        line = "> \t\ttcp dport 25 accept\n"
+        line = "+\t\ttcp dport 25 accept\n"
     else:
         host.run(f"{host.kind} -A INPUT -p tcp --dport 25 -j ACCEPT")
-        line = "> filter -A INPUT -p tcp -m tcp --dport 25 -j ACCEPT\n"
+        line = "+filter -A INPUT -p tcp -m tcp --dport 25 -j ACCEPT\n"
     before = host.rules()
     said = host.apply("try", code=1)
     assert line in said
-    assert len(re.findall("^[<>]", said, re.M)) == 1
+    assert len(re.findall("^[-+]", said, re.M)) == 1
     assert host.rules() == before
     assert not host.pending()
 
@@ -361,7 +364,7 @@ def test_one_family_leaves_the_other_alone(plain: Host) -> None:
 def test_raw_rules_of_another_program_are_not_emptied(plain: Host) -> None:
     plain.run("iptables-nft -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack")
     before = plain.rules()
-    assert "> raw -A PREROUTING -p udp -m udp --dport 53 -j CT --notrack\n" in plain.apply("try", code=1)
+    assert "+raw -A PREROUTING -p udp -m udp --dport 53 -j CT --notrack\n" in plain.apply("try", code=1)
     assert plain.rules() == before
 
 

@@ -70,8 +70,8 @@ status() {
     elif [ -e loaded ]; then say "The new rules were loaded and confirmed."
     else say "The new rules are not loaded."; fi
     if [ -e loaded ] && [ "$(fingerprint)" != "$(cat loaded)" ]; then
-        say "Since then somebody else has changed the rules ('<' was loaded, '>' is there now):"
-        fingerprint | diff loaded -
+        say "Since then somebody else has changed the rules ('-' was loaded, '+' is there now):"
+        fingerprint | diff -U 0 loaded - | changed_lines
     fi
     if has conntrack; then say "Connections in the table: $(conntrack -C)"; fi
     warn_if_not_loose
@@ -182,14 +182,16 @@ unchanged() {
     [ "$made" = "$now" ] && return
     [ "$(new "$1" | spelled "$1" | normal)" != "$now" ] || die "the new $1 rules are loaded already"
     [ "$made" ] || made=$(old "$1" | normal)
-    say "The $1 rules of this host are not those of {{ names }} ('<' is in the file, '>' in the kernel):"
-    diff /dev/fd/3 /dev/fd/4 3<< MADE 4<< NOW | grep '^[<>]'
+    say "The $1 rules of this host are not those of {{ names }} ('-' is in the file, '+' in the kernel):"
+    diff -U 0 /dev/fd/3 /dev/fd/4 3<< MADE 4<< NOW | changed_lines
 $made
 MADE
 $now
 NOW
     die "nothing was changed: save the rules of this host again ({{ saving }}), and have the script made anew"
 }
+
+changed_lines() { sed -n '/^--- /d; /^+++ /d; /^[-+]/p'; }
 
 fingerprint() { for part in $parts; do live "$part" | normal; done; }
 
