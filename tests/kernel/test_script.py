@@ -309,6 +309,23 @@ def test_open_connections_survive_and_their_entries_go(host: Host) -> None:
         assert says(b"gone back")
 
 
+def test_a_full_table_has_room_for_a_new_session_while_it_is_tried(plain: Host) -> None:
+    limit = int(plain.run("sysctl -n net.netfilter.nf_conntrack_max"))
+    if limit > 600_000:
+        pytest.skip(f"a table of {limit} entries takes too long to fill")
+    with (plain.folder / "entries").open("w") as lines:
+        for i in range(limit):
+            there = f"-s 198.{18 + (i >> 16 & 1)}.{i >> 8 & 255}.{i & 255} -d {SERVER} -p tcp"
+            state = "--state ESTABLISHED -u ASSURED,SEEN_REPLY -t 3600"
+            lines.write(f"-I {there} --sport {1024 + (i >> 17)} --dport 443 {state}\n")
+    plain.run(f"conntrack -R {plain.folder}/entries")
+    assert not plain.reachable()
+    assert "entries now: 0\n" in plain.apply("try", "60")
+    assert plain.reachable()
+    plain.apply("rollback")
+    assert plain.reachable()
+
+
 # -- what it refuses
 
 
