@@ -61,7 +61,7 @@ rollback() {
         say "Since then somebody else has changed the rules, too; what they were is in $state, replaced.*"
     fi
     warn_if_not_loose
-    go_back || die "the old rules could not be loaded (above); they are in $state/before"
+    go_back || die "the old rules could not be loaded, see $state/log; they are in $state/before"
     say "The old rules are back."
 }
 
@@ -70,8 +70,8 @@ status() {
     elif [ -e loaded ]; then say "The new rules were loaded and confirmed."
     else say "The new rules are not loaded."; fi
     if [ -e loaded ] && [ "$(fingerprint)" != "$(cat loaded)" ]; then
-        say "Since then somebody else has changed the rules ('<' was loaded, '>' is there now):"
-        fingerprint | diff loaded -
+        say "Since then somebody else has changed the rules ('-' was loaded, '+' is there now):"
+        fingerprint | diff -U 0 loaded - | changed_lines
     fi
     if has conntrack; then say "Connections in the table: $(conntrack -C)"; fi
     warn_if_not_loose
@@ -87,7 +87,10 @@ waiting() { for file in pending.*; do [ -e "$file" ] && return 0; done; return 1
 keep() {
     { rm -rf before.new && mkdir before.new; } || die "nothing was changed: $state cannot be written"
     for part in $saved; do
-        rules=$(live "$part") || die "nothing was changed: the $part rules cannot be listed"
+        if ! rules=$(live "$part"); then
+            case " $parts " in *" $part "*) die "nothing was changed: the $part rules cannot be listed" ;; esac
+            continue
+        fi
         rules=$(with_the_way_back "$part")
         say "$rules" > "before.new/$part"
         [ "$(cat "before.new/$part")" = "$rules" ] ||
@@ -115,6 +118,8 @@ if [ \$# -gt 0 ]; then
     until flock -n 9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
     [ -e "pending.\$2" ] || exit 0
 fi
+replaced=
+for file in loaded pending.*; do [ -e "\$file" ] && replaced=yes; done
 $(for part in $parts; do say "load_$part() { $(loader "$part") < before/$part; }"; done)
 failed=
 for part in $parts; do
@@ -128,7 +133,7 @@ done
 [ -z "\$failed" ] || exit 1
 rm -f pending.* loaded
 echo "\$(date): the old rules are back"
-[ "\$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose)" = 1 ] || exit 0
+[ "\$replaced" ] && [ "\$(cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose)" = 1 ] || exit 0
 {
     $(forgetting)
 } > /dev/null 2>&1
@@ -177,14 +182,16 @@ unchanged() {
     [ "$made" = "$now" ] && return
     [ "$(new "$1" | spelled "$1" | normal)" != "$now" ] || die "the new $1 rules are loaded already"
     [ "$made" ] || made=$(old "$1" | normal)
-    say "The $1 rules of this host are not those of {{ names }} ('<' is in the file, '>' in the kernel):"
-    diff /dev/fd/3 /dev/fd/4 3<< MADE 4<< NOW | grep '^[<>]'
+    say "The $1 rules of this host are not those of {{ names }} ('-' is in the file, '+' in the kernel):"
+    diff -U 0 /dev/fd/3 /dev/fd/4 3<< MADE 4<< NOW | changed_lines
 $made
 MADE
 $now
 NOW
     die "nothing was changed: save the rules of this host again ({{ saving }}), and have the script made anew"
 }
+
+changed_lines() { sed -n '/^--- /d; /^+++ /d; /^[-+]/p'; }
 
 fingerprint() { for part in $parts; do live "$part" | normal; done; }
 
