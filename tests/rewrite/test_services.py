@@ -239,3 +239,9 @@ def test_entries_are_passed_on_and_sort_what_could_leave() -> None:
         ("tcp/21", 900),
         ("tcp/22", None),
     ]
+
+
+def test_strays_from_the_servers_are_told_apart() -> None:
+    found = _suggested(_host(_tcp(80)), _out(8080, to=["192.0.2.7"]))
+    told = {difference.description.partition(": ")[0] for difference in found.strays}
+    assert {"tcp to 80", "tcp from 8080 from 192.0.2.7"} <= told

@@ -265,17 +265,27 @@ def _strays(pair: Pair) -> Iterator[Difference | Undecided]:
             here = newly & accepted & refused
             if not is_empty(here) and first is None:
                 first, found = state, here
-        if first is not None:
-            lone = found & tcp_flags(space, LOOSE_FLAGS)
+        if first is None:
+            continue
+        for part in _of_servers(pair, path, found):
+            lone = part & tcp_flags(space, LOOSE_FLAGS)
             yield differing(
                 pair,
-                found,
+                part,
                 DifferenceKind.STRAY,
                 FixClass.SAME_CONNECTIONS,
                 path,
                 Frame("stray"),
                 (first, first),
                 "packets of no connection were refused and are accepted now",
-                witness_in=found if is_empty(lone) else lone,
+                witness_in=part if is_empty(lone) else lone,
                 expected=_gains,
             )
+
+
+def _of_servers(pair: Pair, path: str, found: PacketSet) -> Iterator[PacketSet]:
+    """Packets as two classes: those that come from the servers of this host, or go to them, and all others."""
+    servers = pair.from_service_ports(KINDS[0]) if path in ("in", "out") else pair.space.none
+    if path == "out":
+        servers = pair.swap(servers)
+    yield from (part for part in (found & ~servers, found & servers) if not is_empty(part))
