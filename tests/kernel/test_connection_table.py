@@ -85,6 +85,14 @@ def test_every_form_has_every_entry(lab: Lab, form: str, tmp_path: Path) -> None
     assert {c.zone for c in use.table.held} == {0, 3, 7}
 
 
+def test_what_the_tool_says_of_its_own_may_be_in_the_file(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text(lab.run("server", "sh", "-c", "conntrack -L -o extended 2>&1"))
+    use = ruleaudit.read_table(str(path))
+    assert use.unread == ()
+    assert use.entries == use.table.announced == int(lab.run("server", "conntrack", "-C"))
+
+
 def test_what_the_kernel_prints_is_what_the_tool_prints(lab: Lab, tmp_path: Path) -> None:
     tool, kernel, packed = tmp_path / "tool", tmp_path / "kernel", tmp_path / "kernel.gz"
     tool.write_text(_table(lab, "-o extended"))
