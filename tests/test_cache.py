@@ -70,11 +70,29 @@ def test_whatever_changes_is_looked_at_again(looked: Looked, monkeypatch: pytest
     assert looked("rules.v4", "rules.v6")[0] == 2
 
 
-def test_what_depends_on_more_files_is_not_kept(looked: Looked) -> None:
+def test_what_is_included_counts_too(looked: Looked) -> None:
+    Path("main.nft").write_text('table ip t {\n}\n# as we used to include it\ninclude "part.inc"\n')
+    Path("part.inc").write_text('include "more/*.nft"\n')
+    Path("more").mkdir()
+
+    def numbers() -> list[int]:
+        return [looked("main.nft")[0] for _ in range(2)]
+
+    assert numbers() == [1, 1], "an include without a name, in a comment"
     Path("main.nft").write_text('table ip t {\n}\ninclude "part.inc"\n')
-    Path("part.inc").write_text("")
+    assert numbers() == [1, 0]
+    Path("more/one.nft").write_text("table ip u {\n}\n")
+    assert numbers() == [1, 0]
+    Path("more/one.nft").write_text("table ip v {\n}\n")
+    assert numbers() == [1, 0]
+    Path("part.inc").unlink()
+    assert numbers() == [1, 0]
+    assert "part.inc" in looked("main.nft")[1]
+
+
+def test_what_depends_on_ipsets_is_not_kept(looked: Looked) -> None:
     Path("sets").write_text("create s hash:ip family inet\n")
-    for arguments in (["main.nft"], ["--ipset", "sets", "rules.v4"], ["--no-cache", "rules.v4"]):
+    for arguments in (["--ipset", "sets", "rules.v4"], ["--no-cache", "rules.v4"]):
         assert [looked(*arguments)[0] for _ in range(2)] == [1, 1]
     assert not list(cache.folder().glob("??/*"))
 

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "answer": {"report", "results", "source", ""},
     "selection": {"config", "report", "discovery", "rules", "source", "diagnostics", ""},
     "fixing": {"includes", "reading", "results", "syntax", "source", "diagnostics", ""},
-    "cache": {"config", "results", "source", ""},
+    "cache": {"config", "includes", "results", "source", "syntax", ""},
     "workers": set(),
 }
 #: single modules that others may import too: the vocabulary of fields, and the flows that a rule may name

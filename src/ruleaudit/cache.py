@@ -1,8 +1,8 @@
 """What was found in a file, kept under everything that it was found from: looking again at what has not changed takes
 no time.
 
-The key is a hash of the program itself, the text, the text of the twin, the settings and the place: whatever changes,
-changes the key, so that nothing stale is ever told. What depends on more files (included ones, ipsets) is not kept.
+The key is a hash of the program itself, the text, the texts that it includes, that of the twin, the settings and the
+place: whatever changes, changes the key, so that nothing stale is ever told. What depends on ipsets is not kept.
 Entries live in $XDG_CACHE_HOME/ruleaudit (default ~/.cache); those that nobody asked for in a
 month are deleted. An entry that cannot be read or written is no entry.
 """
@@ -10,6 +10,7 @@ month are deleted. An entry that cannot be read or written is no entry.
 import hashlib
 import os
 import pickle
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -19,14 +20,21 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ruleaudit
 from ruleaudit.config import Settings
 from ruleaudit.results import FileReport
 from ruleaudit.source import SourceFile
 
+if TYPE_CHECKING:
+    from ruleaudit.syntax.nft_definitions import Found
+
 #: entries are kept for so many seconds after they were last asked for; the folder is looked through once a day
 _KEPT, _BETWEEN = 30 * 86_400, 86_400
+_INCLUDE = re.compile(r'include(?:\s*"(?P<name>[^"\n]*)")?')
+#: a text with more includes is looked at each time
+_MOST = 100
 
 
 def folder() -> Path:
@@ -36,20 +44,44 @@ def folder() -> Path:
 
 
 def key(source: SourceFile, beside: Iterable[SourceFile], settings: Settings, language: str | None) -> str | None:
-    """The name of what is found in a text beside others; None where it depends on more files than these."""
-    if "include" in source.text or settings.ipset:
+    """The name of what is found in a text beside others; None where it depends on files that cannot be told here."""
+    if settings.ipset:
+        return None
+    included = _included(source)
+    if included is None:
         return None
     configuration = settings.source
     said = (
         program(),
         os.getcwd(),
         (source.path, source.text),
+        included,
         [(other.path, other.text) for other in beside],
         repr(replace(settings, source=None)),
         (configuration.path, configuration.text) if configuration else None,
         language,
     )
     return hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _included(source: SourceFile) -> "list[Found] | None":
+    """What is found for every include that stands in a text, or in what it includes: in comments too, which is more
+    than nft reads. None where a text has too many of them, or the word stands there without a name.
+    """
+    found: list[Found] = []
+    if "include" not in source.text:
+        return found
+    from ruleaudit.includes import finder
+
+    load, texts = finder(source.path), [source]
+    for file in texts:
+        for include in _INCLUDE.finditer(file.text):
+            if include["name"] is None or len(found) == _MOST:
+                return None
+            one = load(include["name"], file.path)
+            found.append(one)
+            texts += (other for other in one.files if other not in texts)
+    return found
 
 
 @cache

@@ -17,12 +17,10 @@ from tests.kernel.rewrite import filtered
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
-LO = "-A INPUT -i lo -j ACCEPT\n"
-STATEFUL = LO + "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+STATEFUL = "-A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
 NEW = "-A INPUT -p tcp -m tcp --dport {} -m conntrack --ctstate NEW -j ACCEPT\n"
 #: a host that anybody may reach by ssh, from whatever port
 SSH_FROM_ANYWHERE = filtered(
-    LO,
     "-A INPUT -m conntrack --ctstate INVALID -j DROP\n",
     STATEFUL,
     NEW.format(22),

@@ -183,6 +183,27 @@ def test_what_the_rules_do_not_let_this_host_open() -> None:
     assert _refused(found) == {"tcp/8080 to 192.0.2.9": reason, "tcp/9090 to 192.0.2.1": reason}
 
 
+def test_a_file_that_ends_without_a_line_break() -> None:
+    rules = _host(_tcp(80))
+    whole, bare = (_suggested(text, _out(8080, to=["192.0.2.7"])).text for text in (rules, rules.rstrip("\n")))
+    assert whole is not None
+    assert bare == whole.rstrip("\n")
+
+
+def test_two_chains_that_accept_replies() -> None:
+    chain = (
+        "chain {0} {{ type filter hook input priority {1}; policy drop;\n"
+        "ct state established,related accept\ntcp dport {{ {2} }} accept\n}}\n"
+    )
+    rules = f"table inet one {{\n{chain.format('a', 0, 22)}{chain.format('b', 1, '22, 80')}}}\n"
+    source = SourceFile("rules.nft", rules)
+    services = (_out(8080, to=["192.0.2.7"]),)
+    found = ruleaudit.suggest(source, services=services)
+    assert _freed(found) == {"tcp/8080 to 192.0.2.7"}
+    assert found.text is not None
+    assert found.text.count("ct state untracked accept") == 2
+
+
 def test_servers_on_this_host_itself_are_asked_over_lo() -> None:
     rules = _host(_tcp(80))
     assert _suggested(rules, _out(8080, to=["127.0.0.1"])).text == _suggested(rules).text

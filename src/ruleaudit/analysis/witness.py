@@ -7,6 +7,7 @@ then has to find the same verdicts as the packet sets did, or the witness is not
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import cast
 
 from ruleaudit.analysis.connection import PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Side
@@ -54,7 +55,7 @@ class _Answers:
 
 def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State | None = None) -> Sample:
     """One packet of a non-empty set."""
-    for wish in _wishes(space, path, frame.reverse):
+    for wish in (*_wishes(space, path, frame.reverse), space.no_unknown()):
         narrowed = found & wish
         if not is_empty(narrowed):
             found = narrowed
@@ -151,8 +152,16 @@ def _spare_names() -> Iterator[str]:
     yield from (f"if{n}" for n in range(100))
 
 
-def _wishes(space: Space, path: str, reverse: bool) -> Iterator[PacketSet]:
-    """Preferences, the strongest first."""
+def _wishes(space: Space, path: str, reverse: bool) -> tuple[PacketSet, ...]:
+    """Preferences, the strongest first; the same for every packet of a path."""
+    key = ("wishes", path, reverse)
+    found = space.remembered.get(key)
+    if found is None:
+        found = space.remembered[key] = tuple(_wished(space, path, reverse))
+    return cast(tuple[PacketSet, ...], found)
+
+
+def _wished(space: Space, path: str, reverse: bool) -> Iterator[PacketSet]:
     local_source = path in ("out", "local", "looped")
     local_target = path in ("in", "local")
 
@@ -193,4 +202,3 @@ def _wishes(space: Space, path: str, reverse: bool) -> Iterator[PacketSet]:
                 yield space.diagrams.equal(bits, index)
                 if name and index > 8:
                     break
-    yield space.no_unknown()

@@ -352,9 +352,9 @@ def elsewhere(suggestion: Suggestion, style: Style) -> Iterator[str]:
     if any(flow.direction == "out" for flow in suggestion.flows):
         return
     yield style.bold("HALF THE TABLE MAY BE ELSEWHERE")
-    yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too; a ruleset can't show how much."
-    yield "  Saved and added to this command, the table shows it, and what fills it may leave too:"
-    yield "    conntrack -L > table.txt 2> /dev/null  # then: ruleaudit suggest ... --conntrack table.txt"
+    yield "  What this host starts itself (a proxy to its backends, DNS) is tracked too, and no ruleset shows it: add"
+    yield "    --haproxy haproxy.cfg    what HAProxy's bind and server lines say, or"
+    yield "    --conntrack table.txt    a table that was saved by: conntrack -L > table.txt"
 
 
 def _no(suggestion: Suggestion, style: Style) -> Iterator[str]:

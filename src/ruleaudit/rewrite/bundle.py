@@ -16,7 +16,7 @@ class Bundle:
     flow: Candidate
     accept: str = ""  #: how untracked openings are accepted: not at all, own, new, twin
     later_at: Rule | None = None  #: an accept for later TCP packets stands before this rule
-    reply_at: Rule | None = None  #: an accept for the replies stands before this rule
+    reply_at: list[Rule] = field(default_factory=list)  #: accepts for the replies stand before these rules
     local: bool = False  #: narrowed to this host's own addresses; a forwarded flow: to those of other hosts
     unicast: bool = False  #: the replies narrowed to unicast, so that no looped multicast copy is among them
     resets: set[Rule] = field(default_factory=set)  #: resets are accepted before these rules

@@ -103,6 +103,8 @@ class Editor:
             lines = ["*raw", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
             lines += [f"{zero}-A {chain} {text}" for chain, text in rules]
             block = "".join(line + self.end for line in (*lines, "COMMIT"))
+            if not self.document.source.text[:at].endswith("\n"):
+                block = self.end + block.removesuffix(self.end)  # the file ends without a line break, and goes on to
             self.changes.append(Change(Edit(Span(at, at), block), topic, reason))
             return
         for chain, text in rules:

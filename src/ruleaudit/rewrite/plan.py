@@ -152,9 +152,10 @@ class Planner:
                 comparisons.append(compare_in(side.space, side.ruleset, new, alignment, only_worst=True))
             differences = [d for c in comparisons for d in c.differences]
             wrong = [d for d in differences if d.loosens not in self.allowed]
-            if not wrong and mends.avoid(differences):
+            undecided = any(c.undecided for c in comparisons)
+            if not wrong and mends.avoid(differences, undecided):
                 continue
-            if not wrong and not any(c.undecided for c in comparisons):
+            if not wrong and not undecided:
                 if not any(d.kind is DifferenceKind.UNTRACKED for d in differences):
                     return None, bundles  # right, and of no use
                 kinds = [d.loosens or FixClass.RELAXING for d in differences]
@@ -209,7 +210,7 @@ class Planner:
             flows = [b.flow for b in members]
             editor.accept_untracked(place, flows, "! --syn accept", why, reply=False, not_syn=True)
         why = "the replies were ESTABLISHED; untracked ones need a rule"
-        for place, members in by_place((b.reply_at, b) for b in group).items():
+        for place, members in by_place((place, b) for b in group for place in b.reply_at).items():
             flows = [b.flow for b in members]
             editor.accept_untracked(place, flows, "reply accept", why, reply=True, not_syn=True)
 
@@ -305,9 +306,15 @@ class _Mends:
             self.moved.append(bundle)
         return bool(fresh) or any(b is m for b in mine for m in self.moved)
 
-    def avoid(self, differences: Sequence[Difference]) -> bool:
-        """What need not be assumed of servers, since narrower rules do as well, is not; True if rules changed."""
-        self.moved = []
+    def avoid(self, differences: Sequence[Difference], undecided: bool) -> bool:
+        """What need not be assumed of servers, or decided, since narrower rules do as well, is not; True if rules
+        changed.
+        """
+        self.moved = [
+            b for b in self.bundles if undecided and b.flow.kind.name == "out" and not b.flow.narrowed.clients
+        ]
+        for bundle in self.moved:
+            bundle.narrow_clients()
         for difference in differences:
             if difference.assumption and difference.kind is not DifferenceKind.REVERSED:
                 self._from_servers(difference)
@@ -367,9 +374,10 @@ class _Mends:
         if difference.kind is not DifferenceKind.BREAKS:
             return False
         if difference.role == "reply" and difference.path != {"in": "in", "out": "out"}.get(name, ""):
-            if bundle.reply_at is not None or difference.old.rule is None:
+            place = self._accepting(difference)
+            if place is None or place in bundle.reply_at or (bundle.reply_at and name != "out"):
                 return False
-            bundle.reply_at = self._accepting(difference)
+            bundle.reply_at.append(place)
             return True
         if bundle.flow.rule is None:
             return False
