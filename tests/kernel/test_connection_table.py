@@ -11,7 +11,7 @@ import ruleaudit
 from ruleaudit.source import SourceFile
 from tests.kernel.haproxy import FRONTENDS, HOST, haproxy_host
 from tests.kernel.http import requests
-from tests.kernel.lab import BEHIND, SERVER, VARIANTS, Lab
+from tests.kernel.lab import BEHIND, SERVER, SERVER6, VARIANTS, Lab
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
@@ -85,6 +85,14 @@ def test_every_form_has_every_entry(lab: Lab, form: str, tmp_path: Path) -> None
     assert {c.zone for c in use.table.held} == {0, 3, 7}
 
 
+def test_what_the_tool_says_of_its_own_may_be_in_the_file(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text(lab.run("server", "sh", "-c", "conntrack -L -o extended 2>&1"))
+    use = ruleaudit.read_table(str(path))
+    assert use.unread == ()
+    assert use.entries == use.table.announced == int(lab.run("server", "conntrack", "-C"))
+
+
 def test_what_the_kernel_prints_is_what_the_tool_prints(lab: Lab, tmp_path: Path) -> None:
     tool, kernel, packed = tmp_path / "tool", tmp_path / "kernel", tmp_path / "kernel.gz"
     tool.write_text(_table(lab, "-o extended"))
@@ -127,6 +135,7 @@ table inet filter {
   }
 }
 """
+CLIENTS6 = ("fd09::1", "fd09::11", "fd09::12")
 CLIENTS = ("10.9.0.1", "10.9.0.11", "10.9.0.12", "10.9.0.13")
 
 
@@ -135,14 +144,17 @@ def host() -> Iterator[Lab]:
     with Lab() as lab:
         for client in CLIENTS[1:]:
             lab.run("client", "ip", "address", "add", f"{client}/24", "dev", "c0")
+        for client in CLIENTS6[1:]:
+            lab.run("client", "ip", "address", "add", f"{client}/64", "dev", "c0", "nodad")
         for port in (80, 443, 22, 8443, 25):
             lab.serve_tcp("server", port)
+            lab.serve_tcp("server", port, six=True)
         lab.serve_udp("server", 53)
         lab.serve_tcp("client", 8080)
         yield lab
 
 
-def _traffic(lab: Lab) -> None:
+def _traffic(lab: Lab, six: bool) -> None:
     """The same connections each time: to this host's services, some of them closed or restricted, and its own."""
     for number in range(6):
         for client in CLIENTS:
@@ -153,6 +165,8 @@ def _traffic(lab: Lab) -> None:
         assert (lab.tcp("client", SERVER, 22, source=client, patience=0.1) == "ok") == (client == "10.9.0.11")
         assert (lab.tcp("client", SERVER, 8443, source=client, patience=0.1) == "ok") == (client == "10.9.0.12")
         assert lab.tcp("client", SERVER, 25, source=client, patience=0.1) == "silence"
+    for client in CLIENTS6 if six else ():
+        assert [lab.tcp("client", SERVER6, port, source=client) for port in (80, 443, 443)] == ["ok"] * 3
     for client in CLIENTS:
         for _ in range(4):
             assert lab.tcp("server", client, 8080) == "ok"
@@ -170,7 +184,7 @@ def test_what_is_said_to_be_freed_is_freed(host: Lab, language: str, options: di
             host.load("server", rules, language.removeprefix("iptables-"))
 
     load(text)
-    _traffic(host)
+    _traffic(host, language == "nft")
     table = tmp_path / "table"
     table.write_text(host.run("server", "conntrack", "-L"))
     before = len(host.entries("server"))
@@ -182,11 +196,11 @@ def test_what_is_said_to_be_freed_is_freed(host: Lab, language: str, options: di
     relief = suggestion.relief
     assert relief is not None and suggestion.text is not None
     assert use.entries == before
-    assert [str(address) for address in use.table.own] == [SERVER]
+    assert [str(address) for address in use.table.own] == ([SERVER, SERVER6] if language == "nft" else [SERVER])
     assert relief.unclear == relief.refused == relief.unasked == 0
 
     load(suggestion.text)
-    _traffic(host)
+    _traffic(host, language == "nft")
     after = len(host.entries("server"))
     assert relief.freed > 0
     assert before - after == relief.freed

@@ -1,7 +1,10 @@
 """Entries of connection tables in every form in which people save them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ruleaudit.model.from_conntrack import table_of
 from ruleaudit.syntax.conntrack import Entry, Reading, entries
 from tests.syntax import corpus
 
@@ -113,6 +116,13 @@ def test_the_last_line_of_the_tool_is_no_entry_and_says_how_many_there_were() ->
     assert (len(found), reading.announced, reading.unread) == (1, 45, [])
 
 
+def test_it_may_stand_in_the_middle_of_an_entry() -> None:
+    said = "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown.\n"
+    for at in (0, 40, len(TCP)):
+        found, reading = read(f"{TCP}\n{TCP[:at]}{said}{TCP[at:]}\n{TCP}\n")
+        assert (found, reading.announced, reading.unread) == ([SAME] * 3, 2, [])
+
+
 def test_what_is_no_entry_is_named_with_its_line() -> None:
     cut = TCP[:60]
     found, reading = read(f"\n# a comment\n{TCP}\n    [NEW] {TCP}\nnet.netfilter.nf_conntrack_count = 45\n{cut}")
@@ -136,6 +146,23 @@ def test_damaged_texts_are_no_entries(text: str) -> None:
     found, reading = read(text)
     assert found == []
     assert reading.unread
+
+
+PIECES = [" ", "\n", "=", "=\n", "=3D", "src=", "dport=", "zone=", "[", "<flow", "</flow>", "9" * 30, "-s ", "\0"]
+PIECES += ["\udcff", "\u00b2"]
+DAMAGE = st.lists(st.tuples(st.integers(0, 999), st.sampled_from(PIECES), st.integers(0, 30)))
+
+
+@given(st.sampled_from(sorted(FORMS)), DAMAGE)
+def test_whatever_is_damaged_every_entry_is_counted_twice_alike(form: str, damage: list[tuple[int, str, int]]) -> None:
+    text = f"{FORMS[form]}\n" * 3
+    for place, piece, left_out in damage:
+        at = place % (len(text) + 1)
+        text = text[:at] + piece + text[at + left_out :]
+    data = text.encode("utf-8", "surrogateescape")
+    table = table_of([data])
+    assert sum(some.entries for some in table.held) == sum(some.entries for some in table.classes)
+    assert table == table_of(data[i : i + 11] for i in range(0, len(data), 11))
 
 
 #: lines of the corpus that its index counts as entries: the tool's last line, and halves of two wrapped entries

@@ -12,12 +12,10 @@ from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_sta
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
-from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, State
+from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
 
-#: the source ports of connections that a host opens itself (net.ipv4.ip_local_port_range as the kernel sets it)
-CLIENT_PORTS = (32768, 60999)
 #: how many changed rules have their packets told apart
 MOST_CHANGES = 1000
 

@@ -15,8 +15,8 @@ from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk, steps
 from ruleaudit.model.condition import And, Condition, Not, Or, Values
-from ruleaudit.model.connection_table import CLIENT_PORTS, Connections
-from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Family, Field, Hook
+from ruleaudit.model.connection_table import Connections
+from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Family, Field, Hook
 from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Chain, Goto, Jump, Rule, Ruleset
 from ruleaudit.model.service import Service

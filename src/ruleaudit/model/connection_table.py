@@ -10,9 +10,6 @@ from ruleaudit.model.service import Service
 
 Address = IPv4Address | IPv6Address
 
-#: the usual range of source ports of connections that a host opens itself (ip_local_port_range)
-CLIENT_PORTS = (32768, 60999)
-
 #: the directions of connections: from others to this host, the other way, through it, to itself; or nobody can say
 DIRECTIONS = ("in", "out", "forward", "local", "unknown")
 #: what stands where others have a port is no port

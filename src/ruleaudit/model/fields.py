@@ -120,3 +120,5 @@ class Hook(Enum):
 TCP, UDP, UDPLITE, SCTP, DCCP, ICMP, ICMPV6 = 6, 17, 136, 132, 33, 1, 58
 #: Protocols whose header starts with two 16-bit ports.
 PORT_PROTOCOLS = (TCP, UDP, UDPLITE, SCTP, DCCP)
+#: the source ports of connections that a host opens itself (net.ipv4.ip_local_port_range as the kernel sets it)
+CLIENT_PORTS = (32768, 60999)

@@ -11,8 +11,8 @@ from ipaddress import ip_address
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6, inet_pton
 
-from ruleaudit.model.connection_table import CLIENT_PORTS, PORTLESS, Address, Connections, ConnectionTable, Held
-from ruleaudit.model.fields import Family
+from ruleaudit.model.connection_table import PORTLESS, Address, Connections, ConnectionTable, Held
+from ruleaudit.model.fields import CLIENT_PORTS, Family
 from ruleaudit.model.own_addresses import Own, given, learned, loopback, to_many
 from ruleaudit.syntax.conntrack import Entry, Reading, entries
 

@@ -408,6 +408,8 @@ def _better(suggestion: Suggestion, style: Style) -> Iterator[str]:
         yield wrapped(OTHERS, "  ")
         return
     yield f"  {TAKE_OUT}"
+    if suggestion.relief is not None and suggestion.relief.use.entries:
+        yield f"  It {relief.freed_words(suggestion.relief)}."
     yield ""
     path = ""
     for judgement in judgements:

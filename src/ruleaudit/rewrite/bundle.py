@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ruleaudit.analysis.pair import CLIENT_PORTS
+from ruleaudit.model.fields import CLIENT_PORTS
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Difference, Refused
 from ruleaudit.rewrite.flows import Candidate, without

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
-from ruleaudit.analysis.pair import CLIENT_PORTS, Pair
+from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import ACCEPT
 from ruleaudit.model.condition import And, Condition, Interface, Not, merged
-from ruleaudit.model.fields import PORT_PROTOCOLS, AddressType, Field, Hook
+from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow

@@ -11,12 +11,11 @@ from typing import Protocol
 
 from ruleaudit.analysis.alignment import align
 from ruleaudit.analysis.compare import compare_in
-from ruleaudit.analysis.pair import CLIENT_PORTS
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.condition import And, States
-from ruleaudit.model.fields import Family, State
+from ruleaudit.model.fields import CLIENT_PORTS, Family, State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped

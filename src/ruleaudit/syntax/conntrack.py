@@ -64,15 +64,19 @@ _LONGEST = 1 << 20
 _MOST_LINES = 12
 
 _COMMON = re.compile(
-    rb"(?:ipv[46] +\d+ )?[a-z][\w-]* +(\d+) (?:\d+ )?([A-Z_\d]* ?)"
-    rb"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) (?:packets=\d+ bytes=\d+ )?(\[UNREPLIED\] )?"
-    rb"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)(?![\w-])(.*)"
+    rb"(?:ipv[46] +\d+ )?[a-z][\w-]* +(\d{1,3}) (?:\d+ )?([A-Z_\d]* ?)"
+    rb"src=(\S+) dst=(\S+) sport=(\d{1,5}) dport=(\d{1,5}) (?:packets=\d+ bytes=\d+ )?(\[UNREPLIED\] )?"
+    rb"src=(\S+) dst=(\S+) sport=(\d{1,5}) dport=(\d{1,5})(?![\w-])(.*)"
 )
+_STATE = re.compile(rb"[A-Z][A-Z_\d]{1,30}")
+_NAME = re.compile(rb"[a-z\d][a-z\d-]{0,15}")
 _START = re.compile(rb"(?:ipv[46]\s+\d+\s+)?[a-z][\w-]*\s+\d+\s")
 _GOES_ON = re.compile(rb"\s*(?:[\w-]+=|\[)")
-_TRAILER = re.compile(rb"conntrack v\S+ \(conntrack-tools\): (\d+) flow entries have been shown")
+_TRAILER = re.compile(
+    rb"(.*?)conntrack v\S+ \(conntrack-tools\): (\d{1,12}) flow entries have been shown\.\s*", re.DOTALL
+)
 _SAVED = re.compile(rb"(?:-[AI]|--add|--create)\s")
-_ZONE = re.compile(rb"[\s]zone=(\d+)")
+_ZONE = re.compile(rb"[\s]zone=(\d{1,5})\b")
 
 #: names that are no number here; every other protocol is called by its number
 _NAMES = {
@@ -89,7 +93,7 @@ _NAMES = {
 
 def entries(blocks: Iterable[bytes], reading: Reading) -> Iterator[Entry]:
     """Every entry of a text that comes in pieces; what is none is noted."""
-    numbered = enumerate(_lines(blocks), 1)
+    numbered = _numbered(blocks, reading)
     for number, line in numbered:
         if not line.strip():
             continue
@@ -97,6 +101,22 @@ def entries(blocks: Iterable[bytes], reading: Reading) -> Iterator[Entry]:
             yield from _xml(number, line, (text for _, text in numbered), reading)
         else:
             yield from _text(number, line, numbered, reading)
+
+
+def _numbered(blocks: Iterable[bytes], reading: Reading) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, without the tool's own last line; that may stand in the middle of another one,
+    where standard error went into the same file.
+    """
+    begun = b""
+    for number, line in enumerate(_lines(blocks), 1):
+        if b" flow entries have been" in line and (told := _TRAILER.match(line)):
+            reading.announced = int(told[2])
+            begun = told[1] + line[told.end() :]
+            continue
+        yield number, begun + line
+        begun = b""
+    if begun:
+        yield number, begun
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -165,11 +185,8 @@ def _other(number: int, line: bytes, reading: Reading) -> Iterator[Entry]:
     """A line that does not begin as an entry does."""
     if not line:
         return
-    told = _TRAILER.match(line)
     entry = _saved(line) if _SAVED.match(line) else None
-    if told:
-        reading.announced = int(told[1])
-    elif entry is not None:
+    if entry is not None:
         yield entry
     else:
         reading.no_entry(number, line)
@@ -203,7 +220,7 @@ def _spelled(text: bytes) -> Entry | None:
     words = text.split()
     if words[0] in (b"ipv4", b"ipv6"):
         words = words[2:]
-    if len(words) < 2 or not words[1].isdigit():
+    if len(words) < 2 or not _is_number(words[1], 3):
         return None
     state = b""
     sides: list[dict[bytes, bytes]] = []
@@ -212,7 +229,7 @@ def _spelled(text: bytes) -> Entry | None:
         key, equals, value = word.partition(b"=")
         if key == b"src" and equals:
             sides.append({key: value})
-        elif not equals and not sides and key.isupper():
+        elif not equals and not sides and _STATE.fullmatch(key):
             state = key
         elif key in (b"zone", b"zone-orig"):
             zone = value
@@ -228,12 +245,12 @@ def _entry(number: bytes, state: bytes, sides: list[dict[bytes, bytes]], zone: b
     there, back = sides
     ports = (there.get(b"sport"), there.get(b"dport"))
     back_ports = (back.get(b"sport"), back.get(b"dport"))
-    if len({port is None for port in (*ports, *back_ports)}) > 1:
+    if any(ports + back_ports) and not all(_is_number(port, 5) for port in (*ports, *back_ports)):
         return None
     translated = back[b"src"] != there[b"dst"] or back[b"dst"] != there[b"src"] or back_ports != ports[::-1]
     return Entry(
         _NAMES.get(number, number),
-        state,
+        state if _STATE.fullmatch(state) else b"",
         there[b"src"],
         there[b"dst"],
         there.get(b"dport") or there.get(b"type") or b"",
@@ -244,8 +261,12 @@ def _entry(number: bytes, state: bytes, sides: list[dict[bytes, bytes]], zone: b
         b"[UNREPLIED]" in text,
         b"[ASSURED]" in text,
         b"OFFLOAD]" in text,
-        zone if zone.isdigit() else b"0",
+        zone if _is_number(zone, 5) else b"0",
     )
+
+
+def _is_number(text: bytes | None, digits: int) -> bool:
+    return text is not None and text.isdigit() and len(text) <= digits
 
 
 _OPTIONS = {
@@ -280,7 +301,7 @@ def _saved(line: bytes) -> Entry | None:
     marks = (b"" if b"SEEN_REPLY" in flags else b"[UNREPLIED]") + (b"[ASSURED]" if b"ASSURED" in flags else b"")
     marks += b"[OFFLOAD]" if b"OFFLOAD" in flags else b""
     zone = said.get(b"-w", said.get(b"--orig-zone", b"0"))
-    return _entry(number, said.get(b"--state", b""), sides, zone, marks) if name else None
+    return _entry(number, said.get(b"--state", b""), sides, zone, marks) if _NAME.fullmatch(name) else None
 
 
 # -- XML ----------------------------------------------------------------------------------------------
