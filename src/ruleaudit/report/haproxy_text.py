@@ -8,6 +8,8 @@ from ruleaudit.report.wording import count, printable, wrapped
 
 #: remarks of one kind that are printed
 _MOST = 8
+#: ports and ranges of them, of one protocol
+_MOST_PORTS = 12
 _HEADS = {
     "refused": "HAProxy refuses",
     "unknown": "not understood",
@@ -53,8 +55,14 @@ def _ends(ends: Iterable[Listener | Target], noun: str) -> str:
     for one in every:
         if one.port is not None:
             ports.setdefault(one.protocol, set()).add(one.port)
-    words = (f"{protocol}/{','.join(map(_interval, intervals(numbers)))}" for protocol, numbers in ports.items())
+    words = (f"{protocol}/{_numbers(numbers)}" for protocol, numbers in ports.items())
     return count(len(every), noun) + (f": {', '.join(words)}" if ports else "")
+
+
+def _numbers(ports: Iterable[int]) -> str:
+    found = [_interval(one) for one in intervals(ports)]
+    more = f" and {len(found) - _MOST_PORTS} more" if len(found) > _MOST_PORTS else ""
+    return ",".join(found[:_MOST_PORTS]) + more
 
 
 def _interval(ports: tuple[int, int]) -> str:
