@@ -92,7 +92,8 @@ class Proxy:
 def services(proxy: Proxy) -> tuple[Service, ...]:
     """The services of a proxy: one for each line that listens, one for all targets that have their ports in common.
 
-    Sockets that take or send with other hosts' addresses are none: rules for this host's own do not meet them.
+    Sockets that take or send with other hosts' addresses are none: rules for this host's own do not meet them. Nor is
+    a target with a name alone: its port at any host would be far more than what goes there.
     """
     return (*_listening(proxy.listeners), *_connecting(proxy.targets))
 
@@ -122,7 +123,7 @@ def _networks(one: Listener) -> list[Network | None]:
 def _connecting(targets: Iterable[Target]) -> Iterator[Service]:
     groups: dict[tuple[str, bool], list[Target]] = {}
     for one in targets:
-        if not one.foreign and one.port is not None:
+        if not one.foreign and one.port is not None and not (one.address is None and one.name):
             groups.setdefault((one.protocol, one.address is None), []).append(one)
     for (protocol, _), some in groups.items():
         lines: dict[int, dict[Place, None]] = {}

@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from ruleaudit.analysis.pair import CLIENT_PORTS
-from ruleaudit.model.fields import Family
+from ruleaudit.model.fields import CLIENT_PORTS, Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.service import Service
 from ruleaudit.results import Checked, Flow, Suggestion
