@@ -318,7 +318,10 @@ def test_legacy_rules_that_no_program_lists(host: Host, tmp_path: Path, monkeypa
 
 
 def as_nobody(host: Host, rules: str, then: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as nobody, with rules on standard input; the modules are read before, as nobody may be unable to read Python's own library."""
+    """The command as nobody, with rules on standard input.
+
+    The modules are read before, as nobody may be unable to read Python's own library.
+    """
     code = (
         "import ctypes, getpass, importlib, os, pkgutil, sys, ruleaudit\n"
         "names = [m.name for m in pkgutil.walk_packages(ruleaudit.__path__, 'ruleaudit.')]\n"
