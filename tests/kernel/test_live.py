@@ -317,8 +317,11 @@ def test_legacy_rules_that_no_program_lists(host: Host, tmp_path: Path, monkeypa
     assert host.legacy_tables() == "filter\n", "python-iptables makes the tables that it is asked of"
 
 
-def as_nobody(host: Host, tmp_path: Path, then: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command as nobody; the modules are read before, as nobody may be unable to read Python's own library."""
+def as_nobody(host: Host, rules: str, then: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as nobody, with rules on standard input.
+
+    The modules are read before, as nobody may be unable to read Python's own library.
+    """
     code = (
         "import ctypes, getpass, importlib, os, pkgutil, sys, ruleaudit\n"
         "names = [m.name for m in pkgutil.walk_packages(ruleaudit.__path__, 'ruleaudit.')]\n"
@@ -330,11 +333,10 @@ def as_nobody(host: Host, tmp_path: Path, then: str, *arguments: str | Path) -> 
         f"{then}\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(0o755)
     with host.lab.hosts["server"].inside():
         return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, "-c", code, *arguments],
+            input=rules,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,
@@ -344,23 +346,22 @@ def as_nobody(host: Host, tmp_path: Path, then: str, *arguments: str | Path) -> 
 
 
 @pytest.mark.parametrize("command", ["verify", "suggest"])
-def test_an_ordinary_user_is_told_what_to_do(host: Host, tmp_path: Path, command: str) -> None:
-    done = as_nobody(host, tmp_path, "", command, written(tmp_path, WEB4), "--live")
+def test_an_ordinary_user_is_told_what_to_do(host: Host, command: str) -> None:
+    done = as_nobody(host, WEB4, "", command, "-", "--live")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
         "ruleaudit: --live: only root (CAP_NET_ADMIN) may read the rules of the kernel; run it"
     )
 
 
-def test_root_of_a_user_namespace_does_not_see_the_legacy_tables(host: Host, tmp_path: Path) -> None:
+def test_root_of_a_user_namespace_does_not_see_the_legacy_tables(host: Host) -> None:
     said = "not looked at: the tables of iptables-legacy, if there are any: only root of the whole system may see them"
-    asked = ("verify", written(tmp_path, FW, "fw.nft"), "--live", "-q")
-    done = as_nobody(host, tmp_path, "leave()", *asked)
+    done = as_nobody(host, FW, "leave()", "verify", "-", "--live", "-q")
     if "unshare" in done.stderr:
         pytest.skip(f"user namespaces are forbidden here: {done.stderr}")
     assert (done.returncode, done.stderr) == (1, "")
     assert said in " ".join(done.stdout.split())
-    done = as_nobody(host, tmp_path, "leave()", "verify", written(tmp_path, WEB4), "--live")
+    done = as_nobody(host, WEB4, "leave()", "verify", "-", "--live")
     assert (done.returncode, done.stderr) == (2, f"ruleaudit: --live: {said}\n")
 
 
