@@ -67,7 +67,6 @@ def test_servers_with_the_same_port_are_one_service() -> None:
     assert services(of(text)) == (
         Service("out", "tcp", ((80, 80),), (one, two), "", "0.cfg:2 server a 10.0.0.1:80 and 1 more"),
         Service("out", "tcp", ((81, 81),), (one,), "", "0.cfg:4 server c 10.0.0.1:81"),
-        Service("out", "tcp", ((80, 80),), (), "", "0.cfg:5 server d web:80"),
     )
 
 

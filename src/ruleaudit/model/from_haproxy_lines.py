@@ -71,7 +71,11 @@ class Lines:
     def target(self, line: Line, place: addresses.Place, foreign: bool = False) -> Target:
         """What a line connects to; 0.0.0.0 is wherever the client wanted to go."""
         if place.name:
-            self.say("note", line, f"{place.name}: a host name, whose address is not known here: what goes there stays tracked")
+            self.say(
+                "note",
+                line,
+                f"{place.name}: a host name, whose address is not known here: what goes there stays tracked",
+            )
         port = place.ports[0] if place.ports else None
         host = place.host if place.host is not None and int(place.host) else None
         where = self.place(line, 4 if line.text(0) == "server-template" else 3)
