@@ -1,6 +1,9 @@
 """Fixtures for all tests."""
 
+import fcntl
 import shutil
+import tempfile
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -30,6 +33,14 @@ def kernel() -> None:
     reason = missing()
     if reason is not None:
         pytest.skip(f"kernel tests: {reason}")
+
+
+@pytest.fixture
+def full_table() -> Iterator[None]:
+    """One full table at a time: all namespaces share one hash table, which refuses entries of the second."""
+    with (Path(tempfile.gettempdir()) / "ruleaudit-full-table.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="module")

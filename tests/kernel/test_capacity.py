@@ -86,6 +86,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         yield one
 
 
+@pytest.mark.usefixtures("full_table")
 def test_a_full_table(host: Host) -> None:
     limit = int(host.shell("sysctl -n net.netfilter.nf_conntrack_max"))
     if limit > 600_000:
@@ -112,7 +113,10 @@ def test_a_full_table(host: Host) -> None:
         assert time.monotonic() - started < 15
         assert len((host.folder / f"saved{number}" / "table").read_text().splitlines()) == 20_000
         saved = host.ruleaudit(f"--snapshot saved{number}")
-        assert (saved["table"], saved["counters"]) == (answer["table"], answer["counters"])
+        # on a slow machine some of the entries have timed out meanwhile
+        assert limit * 0.95 < saved["table"].pop("count") <= limit
+        assert saved["table"] == {name: value for name, value in answer["table"].items() if name != "count"}
+        assert saved["counters"] == answer["counters"]
         assert saved["freed"] == {"entries": limit, "share": 1.0}
     assert {path.name for path in host.folder.iterdir()} <= {
         *("entries", "lock", "snapshot.sh"),
@@ -120,6 +124,7 @@ def test_a_full_table(host: Host) -> None:
     }
 
 
+@pytest.mark.usefixtures("full_table")
 def test_what_is_not_assured_makes_room(host: Host) -> None:
     limit = int(host.shell("sysctl -n net.netfilter.nf_conntrack_max"))
     if limit > 600_000:
@@ -196,6 +201,7 @@ def test_what_would_be_freed_is_what_the_change_frees(host: Host) -> None:
     assert before - int(host.shell("conntrack -C")) == 30
 
 
+@pytest.mark.usefixtures("full_table")
 @pytest.mark.parametrize("setting", ["", "acct", "timestamp"])
 def test_what_an_entry_takes_of_memory(host: Host, setting: str) -> None:
     """30,000 flows, and how much larger the caches of the kernel are."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kernel.lab import SERVER, Lab
 
-pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel", "full_table")]
 
 ROOT = Path(__file__).parent.parent.parent
 STEPS = [

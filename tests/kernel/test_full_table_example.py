@@ -39,7 +39,7 @@ def shape(text: str) -> list[str]:
 
 
 @pytest.mark.kernel
-@pytest.mark.usefixtures("kernel")
+@pytest.mark.usefixtures("kernel", "full_table")
 def test_nobody_is_served_before_and_everybody_after() -> None:
     if shutil.which("haproxy") is None:
         pytest.skip("kernel tests: not installed: haproxy")

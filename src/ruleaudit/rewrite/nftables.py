@@ -189,6 +189,10 @@ class Editor:
         """The family of the table whose rule accepts a flow; where a policy does, of one that filters its packets."""
         if flow.rule is not None:
             return flow.rule.table.split()[0]
+        spoken = {table.family for table in self.document.tables} & {"ip", "ip6", "inet"}
+        if len(spoken) < 2 and "inet" not in spoken:
+            # of the other family nothing is said, and nothing proved
+            return spoken.pop() if spoken else "ip"
         hosts = flow.narrowed.hosts
         own = "ip" if hosts and hosts[0].version == 4 else "ip6"
         return own if hosts and not self._table_of("inet") and self._table_of(own) else "inet"
