@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "includes": {"source", "syntax"},
     "completions": {"arguments"},
     "arguments": {"report", "diagnostics", ""},
-    "answer": {"report", "results", "source", ""},
+    "answer": {"report", "results", "model", "source", "diagnostics", ""},
     "selection": {"config", "report", "discovery", "rules", "source", "diagnostics", ""},
     "fixing": {"includes", "reading", "results", "syntax", "source", "diagnostics", ""},
     "cache": {"config", "includes", "results", "source", "syntax", ""},

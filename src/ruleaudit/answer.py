@@ -3,13 +3,15 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ruleaudit
+from ruleaudit.diagnostics import SourceError
+from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Observation
+from ruleaudit.results import Observation, TableUse
 from ruleaudit.source import SourceFile
 
 DONE, FOUND, FAILED = 0, 1, 2
@@ -44,8 +46,22 @@ def load_source(path: str, asked: Namespace) -> SourceFile:
     return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
 
 
+def saved_table(path: str, rulesets: Iterable[Ruleset], quiet: int, own: Sequence[str] = ()) -> TableUse:
+    """A saved connection table; what the rules treat differently is told apart in it.
+
+    Raises SourceError for what cannot be read, or is no such table.
+    """
+    with _progress(path, quiet) as passed:
+        use = ruleaudit.read_table(path, own=own, regions=ruleaudit.regions(rulesets), passed=passed)
+    if use.unread and not use.entries:
+        line, text = use.unread[0]
+        wanted = "give what conntrack -L prints, or /proc/net/nf_conntrack"
+        raise SourceError(f"{use.path}: line {line}: no entry of a connection table ({text[:40]}); {wanted}")
+    return use
+
+
 @contextmanager
-def table_progress(path: str, quiet: int) -> Iterator[Callable[[int], object] | None]:
+def _progress(path: str, quiet: int) -> Iterator[Callable[[int], object] | None]:
     """While a connection table is read: a bar, where somebody looks and it takes long."""
     from ruleaudit.report import progress
 

@@ -2,15 +2,14 @@
 
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import ruleaudit
 from ruleaudit import machine
-from ruleaudit.answer import DONE, Answer, style, table_progress
+from ruleaudit.answer import DONE, Answer, saved_table, style
 from ruleaudit.capacity import Capacity
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.results import TableUse
 from ruleaudit.sizing import capacity
 from ruleaudit.source import SourceFile
@@ -21,6 +20,7 @@ _IPTABLES_TABLE = re.compile(r"^\*(\w+)$", re.M)
 
 
 def measure(asked: Namespace) -> Answer:
+    """What `ruleaudit capacity` answers."""
     if asked.snapshot_script:
         if asked.conntrack:
             raise UsageError("--snapshot-script prints the script, and reads nothing")
@@ -37,7 +37,7 @@ def measure(asked: Namespace) -> Answer:
 
 def _live(asked: Namespace) -> tuple[Capacity, str]:
     """This host's, and what is said beside; a table that was saved elsewhere can be read on any machine."""
-    use = _saved(asked, asked.conntrack) if asked.conntrack else None
+    use = saved_table(asked.conntrack, (), asked.quiet) if asked.conntrack else None
     try:
         table = machine.live()
     except SourceError:
@@ -52,17 +52,6 @@ def _live(asked: Namespace) -> tuple[Capacity, str]:
         use = _sampled(table)
         remark = "" if use else f"note: what fills the table cannot be read; try: {_BY_HAND}\n"
     return capacity(machine.again(table), use), remark
-
-
-def _saved(asked: Namespace, path: str, own: Sequence[str] = (), rulesets: Sequence[Ruleset] = ()) -> TableUse:
-    """A saved connection table; what the rules treat differently is told apart in it."""
-    with table_progress(path, asked.quiet) as passed:
-        use = ruleaudit.read_table(path, own=own, regions=ruleaudit.regions(rulesets), passed=passed)
-    if use.unread and not use.entries:
-        line, text = use.unread[0]
-        wanted = "give what conntrack -L prints, or /proc/net/nf_conntrack"
-        raise SourceError(f"{use.path}: line {line}: no entry of a connection table ({text[:40]}); {wanted}")
-    return use
 
 
 def _sampled(table: Conntrack) -> TableUse | None:
@@ -85,16 +74,14 @@ def _snapshot(asked: Namespace) -> tuple[Capacity, str]:
     try:
         rules = list(_rules(asked.snapshot))
         rulesets = [one for source, language in rules for one in ruleaudit.lower(source, language, sets).rulesets]
-        use = _saved(asked, path, table.addresses, rulesets)
-        known = tuple(use.table.services(use.path))
+        use = saved_table(path, rulesets, asked.quiet, table.addresses)
         suggestions = [
-            ruleaudit.suggest(source, language=language, menu=False, sets=sets, services=known, table=use)
-            for source, language in rules
+            ruleaudit.suggest(source, language=language, menu=False, sets=sets, table=use) for source, language in rules
         ]
         return capacity(table, use, suggestions), ""
     except SourceError as error:
         remark = f"note: what can leave the table is not known: {error}\n"
-        return capacity(table, _saved(asked, path, table.addresses)), remark
+        return capacity(table, saved_table(path, (), asked.quiet, table.addresses)), remark
 
 
 def _rules(folder: str) -> Iterator[tuple[SourceFile, str]]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import ruleaudit
-from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, style, table_progress
+from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, saved_table, style
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.fields import Family
 from ruleaudit.model.proxy import services
@@ -18,6 +18,7 @@ from ruleaudit.source import SourceFile, write
 
 
 def suggest(asked: Namespace) -> Answer:
+    """What `ruleaudit suggest` answers."""
     paths: list[str] = asked.files
     if [*paths, asked.listeners, asked.conntrack].count("-") > 1:
         raise UsageError("only one of FILE, --listeners and --conntrack can be standard input")
@@ -130,20 +131,13 @@ def _loaded(asked: Namespace, path: str) -> SourceFile:
 
 
 def _table(asked: Namespace) -> TableUse:
-    """The connection table; what the rules treat differently is told apart in it."""
-    path: str = asked.conntrack
+    """The connection table, read for the rules of all files."""
     rulesets: list[Ruleset] = []
     sets = ruleaudit.read_sets(asked.ipset)
     for file in asked.files:
         with suppress(SourceError):  # it is said when its turn comes
             rulesets += ruleaudit.lower(_loaded(asked, file), asked.language, sets).rulesets
-    with table_progress(path, asked.quiet) as passed:
-        use = ruleaudit.read_table(path, regions=ruleaudit.regions(rulesets), passed=passed)
-    if use.unread and not use.entries:
-        line, text = use.unread[0]
-        wanted = "give what conntrack -L prints, or /proc/net/nf_conntrack"
-        raise SourceError(f"{use.path}: line {line}: no entry of a connection table ({text[:40]}); {wanted}")
-    return use
+    return saved_table(asked.conntrack, rulesets, asked.quiet)
 
 
 def _suggested(asked: Namespace, suggestion: Suggestion) -> Answer:

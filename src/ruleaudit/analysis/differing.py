@@ -10,6 +10,7 @@ from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.diagnostics import FixClass, Witness
+from ruleaudit.model.condition import interval_text
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, State
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -187,7 +188,7 @@ def _size(intervals: list[tuple[int, int]]) -> int:
 
 def ports_text(intervals: list[tuple[int, int]]) -> str:
     """Intervals as people write ports; a long list is cut, and the cut is said."""
-    words = [str(low) if low == high else f"{low}-{high}" for low, high in intervals]
+    words = list(map(interval_text, intervals))
     return ",".join(words) if len(words) <= 8 else ",".join(words[:8]) + f" and {len(words) - 8} more ranges"
 
 

@@ -13,12 +13,12 @@ from ipaddress import ip_address, ip_network
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind, role_shape, tracked_as
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk, steps
+from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk, filtering_chains, steps
 from ruleaudit.model.condition import And, Condition, Not, Or, Values
 from ruleaudit.model.connection_table import Connections
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Family, Field, Hook
 from ruleaudit.model.from_conntrack import Regions
-from ruleaudit.model.ruleset import Chain, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Flow, Relief, ServiceUse, Suggestion, TableUse
@@ -293,7 +293,7 @@ class _Judge:
             here = space.is_(Field.PROTOCOL, protocol)
             if some.port is not None and protocol in PORT_PROTOCOLS:
                 here = here & space.is_(Field.DPORT, some.port)
-            hooked = _hooked(self.old.old.ruleset, _HOOKS[kind.name])
+            hooked = filtering_chains(self.old.old.ruleset, _HOOKS[kind.name])
             self._deciding[key] = [
                 (by, packets)
                 for by, verdict, packets in walk.decided
@@ -305,17 +305,3 @@ class _Judge:
 
 _NUMBERS = {name: number for number, name in PROTOCOL_NAMES.items()} | {"gre": 47}
 _HOOKS = {"in": Hook.INPUT, "out": Hook.OUTPUT, "forward": Hook.FORWARD, "local": Hook.INPUT}
-
-
-def _hooked(ruleset: Ruleset, hook: Hook) -> set[tuple[str, str]]:
-    """(table, chain) of the chains that filter at a hook, and of those that they lead to."""
-    todo: list[Chain] = [chain for chain in ruleset.base_chains(hook) if not chain.nat]
-    found: set[tuple[str, str]] = set()
-    while todo:
-        chain = todo.pop()
-        if (chain.table, chain.name) not in found:
-            found.add((chain.table, chain.name))
-            chains = ruleset.tables[chain.table].chains
-            names = [rule.verdict.chain for rule in chain.rules if isinstance(rule.verdict, Jump | Goto)]
-            todo += [chains[name] for name in names if name in chains]
-    return found

@@ -177,6 +177,11 @@ def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str
     return frozenset(found)
 
 
+def filtering_chains(ruleset: Ruleset, hook: Hook) -> frozenset[tuple[str, str]]:
+    """(table, chain) of the chains that filter at a hook."""
+    return chains_from(ruleset, (c for c in ruleset.base_chains(hook) if not c.nat))
+
+
 def called_chains(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
     """(table, chain) of every chain that a packet can get to."""
     every = (c for table in ruleset.tables.values() for c in table.chains.values())

@@ -171,6 +171,12 @@ def tests(condition: Condition) -> Iterable[Condition]:
             yield condition
 
 
+def interval_text(interval: Interval) -> str:
+    """As people write it: `80`, `8000-8010`."""
+    low, high = interval
+    return str(low) if low == high else f"{low}-{high}"
+
+
 def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     """The same values as sorted, disjoint, non-touching intervals."""
     out: list[Interval] = []

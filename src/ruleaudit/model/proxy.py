@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from ruleaudit.model.condition import merged
 from ruleaudit.model.service import Interval, Service
 
 Address = IPv4Address | IPv6Address
@@ -161,10 +162,4 @@ def intervals(ports: Iterable[int]) -> tuple[Interval, ...]:
     >>> intervals([80, 8001, 8000])
     ((80, 80), (8000, 8001))
     """
-    out: list[Interval] = []
-    for port in sorted(ports):
-        if out and out[-1][1] == port - 1:
-            out[-1] = (out[-1][0], port)
-        else:
-            out.append((port, port))
-    return tuple(out)
+    return merged((port, port) for port in ports)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from ruleaudit.model.condition import interval_text
 from ruleaudit.model.proxy import Listener, Proxy, Remark, Target, intervals
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import count, printable, wrapped
@@ -60,11 +61,6 @@ def _ends(ends: Iterable[Listener | Target], noun: str) -> str:
 
 
 def _numbers(ports: Iterable[int]) -> str:
-    found = [_interval(one) for one in intervals(ports)]
+    found = [interval_text(one) for one in intervals(ports)]
     more = f" and {len(found) - _MOST_PORTS} more" if len(found) > _MOST_PORTS else ""
     return ",".join(found[:_MOST_PORTS]) + more
-
-
-def _interval(ports: tuple[int, int]) -> str:
-    low, high = ports
-    return str(low) if low == high else f"{low}-{high}"

@@ -16,6 +16,7 @@ from ruleaudit.model.condition import (
     Or,
     States,
     Values,
+    interval_text,
 )
 from ruleaudit.model.fields import AddressType, Family, Field, Fragment, PacketType
 from ruleaudit.model.ruleset import (
@@ -107,7 +108,7 @@ def _effect(effect: Effect) -> dict[str, Json]:
     if effect.kind.value == "mark":
         values |= {"mask": effect.mask, "value": effect.value}
     if effect.ports:
-        values["ports"] = [_range(low, high) for low, high in effect.ports]
+        values["ports"] = [interval_text((low, high)) for low, high in effect.ports]
     return values
 
 
@@ -170,8 +171,4 @@ def _values(field: Field, interval: tuple[int, int], family: Family) -> list[Jso
     names = _NAMES.get(field)
     if names is not None:
         return [names(value).name.lower() for value in range(low, high + 1)]
-    return [_range(low, high)]
-
-
-def _range(low: int, high: int) -> Json:
-    return str(low) if low == high else f"{low}-{high}"
+    return [interval_text((low, high))]

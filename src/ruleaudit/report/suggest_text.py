@@ -184,7 +184,6 @@ def _yes(suggestion: Suggestion, observation: Observation | None, style: Style) 
 
 
 def proved(suggestion: Suggestion) -> str:
-    """What was proved of the rewrite, and what stands below it."""
     """What was proved of the rewrite, and under which conditions."""
     if suggestion.kind in _OPENING:
         said = "no connection that works today breaks; what opens is listed below"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import ACCEPT
-from ruleaudit.model.condition import And, Condition, Interface, Not, merged
+from ruleaudit.analysis.walk import ACCEPT, filtering_chains
+from ruleaudit.model.condition import And, Condition, Interface, Not, interval_text, merged
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, Hook
-from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule, Ruleset
+from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow
 from ruleaudit.rewrite.narrowing import Narrowing, narrowing
@@ -74,7 +74,7 @@ def without(ports: Iterable[Interval], excluded: Iterable[Interval]) -> tuple[In
 
 def port_texts(ports: Iterable[Interval]) -> tuple[str, ...]:
     """Ports as people write them: `80`, `8000-8010`."""
-    return tuple(str(low) if low == high else f"{low}-{high}" for low, high in ports)
+    return tuple(map(interval_text, ports))
 
 
 def candidates(pair: Pair) -> Iterator[Candidate]:
@@ -87,7 +87,7 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
     space = pair.space
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
-    hooked = hooked_at(pair.old.ruleset, hook)
+    hooked = filtering_chains(pair.old.ruleset, hook)
     for by, verdict, packets in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
             continue
@@ -118,27 +118,6 @@ def why_left(protocol: str, ports: Sequence[Interval]) -> str:
         if name == protocol and any(a <= high and low <= b for a, b in ports):
             return why
     return ""
-
-
-def hooked_at(ruleset: Ruleset, hook: Hook) -> set[tuple[str, str]]:
-    """(table, chain) of the chains that filter at a hook."""
-    filtering = [c for c in ruleset.base_chains(hook) if not c.nat]
-    return {(c.table, n) for c in filtering for n in callees(ruleset, c.table, c.name)}
-
-
-def callees(ruleset: Ruleset, table: str, chain: str) -> set[str]:
-    """A chain and those that it leads to."""
-    found: set[str] = set()
-    todo = [chain]
-    while todo:
-        name = todo.pop()
-        if name in found or name not in ruleset.tables[table].chains:
-            continue
-        found.add(name)
-        todo += [
-            r.verdict.chain for r in ruleset.tables[table].chains[name].rules if isinstance(r.verdict, Jump | Goto)
-        ]
-    return found
 
 
 def named(pair: Pair, kind: Kind, protocol: str, port: int, rule: Rule | None, connections: PacketSet) -> Candidate:

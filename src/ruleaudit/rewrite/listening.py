@@ -77,7 +77,9 @@ def _covers(service: Service, flow: Flow, all_of_them: Sequence[Service], famili
             ip_network("0.0.0.0/0" if family is Family.IPV4 else "::/0") for family in families
         ]
         for want in asked:
-            if not any(n.version == want.version and n.supernet_of(want) for n in networks):  # type: ignore[arg-type]
+            if not any(
+                n.version == want.version and n.prefixlen <= want.prefixlen and n.overlaps(want) for n in networks
+            ):
                 return False
     return True
 

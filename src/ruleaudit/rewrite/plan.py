@@ -12,14 +12,14 @@ from typing import Protocol
 from ruleaudit.analysis.alignment import align
 from ruleaudit.analysis.compare import compare_in
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import mentions_state
+from ruleaudit.analysis.walk import chains_from, mentions_state
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.condition import And, States
 from ruleaudit.model.fields import CLIENT_PORTS, Family, State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
 from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
-from ruleaudit.rewrite.flows import Candidate, callees
+from ruleaudit.rewrite.flows import Candidate
 from ruleaudit.rewrite.written_out import rewritten
 from ruleaudit.source import SourceFile, Span
 
@@ -445,10 +445,11 @@ class _Mends:
         for side in self.sides:
             if one.table != other.table or one.table not in side.ruleset.tables:
                 continue
+            chains = side.ruleset.tables[one.table].chains
             behind = False
-            for rule in side.ruleset.tables[one.table].chains[one.chain].rules:
-                called = rule.verdict.chain if behind and isinstance(rule.verdict, Jump | Goto) else ""
-                if called and other.chain in callees(side.ruleset, one.table, called):
+            for rule in chains[one.chain].rules:
+                called = chains.get(rule.verdict.chain) if behind and isinstance(rule.verdict, Jump | Goto) else None
+                if called and (other.table, other.chain) in chains_from(side.ruleset, [called]):
                     return True
                 behind = behind or rule.span == one.span
         return False

@@ -13,14 +13,14 @@ from itertools import islice
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.walk import ACCEPT, filtering_chains
 from ruleaudit.model.condition import merged
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Hook
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Flow
-from ruleaudit.rewrite.flows import LEFT_ALONE, Candidate, Interval, hooked_at, port_texts, why_left, without
+from ruleaudit.rewrite.flows import LEFT_ALONE, Candidate, Interval, port_texts, why_left, without
 from ruleaudit.rewrite.narrowing import Narrowing, Network, address_text, narrowing
 
 _NUMBERS = {PROTOCOL_NAMES[number]: number for number in PORT_PROTOCOLS[:2]}
@@ -132,7 +132,7 @@ def accepted(pair: Pair, asked: Named, packets: PacketSet) -> Iterator[Candidate
         return
     seen = pair.roles(asked.kind, pair.old).opening
     rest = packets & seen.accepted & ~seen.untracked
-    hooked = hooked_at(pair.old.ruleset, _HOOKS[asked.kind.name])
+    hooked = filtering_chains(pair.old.ruleset, _HOOKS[asked.kind.name])
     for by, verdict, taken in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
             continue

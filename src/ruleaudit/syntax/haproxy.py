@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.haproxy_condition import Conditions
 from ruleaudit.syntax.haproxy_words import RawWord, Unread, split
+from ruleaudit.syntax.iptables import Problem
 
 SECTIONS = (
     "acme", "backend", "cache", "crt-store", "defaults", "fcgi-app", "frontend", "global", "http-errors", "listen",
@@ -21,15 +22,6 @@ SECTIONS = (
 #: HAProxy takes no more words in a line
 MOST_WORDS = 64
 _BLANKS = " \t\v\f\r"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What HAProxy refuses, or what cannot be known without it (`refused` is False)."""
-
-    span: Span
-    message: str
-    refused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +100,7 @@ class _Reader:
         return Document(self.source, tuple(self.sections), tuple(self.problems), self.environment)
 
     def _problem(self, span: Span, message: str, refused: bool = True) -> None:
-        self.problems.append(Problem(span, message, refused))
+        self.problems.append(Problem(span, message, refused=refused))
 
     def _line(self, raw: str, start: int, number: int) -> None:
         stripped = raw.lstrip(_BLANKS)

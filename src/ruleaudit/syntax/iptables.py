@@ -194,7 +194,7 @@ class Problem:
     span: Span
     message: str
     hint: str = ""
-    refused: bool = True  #: False: iptables-restore takes it, but hardly as meant
+    refused: bool = True  #: False: the program that loads the text takes it, but hardly as meant
 
 
 @dataclass(frozen=True, slots=True)
