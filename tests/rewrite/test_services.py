@@ -120,7 +120,7 @@ def test_what_nothing_lets_in_is_said() -> None:
 
 def test_ssh_is_left_alone_wherever_it_listens() -> None:
     rules = _host(_tcp(22), _tcp(44), _tcp(80))
-    ssh = (_in(22, origin="0.0.0.0:22 sshd"), _in(44, origin="0.0.0.0:44 sshd"), _in(80))
+    ssh = (_in(22, is_ssh=True), _in(44, is_ssh=True), _in(80, origin="sshd-host/ss.txt:4 nginx"))
     found = _suggested(rules, *ssh)
     assert _freed(found) == {"tcp/80"}
     assert set(_could(found)) == {"tcp/22", "tcp/44"}

@@ -38,8 +38,10 @@ def _service(socket: Socket, source: SourceFile) -> Service:
     else:
         addresses = (ip_network(address),)
     program = next(iter(socket.programs), "")
-    if socket.protocol == "tcp" and any(p in _SSH for p in socket.programs):
+    is_ssh = socket.protocol == "tcp" and any(p in _SSH for p in socket.programs)
+    if is_ssh:
         program = "sshd" if program == "sshd" else f"sshd ({program})"
     line = source.position(socket.span.start).line
     origin = f"{source.path}:{line} {program}".rstrip()
-    return Service("in", socket.protocol, ((socket.port, socket.port),), addresses, socket.interface, origin)
+    ports = ((socket.port, socket.port),)
+    return Service("in", socket.protocol, ports, addresses, socket.interface, origin, is_ssh)

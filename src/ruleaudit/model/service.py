@@ -15,6 +15,7 @@ class Service:
     addresses  of the serving side: this host's own (`in`), the other host's (`out`, `forward`); empty: any
     interface  by which the opening packets come in (`in`); empty: any
     origin     who says so, for people: `haproxy.cfg:12 bind :443`
+    is_ssh     people log in through it
     entries    how many connections of a table belong to it; None: nobody counted
     """
 
@@ -24,4 +25,5 @@ class Service:
     addresses: tuple[IPv4Network | IPv6Network, ...] = ()
     interface: str = ""
     origin: str = ""
+    is_ssh: bool = False
     entries: int | None = None

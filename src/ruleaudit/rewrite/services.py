@@ -92,7 +92,7 @@ def named(services: Sequence[Service], direction: str, excluded: Sequence[Interv
 
 def ssh_ports(services: Sequence[Service]) -> tuple[Interval, ...]:
     """Where sshd listens, by those who say so."""
-    return tuple(p for s in services if s.direction == "in" and "sshd" in s.origin for p in s.ports)
+    return tuple(p for s in services if s.direction == "in" and s.is_ssh for p in s.ports)
 
 
 def choosable(asked: Named, services: Sequence[Service]) -> Named:
