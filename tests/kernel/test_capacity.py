@@ -63,14 +63,14 @@ class Host:
                 sums[name] = sums.get(name, 0) + int(number)
         return sums
 
-    def fill(self, number: int, status: str = "ASSURED,SEEN_REPLY") -> None:
-        """Closed connections of clients, made by hand."""
+    def fill(self, number: int, status: str = "ASSURED,SEEN_REPLY", state: str = "TIME_WAIT") -> None:
+        """Connections of clients, made by hand; closed ones unless said otherwise."""
         with (self.folder / "entries").open("w") as lines:
             for i in range(number):
                 source = f"198.{18 + (i >> 16 & 1)}.{i >> 8 & 255}.{i & 255}"
                 lines.write(
                     f"-I -s {source} -d {SERVER} -p tcp --sport {1024 + (i >> 17)} --dport 443"
-                    f" --state TIME_WAIT -u {status} -t 3600\n"
+                    f" --state {state} -u {status} -t 3600\n"
                 )
         self.shell(f"conntrack -R {self.folder}/entries")
 
@@ -91,7 +91,8 @@ def test_a_full_table(host: Host) -> None:
     limit = int(host.shell("sysctl -n net.netfilter.nf_conntrack_max"))
     if limit > 600_000:
         pytest.skip(f"a table of {limit} entries takes too long to fill")
-    host.fill(limit)
+    # open ones: of closed ones the kernel takes some out once it has dropped packets (`full_table`)
+    host.fill(limit, state="ESTABLISHED")
     for _ in range(3):
         assert host.lab.tcp("client", SERVER, 443) != "ok"
     text = host.shell(f"{sys.executable} -m ruleaudit capacity")
@@ -103,7 +104,7 @@ def test_a_full_table(host: Host) -> None:
     assert counted["drop"] >= 3
     assert answer["counters"] == {name: counted[name] for name in answer["counters"]}
     (service,) = answer["services"]
-    assert (service["direction"], service["port"], list(service["by_state"])) == ("in", 443, ["TIME_WAIT"])
+    assert (service["direction"], service["port"], list(service["by_state"])) == ("in", 443, ["ESTABLISHED"])
     # the script is done in a few seconds, and what it saved says the same
     for number, shell in enumerate(SHELLS):
         if shutil.which(shell.split()[0]) is None:
@@ -113,10 +114,7 @@ def test_a_full_table(host: Host) -> None:
         assert time.monotonic() - started < 15
         assert len((host.folder / f"saved{number}" / "table").read_text().splitlines()) == 20_000
         saved = host.ruleaudit(f"--snapshot saved{number}")
-        # on a slow machine some of the entries have timed out meanwhile
-        assert limit * 0.95 < saved["table"].pop("count") <= limit
-        assert saved["table"] == {name: value for name, value in answer["table"].items() if name != "count"}
-        assert saved["counters"] == answer["counters"]
+        assert (saved["table"], saved["counters"]) == (answer["table"], answer["counters"])
         assert saved["freed"] == {"entries": limit, "share": 1.0}
     assert {path.name for path in host.folder.iterdir()} <= {
         *("entries", "lock", "snapshot.sh"),
@@ -129,9 +127,13 @@ def test_what_is_not_assured_makes_room(host: Host) -> None:
     limit = int(host.shell("sysctl -n net.netfilter.nf_conntrack_max"))
     if limit > 600_000:
         pytest.skip(f"a table of {limit} entries takes too long to fill")
-    host.fill(limit, "SEEN_REPLY")
-    assert host.lab.tcp("client", SERVER, 443) == "ok"
-    counters = host.ruleaudit("")["counters"]
+    for _ in range(3):
+        host.shell("conntrack -F")
+        host.fill(limit, "SEEN_REPLY")
+        assert host.lab.tcp("client", SERVER, 443) == "ok"
+        counters = host.ruleaudit("")["counters"]
+        if counters["early_drop"]:
+            break  # else the kernel had made room itself, as after a full table of somebody else (`full_table`)
     assert counters["early_drop"] >= 1 and counters["drop"] == 0
 
 
