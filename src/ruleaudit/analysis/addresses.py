@@ -7,8 +7,10 @@ before stays true, because it treats all codes of a class alike.
 """
 
 import random
+import sys
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from ruleaudit.model.condition import merged
@@ -22,6 +24,9 @@ _LIST = 8
 _SPARE_BITS = 48
 #: what part of its codes a class gives to many addresses that divide it, as bits; one address takes one code
 _PART = 5
+
+#: behind every class
+_AFTER = (sys.maxsize, sys.maxsize)
 
 
 class Codes(Protocol):
@@ -89,6 +94,9 @@ class Classes:
         for number, low, high in zip(self._class, self._starts, [*self._starts[1:], self._end], strict=True):
             self._sizes[number] += high - low
         self._by_code = [(low, number) for number, (low, _) in enumerate(self._codes)]
+        self._parts: list[list[int]] = [[] for _ in numbers]  # where the segments of each class begin
+        for number, low in zip(self._class, self._starts, strict=True):
+            self._parts[number].append(low)
 
     def of(self, addresses: Sequence[Interval]) -> Sequence[Interval]:
         """See Codes; classes of which only some addresses are asked for are divided."""
@@ -104,8 +112,10 @@ class Classes:
         """The segment that begins at an address; one is made where there is none."""
         place = bisect_left(self._starts, address)
         if address < self._end and (place == len(self._starts) or self._starts[place] != address):
+            number = self._class[place - 1]
             self._starts.insert(place, address)
-            self._class.insert(place, self._class[place - 1])
+            self._class.insert(place, number)
+            insort(self._parts[number], address)
         return place
 
     def _part(self, number: int, places: Sequence[int]) -> int:
@@ -126,30 +136,44 @@ class Classes:
         self._sizes[number] -= size
         for place in places:
             self._class[place] = new
+        taken = [self._starts[place] for place in places]
+        self._parts.append(taken)
+        if len(taken) == 1:
+            self._parts[number].remove(taken[0])
+        else:
+            self._parts[number] = sorted({*self._parts[number]}.difference(taken))
         return new
 
     def addresses(self, codes: Iterable[Interval]) -> list[Interval]:
-        """See Codes."""
-        wanted = set(self._classes(codes))
-        ends = [*self._starts[1:], self._end]
-        found = (place for place, number in enumerate(self._class) if number in wanted)
-        return list(merged((self._starts[place], ends[place] - 1) for place in found))
+        """See Codes; looks at the classes that have the numbers, or at the others where those are fewer."""
+        runs = [self._run(low, high) for low, high in codes]
+        if sum(end - start for start, end in runs) * 2 <= len(self._by_code):
+            return self._addresses(runs)
+        others = self._addresses([(end, start) for (_, end), (start, _) in pairwise([(0, 0), *runs, _AFTER])])
+        ends = [(-1, -1), *others, (self._end, self._end)]
+        return [(below + 1, above - 1) for (_, below), (above, _) in pairwise(ends) if below + 1 < above]
 
     def count(self, codes: Iterable[Interval]) -> int:
         """See Codes."""
-        return sum(self._sizes[number] for number in set(self._classes(codes)))
+        runs = {self._run(low, high) for low, high in codes}
+        return sum(self._sizes[number] for run in runs for _, number in self._by_code[slice(*run)])
 
     def first(self, code: int) -> int:
         """See Codes."""
-        (number,) = self._classes([(code, code)])
-        return self._starts[self._class.index(number)]
+        return self._parts[self._by_code[self._run(code, code)[0]][1]][0]
 
-    def _classes(self, codes: Iterable[Interval]) -> Iterator[int]:
-        for low, high in codes:
-            place = bisect_right(self._by_code, low, key=_code) - 1
-            while place < len(self._by_code) and self._by_code[place][0] <= high:
-                yield self._by_code[place][1]
-                place += 1
+    def _run(self, low: int, high: int) -> tuple[int, int]:
+        """The classes that have some codes, as a part of the row of all classes; none has others too."""
+        return bisect_right(self._by_code, low, key=_code) - 1, bisect_right(self._by_code, high, key=_code)
+
+    def _addresses(self, runs: Iterable[tuple[int, int]]) -> list[Interval]:
+        starts = [low for run in runs for _, number in self._by_code[slice(*run)] for low in self._parts[number]]
+        return list(merged((low, self._stop(low)) for low in starts))
+
+    def _stop(self, start: int) -> int:
+        """The last address of the segment that begins at an address."""
+        place = bisect_right(self._starts, start)
+        return (self._starts[place] if place < len(self._starts) else self._end) - 1
 
 
 def _code(entry: tuple[int, int]) -> int:

@@ -146,6 +146,8 @@ class Space:
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
+        self._others: dict[tuple[frozenset[Field], int], PacketSet] = {}
+        self._no_unknown = (0, self.all)
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
         self.domain = self._domain()
@@ -215,9 +217,12 @@ class Space:
 
     def no_unknown(self) -> PacketSet:
         """The packets for which no opaque test holds."""
-        out = self.all
-        for number in reversed(self.unknown_tests):
-            out = ~self.diagrams.bit(number) & out
+        number, out = self._no_unknown
+        if number != len(self.unknown_tests):
+            out = self.all
+            for number in reversed(self.unknown_tests):
+                out = ~self.diagrams.bit(number) & out
+            self._no_unknown = len(self.unknown_tests), out
         return out
 
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
@@ -253,10 +258,13 @@ class Space:
 
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""
-        kept = {b for name in names for b in self.bits[name]}
-        every = [b for bits in self.bits.values() for b in bits] + [*self.state_bits, self.direction_bit]
-        every += self.unknown_tests
-        return found.exists(self.diagrams.cube([b for b in every if b not in kept]))
+        key = (frozenset(names), len(self.unknown_tests))
+        others = self._others.get(key)
+        if others is None:
+            every = [b for name, bits in self.bits.items() if name not in key[0] for b in bits]
+            every += [*self.state_bits, self.direction_bit, *self.unknown_tests]
+            others = self._others[key] = self.diagrams.cube(every)
+        return found.exists(others)
 
     def number_taken(self, found: PacketSet, name: Field) -> int:
         """How many values a field takes among some packets."""
@@ -276,11 +284,10 @@ class Space:
     ) -> list[tuple[int, int]] | None:
         """`taken`, or None when it is more intervals than `limit`."""
         name = MIRROR.get(name, name) if reverse else name
-        numbers = self.diagrams.few_intervals(self.forget_all_but(found, (name,)), self.bits[name], limit)
-        if numbers is None or name not in ADDRESSES:
-            return numbers
-        addresses = self.codes.addresses(numbers)
-        return addresses if len(addresses) <= limit else None
+        if name in ADDRESSES:
+            found_all = self.taken(found, name)
+            return found_all if len(found_all) <= limit else None
+        return self.diagrams.few_intervals(self.forget_all_but(found, (name,)), self.bits[name], limit)
 
     def number(self, bits: Mapping[int, bool], name: Field) -> int:
         """The value of a field in a vector (`Diagrams.support`); bits that do not matter are 0."""
