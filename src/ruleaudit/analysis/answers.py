@@ -8,7 +8,7 @@ from ruleaudit.analysis.connection import KINDS, Kind, icmp_errors, tcp_flags
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, State, TcpFlag
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided

@@ -10,7 +10,7 @@ from ruleaudit.analysis import answers, consumers, elsewhere, fragments, untrack
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import steps
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import with_room

@@ -10,19 +10,9 @@ from dataclasses import dataclass
 
 from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
-from ruleaudit.analysis.walk import (
-    ABSENT,
-    ABSENT_OF_OWN,
-    ACCEPT,
-    DROP,
-    PATHS,
-    Block,
-    Verdict,
-    Walk,
-    blocks,
-    early_chains,
-    mentions_state,
-)
+from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
+from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
+from ruleaudit.analysis.walk import ABSENT, ABSENT_OF_OWN, PATHS, Walk, early_chains, mentions_state
 from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
@@ -159,10 +149,21 @@ class Consequences:
         numbers = self.side.identities.numbers
         table = self.side.ruleset.tables[chain.table]
         following = returned
-        for rule in reversed(blocks(chain)):
+        for rule in reversed(stretches(chain)):
+            if isinstance(rule, Stretch):
+                found = shares(space, rule, frame)
+                following = self._either(found.taken, Fate(found.ends, none), following)
+                continue
+            if isinstance(rule, Release):
+                following = Fate(following.ends, following.touches | released(space, rule, frame).together)
+                continue
             if isinstance(rule, Block):
                 refused = Fate({rule.verdict: space.all}, none)
                 following = self._either(space.block(rule, frame, self.view), refused, following)
+                continue
+            if rule.is_idle and rule not in self.interest:
+                if rule.is_seen:
+                    following = Fate(following.ends, space.all)
                 continue
             number = numbers[rule]
             hit = space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
@@ -189,17 +190,16 @@ class Consequences:
                 case Unknown(text):
                     target = Fate({("unknown", text): space.all}, none)
             effects = any(e.kind is not EffectKind.LOG for e in rule.effects)
-            remembers = any(m.memory or m.writes or m.consumer for m in rule.matches)
             if rule in self.interest:
                 differs = none
                 for key in {*target.ends, *following.ends}:
                     differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
-                touches = space.all if effects or remembers else target.touches | following.touches
+                touches = space.all if effects or rule.is_seen else target.touches | following.touches
                 accept = target.accepted(none) ^ following.accepted(none)
                 self.fates[(*stack, number)] = (differs, accept, touches)
             new = self._either(hit, target, following) if target is not following else following
-            if effects or remembers:
-                new = Fate(new.ends, new.touches | (space.all if remembers else hit))
+            if effects or rule.is_seen:
+                new = Fate(new.ends, new.touches | (space.all if rule.is_seen else hit))
             following = new
         return following
 
@@ -222,11 +222,18 @@ class Consequences:
         numbers = self.side.identities.numbers
         table = self.side.ruleset.tables[chain.table]
         back = space.none
-        for rule in blocks(chain):
+        for rule in stretches(chain):
             if is_empty(alive):
                 break
+            if isinstance(rule, Stretch):
+                alive = alive & ~shares(space, rule, frame).taken
+                continue
+            if isinstance(rule, Release):
+                continue
             if isinstance(rule, Block):
                 alive = alive & ~space.block(rule, frame, self.view)
+                continue
+            if rule.is_idle and rule not in self.interest:
                 continue
             number = numbers[rule]
             hit = alive & space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)

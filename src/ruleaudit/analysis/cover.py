@@ -13,8 +13,9 @@ from ruleaudit.analysis.connection import of_no_entry, path_domain
 from ruleaudit.analysis.follow import meant
 from ruleaudit.analysis.pair import Pair, Side, spoken_of
 from ruleaudit.analysis.space import Frame, Space, View
+from ruleaudit.analysis.stretch import Block, steps
 from ruleaudit.analysis.trace import Packet
-from ruleaudit.analysis.walk import PATHS, Block, steps
+from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import describe, sample
 from ruleaudit.model.fields import ICMP, ICMPV6, TCP, UDP, AddressType, Family, Field, PacketType, State
 from ruleaudit.model.packet import AskedPacket

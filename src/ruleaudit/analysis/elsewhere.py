@@ -10,7 +10,8 @@ from ruleaudit.analysis.connection import icmp_errors, possible_states
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Side, has_nat
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, Walk
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import EffectKind

@@ -13,9 +13,10 @@ from ruleaudit.analysis.connection import KINDS, Kind, possible_states
 from ruleaudit.analysis.follow import header
 from ruleaudit.analysis.pair import Pair, Roles, Seen, spoken_of
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
 from ruleaudit.analysis.unmet import Part, Refuting
-from ruleaudit.analysis.walk import ACCEPT, steps
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import TCP, AddressType, Field, Fragment, PacketType, State, TcpFlag
 from ruleaudit.model.ruleset import Ruleset

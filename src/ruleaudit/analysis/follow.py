@@ -11,8 +11,9 @@ from typing import TypeVar
 from ruleaudit.analysis.connection import path_domain, possible_states
 from ruleaudit.analysis.pair import Pair, spoken_of
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.trace import Packet, Trace, trace
-from ruleaudit.analysis.walk import PATHS, steps
+from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import UsageError
 from ruleaudit.model.condition import Opaque, merged

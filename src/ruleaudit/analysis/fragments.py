@@ -10,7 +10,7 @@ from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.model.fields import Family, Field, Fragment, State
 from ruleaudit.packets.diagram import is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided

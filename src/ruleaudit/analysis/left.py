@@ -14,8 +14,9 @@ from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.row import Row, union_and_shared
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.stretch import Block
 from ruleaudit.analysis.tracking import called_from_outside
-from ruleaudit.analysis.walk import ABSENT, Block, Identities, Walk, chains_from, is_tracking
+from ruleaudit.analysis.walk import ABSENT, Identities, Walk, chains_from, is_tracking
 from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
 from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import (

@@ -10,7 +10,8 @@ from functools import cached_property
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, Spoken, View
-from ruleaudit.analysis.walk import PATHS, Block, Identities, Walk, blocks, is_tracking
+from ruleaudit.analysis.stretch import Block, blocks
+from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset

@@ -12,8 +12,9 @@ from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.follow import action
 from ruleaudit.analysis.pair import Pair, make_space, may_match
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.stretch import Block, steps
 from ruleaudit.analysis.tracking import called_from_outside
-from ruleaudit.analysis.walk import PATHS, Block, Walk, called_chains, chains_from, steps
+from ruleaudit.analysis.walk import PATHS, Walk, called_chains, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import Opaque, tests

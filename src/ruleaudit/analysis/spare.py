@@ -16,7 +16,8 @@ from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.row import Row, union_and_shared
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
-from ruleaudit.analysis.walk import ABSENT, Block, Identities, blocks, mentions_state
+from ruleaudit.analysis.stretch import Block, blocks
+from ruleaudit.analysis.walk import ABSENT, Identities, mentions_state
 from ruleaudit.model.condition import Opaque, Scope, tests
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Accept, Chain, Continue, Drop, Goto, Jump, Reject, Return, Rule, Unknown

@@ -13,7 +13,9 @@ from ipaddress import ip_address, ip_network
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind, role_shape, tracked_as
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Walk, filtering_chains, steps
+from ruleaudit.analysis.stretch import steps
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, Walk, filtering_chains
 from ruleaudit.model.condition import And, Condition, Not, Or, Values
 from ruleaudit.model.connection_table import Connections
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Family, Field, Hook

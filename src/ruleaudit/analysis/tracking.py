@@ -13,16 +13,10 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import ALL, class_words
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.variant import effect_changes, outcomes_differ, same_packets, variant, without
-from ruleaudit.analysis.walk import (
-    ACCEPT,
-    PATHS,
-    Walk,
-    called_chains,
-    conntrack_users,
-    early_chains,
-    steps,
-)
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, Walk, called_chains, conntrack_users, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
@@ -132,11 +126,11 @@ class _Judge:
         return "no packet reaches this rule with that state: earlier rules decide about all of them"
 
     def _matched(self) -> set[Rule]:
-        """The rules that some packet in some state matches."""
+        """Those rules that mention conntrack and that some packet in some state matches."""
         found: set[Rule] = set()
         for path in PATHS:
             walk = self._free(path)
-            found |= {rule for rule, packets in walk.matched.items() if not is_empty(packets)}
+            found |= {rule for rule in self.mentioning if not is_empty(walk.matched.get(rule, walk.none))}
         return found
 
     def _hanging(self, matched: Collection[Rule]) -> dict[Rule, "_Hanging"]:

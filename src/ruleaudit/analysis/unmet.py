@@ -8,7 +8,8 @@ from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.translated import translates
-from ruleaudit.analysis.walk import ACCEPT, DROP, Verdict, Walk
+from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
+from ruleaudit.analysis.walk import Walk
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import Opaque, Scope, tests

@@ -7,7 +7,8 @@ from ruleaudit.analysis.differing import Expected, differing
 from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Trace
-from ruleaudit.analysis.walk import ACCEPT, EffectKey
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import EffectKey
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import State
 from ruleaudit.model.ruleset import EffectKind

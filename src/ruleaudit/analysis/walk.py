@@ -6,20 +6,21 @@ So the outcome of every packet is exact, also behind rules that rewrite the mark
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import takewhile
 from typing import TypeVar
 
-from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
+from ruleaudit.analysis.late_sets import LateList, LateSets
+from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
+from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import (
     Condition,
     Direction,
-    Interval,
     Never,
     Opaque,
     Scope,
     States,
-    Values,
-    merged,
     tests,
 )
 from ruleaudit.model.fields import Family, Field, Hook, State
@@ -34,6 +35,7 @@ from ruleaudit.model.ruleset import (
     EffectKind,
     Goto,
     Jump,
+    Match,
     Queue,
     Reject,
     Return,
@@ -65,101 +67,8 @@ ABSENT_OF_OWN = {**ABSENT, Hook.POSTROUTING: frozenset({Field.IIF})}
 
 Key = TypeVar("Key")
 
-#: what happened to a packet: accept, drop, reject and its kind, queue and its number, unknown and the target's text
-Verdict = tuple[str, str]
-ACCEPT: Verdict = ("accept", "")
-DROP: Verdict = ("drop", "")
-
 #: effects are compared by kind and parameters, those with memory by the rule too
 EffectKey = tuple[EffectKind | str, str, int]
-
-
-class Block:
-    """Neighbouring rules that refuse in the same way and do nothing else: one set, whatever their number
-    (blocklists).
-    """
-
-    __slots__ = ("key", "lists", "others", "rules", "verdict")
-
-    def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
-        self.rules, self.verdict = rules, verdict
-        self.key = Keys(tuple(r.key for r in rules))
-        lists: dict[Field, list[Interval]] = {}
-        self.others: list[Condition] = []
-        for rule in rules:
-            match rule.condition:
-                case Values((Field.SADDR | Field.DADDR) as side, intervals):
-                    lists.setdefault(side, []).extend(intervals)
-                case condition:
-                    self.others.append(condition)
-        self.lists = {side: merged(intervals) for side, intervals in lists.items()}
-
-
-class Keys:
-    """The keys of the rules of a block as one key: the hash is computed once."""
-
-    __slots__ = ("_hash", "keys")
-
-    def __init__(self, keys: tuple[tuple[str, str], ...]) -> None:
-        self.keys, self._hash = keys, hash(keys)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keys) and self._hash == other._hash and self.keys == other.keys
-
-
-@lru_cache(maxsize=4096)
-def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
-    """The rules of a chain that some packet may match, with runs of plain refusals taken together."""
-    out: list[Rule | Block] = []
-    run: list[Rule] = []
-    ending: Verdict | None = None
-
-    def close() -> None:
-        if len(run) > 1 and ending is not None:
-            out.append(Block(tuple(run), ending))
-        else:
-            out.extend(run)
-        run.clear()
-
-    for rule in chain.rules:
-        if isinstance(rule.condition, Never) and not any(m.memory or m.consumer or m.writes for m in rule.matches):
-            continue
-        verdict = _refuses(rule)
-        if verdict is None or verdict != ending:
-            close()
-        ending = verdict
-        if verdict is None:
-            out.append(rule)
-        else:
-            run.append(rule)
-    close()
-    return tuple(out)
-
-
-def steps(ruleset: Ruleset) -> int:
-    """How many rules and blocks a packet may have to pass; sixteen rules in a block take the room of one outside."""
-    chains = (chain for table in ruleset.tables.values() for chain in table.chains.values())
-    return sum(len(blocks(chain)) for chain in chains) + ruleset.size // 16
-
-
-def _refuses(rule: Rule) -> Verdict | None:
-    """The verdict of a rule that drops or rejects by the header alone, None for every other rule."""
-    match rule.verdict:
-        case Drop():
-            verdict = DROP
-        case Reject(kind):
-            verdict = ("reject", kind)
-        case _:
-            return None
-    if rule.effects or not rule.understood or rule.consumers:
-        return None
-    for match in rule.matches:
-        if match.memory or match.consumer or match.writes or not is_static(match.condition):
-            return None
-    return verdict
 
 
 CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK, EffectKind.ZONE)
@@ -253,11 +162,11 @@ class Walk:
     immune: bool = False
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
-    decided: list[tuple[Rule | Block | Chain, Verdict, PacketSet]] = field(default_factory=list)
-    effects: dict[EffectKey, PacketSet] = field(default_factory=dict)
-    evaluated: dict[EffectKey, PacketSet] = field(default_factory=dict)
+    decided: LateList[tuple[Rule | Block | Chain, Verdict, PacketSet]] = field(default_factory=LateList)
+    effects: LateSets[EffectKey] = field(default_factory=LateSets)
+    evaluated: LateSets[EffectKey] = field(default_factory=LateSets)
     consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
-    matched: dict[Rule, PacketSet] = field(default_factory=dict)
+    matched: LateSets[Rule] = field(default_factory=LateSets)
     retracked: dict[int, PacketSet] = field(default_factory=dict)  #: by the number of a rule that sets a zone
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
@@ -380,9 +289,17 @@ class Walk:
         self._stack.append(chain.name)
         view, version = self.view(), self._version
         cached, numbers = self.space.cached, self.identities.numbers
-        for rule in blocks(chain):
+        for rule in stretches(chain):
             if is_empty(alive):
                 break
+            if isinstance(rule, Stretch):
+                alive = self._along(rule, alive)
+                continue
+            if isinstance(rule, Release):
+                found = released(self.space, rule, self._frame)
+                self.matched.put_off_all(found.rules, alive)
+                self._untrack(alive & found.together)
+                continue
             if isinstance(rule, Block):
                 hit = alive & self.space.block(rule, self._frame, view)
                 self._decide(rule, rule.verdict, hit)
@@ -390,13 +307,16 @@ class Walk:
                 continue
             if version != self._version:
                 view, version = self.view(), self._version
+            if rule.is_idle:
+                self._pass_by(rule, alive, view)
+                continue
             number = numbers[rule]
             hit = alive & cached(rule.key, rule.condition, self._frame, view, number, rule.understood)
-            if any(m.memory or m.consumer or m.writes for m in rule.matches):
+            if rule.is_seen:
                 self._evaluate(rule, number, alive, view)
             if is_empty(hit):
                 continue
-            self._add(self.matched, rule, hit)
+            self.matched.add(rule, hit)
             for consumer in rule.consumers:
                 self._add(self.consumed, (rule, consumer), hit)
             for effect in rule.effects:
@@ -436,6 +356,18 @@ class Walk:
         self._stack.pop()
         return alive | back
 
+    def _along(self, stretch: Stretch, alive: PacketSet) -> PacketSet:
+        """Walk a stretch of rules; returns the packets about which none of them decides."""
+        found = shares(self.space, stretch, self._frame)
+        here = alive & found.taken
+        if is_empty(here):
+            return alive
+        for verdict, packets in found.ends.items():
+            self._end(verdict, here & packets)
+        self.decided.put_off(lambda: found.cut(here))
+        self.matched.put_off_all(found.rules, here)
+        return alive & ~found.taken
+
     def _called(self, table: Table, rule: Rule, name: str, hit: PacketSet) -> PacketSet:
         target = table.chains.get(name)
         if target is None or name in self._stack:
@@ -449,44 +381,49 @@ class Walk:
         return self._chain(table, target, hit)
 
     def _decide(self, by: Rule | Block | Chain, verdict: Verdict, packets: PacketSet) -> None:
-        if is_empty(packets):
-            return
+        if not is_empty(packets):
+            self._end(verdict, packets)
+            self.decided.append((by, verdict, packets))
+
+    def _end(self, verdict: Verdict, packets: PacketSet) -> None:
         if verdict == ACCEPT:
             self._accepted = self._accepted | packets
         else:
             self._add(self.outcomes, verdict, packets)
-        self.decided.append((by, verdict, packets))
 
     # -- effects -----------------------------------------------------------------------------------
 
     def _effect(self, effect: Effect, number: int, hit: PacketSet) -> None:
         match effect.kind:
             case EffectKind.NOTRACK:
-                if not self.immune:
-                    self.tag = self.tag | (hit & self._unattached() & ~self.template)
-                    self._version += 1
+                self._untrack(hit)
             case EffectKind.TRACK:
                 if not self._looked_up or self._again:
                     self.template = self.template | (hit & self._unattached())
                     self._version += 1
                 if not self._looked_up:
-                    self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                    self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.ZONE:
                 if not self._looked_up:
                     self._add(self.retracked, number, hit & self.tag)
                     self.template = self.template | hit
                     self.tag = self.tag & ~hit
                     self._version += 1
-                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.MARK:
                 self._set_mark(effect, hit)
             case EffectKind.WRITE:
-                self._add(self.effects, (effect.kind, effect.text, number), hit)
+                self.effects.add((effect.kind, effect.text, number), hit)
             case EffectKind.NAT | EffectKind.ENTRY:
                 # what hangs on the entry happens to no packet that has none
-                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case _:
-                self._add(self.effects, (effect.kind, effect.text, 0), hit)
+                self.effects.add((effect.kind, effect.text, 0), hit)
+
+    def _untrack(self, hit: PacketSet) -> None:
+        if not self.immune and not is_empty(hit):
+            self.tag = self.tag | (hit & self._unattached() & ~self.template)
+            self._version += 1
 
     def _unattached(self) -> PacketSet:
         """The packets that carry neither an entry nor the tag: behind conntrack, those that it calls invalid."""
@@ -495,7 +432,7 @@ class Walk:
         return self.view().states[State.INVALID] if self.active else self.none
 
     def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
-        self._add(self.effects, (EffectKind.MARK, effect.text, 0), hit)
+        self.effects.add((EffectKind.MARK, effect.text, 0), hit)
         if not self.space.mark_bits:
             return
         self._version += 1
@@ -526,13 +463,31 @@ class Walk:
             if match.consumer is not None:
                 self._add(self.consumed, (rule, match.consumer), seen)
             if match.memory:
-                group = "log" if _only_logs(rule) else "memory"
-                self._add(self.evaluated, (group, f"{match.name} {place}".removesuffix(" 0"), number), seen)
+                self.evaluated.add(("memory", _nth(match, place), number), seen)
                 place += 1
             here = self.space.condition(match.condition, self._frame, view, number, match.understood)
             seen = seen & here
             if match.writes is not None:
-                self._add(self.effects, (EffectKind.WRITE, match.writes, number), seen)
+                self.effects.add((EffectKind.WRITE, match.writes, number), seen)
+
+    def _pass_by(self, rule: Rule, alive: PacketSet, view: View) -> None:
+        """Note who comes to a rule that changes nothing for anybody; who it sees is told when somebody asks."""
+        frame, number = self._frame, self.identities.numbers[rule]
+
+        def hit() -> PacketSet:
+            return alive & self.space.cached(rule.key, rule.condition, frame, view, number, rule.understood)
+
+        def before(match: Match) -> PacketSet:
+            seen = alive
+            for earlier in takewhile(lambda m: m is not match, rule.matches):
+                seen = seen & self.space.condition(earlier.condition, frame, view, number, earlier.understood)
+            return seen
+
+        self.matched.put_off(rule, hit)
+        for effect in rule.effects:
+            self.effects.put_off((effect.kind, effect.text, 0), hit)
+        for place, match in enumerate(m for m in rule.matches if m.memory):
+            self.evaluated.put_off(("log", _nth(match, place), number), partial(before, match))
 
     def _add(self, into: dict[Key, PacketSet], key: Key, packets: PacketSet) -> None:
         known = into.get(key)
@@ -542,10 +497,6 @@ class Walk:
             into[key] = packets
 
 
-def _only_logs(rule: Rule) -> bool:
-    return (
-        isinstance(rule.verdict, Continue)
-        and bool(rule.effects)
-        and all(e.kind is EffectKind.LOG for e in rule.effects)
-        and all(m.writes is None for m in rule.matches)
-    )
+def _nth(match: Match, place: int) -> str:
+    """The name of a match that remembers, told from those of the same rule."""
+    return f"{match.name} {place}" if place else match.name

@@ -24,13 +24,16 @@ _FIRST, _LAST = itemgetter(0), itemgetter(1)
 #: inner nodes of the first and of the last attempt
 FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 26
 
+#: entries of the cache of operations: a larger one takes more memory and no less time
+MOST_REMEMBERED = 1 << 20
+
 
 class Diagrams:
     """A growing row of boolean variables and the sets over them; variables added first are decided first."""
 
     def __init__(self, room: int = FIRST_ROOM) -> None:
         self.room = room
-        self._manager = BCDDManager(room, max(room >> 2, 1 << 18), 1)
+        self._manager = BCDDManager(room, min(max(room >> 2, 1 << 18), MOST_REMEMBERED), 1)
         self.none: PacketSet = self._manager.false()
         self.all: PacketSet = self._manager.true()
         self._literals: list[tuple[PacketSet, PacketSet]] = []

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import ACCEPT, filtering_chains
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import filtering_chains
 from ruleaudit.model.condition import And, Condition, Interface, Not, interval_text, merged
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset

@@ -13,7 +13,8 @@ from itertools import islice
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import ACCEPT, filtering_chains
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import filtering_chains
 from ruleaudit.model.condition import merged
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Hook
 from ruleaudit.model.ruleset import Rule

@@ -7,8 +7,9 @@ from ruleaudit.analysis.compare import in_all
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES
 from ruleaudit.analysis.pair import Pair, Seen, make_space
 from ruleaudit.analysis.space import Frame, Space
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.tracking import judge_in, together
-from ruleaudit.analysis.walk import is_tracking, steps
+from ruleaudit.analysis.walk import is_tracking
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import FixClass, UsageError, Witness
 from ruleaudit.model.fields import TCP, Field

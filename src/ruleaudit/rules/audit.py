@@ -13,14 +13,7 @@ from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.spare import Spares
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.variant import Changes, variant
-from ruleaudit.analysis.walk import (
-    Identities,
-    Walk,
-    called_chains,
-    conntrack_users,
-    early_chains,
-    is_tracking,
-)
+from ruleaudit.analysis.walk import Identities, Walk, called_chains, conntrack_users, early_chains, is_tracking
 from ruleaudit.diagnostics import Finding, FixClass, Severity
 from ruleaudit.model.condition import NEVER
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown

@@ -33,7 +33,8 @@ from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, PATHS
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import And, Condition, Or, States

@@ -11,8 +11,9 @@ import ruleaudit
 from ruleaudit import config, rules, suppress
 from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import Pair, make_space
+from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.tracking import judge, judge_in, together
-from ruleaudit.analysis.walk import called_chains, steps
+from ruleaudit.analysis.walk import called_chains
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Never

@@ -29,7 +29,8 @@ from collections.abc import Iterator
 from ruleaudit.analysis.compare import ASSUMPTIONS
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, Walk, is_tracking
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk, is_tracking
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Values, tests

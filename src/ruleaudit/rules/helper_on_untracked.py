@@ -32,7 +32,8 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Side
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, Walk
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.fields import TCP, UDP, Field, State

@@ -29,7 +29,8 @@ from collections.abc import Iterator
 from ruleaudit.analysis.connection import KINDS
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, Block
+from ruleaudit.analysis.stretch import Block
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
 from ruleaudit.model.condition import Opaque, tests

@@ -33,8 +33,10 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
+from ruleaudit.analysis.stretch import Block
 from ruleaudit.analysis.variant import same_packets
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Block, chains_from
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
 from ruleaudit.model.condition import States, tests

@@ -34,7 +34,8 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.space import Frame, View
-from ruleaudit.analysis.walk import ACCEPT, Walk, chains_from, early_chains
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk, chains_from, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import And, Condition, Direction, Interface, States, tests
@@ -315,7 +316,7 @@ def _entered(audit: Audit, chain: Chain, path: str, walk: Walk) -> PacketSet:
     if chain.hook is not None:
         return audit.whole.domain(path, False)
     out = walk.none
-    for rule, packets in walk.matched.items():
+    for rule, packets in walk.matched.of(lambda r: isinstance(r.verdict, Jump | Goto)):
         match rule.verdict:
             case Jump(name) | Goto(name) if (rule.table, name) == (chain.table, chain.name):
                 out = out | packets

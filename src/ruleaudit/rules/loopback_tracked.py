@@ -32,7 +32,8 @@ from ruleaudit.analysis.connection import possible_states, role_shape
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.variant import effect_changes
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Identities, chains_from, is_tracking
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, Identities, chains_from, is_tracking
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity, Witness
 from ruleaudit.model.condition import Interface

@@ -35,7 +35,8 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, has_nat
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, Identities
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Identities
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Condition, Interface, Not, States, Values, all_of, tests

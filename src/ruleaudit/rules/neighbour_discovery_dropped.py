@@ -38,7 +38,7 @@ from ruleaudit.analysis.connection import KINDS
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.trace import Trace
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity, Witness
 from ruleaudit.model.fields import ICMPV6, TCP, UDP, AddressType, Family, Field, State

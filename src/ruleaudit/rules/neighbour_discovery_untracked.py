@@ -31,7 +31,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, PATHS, Block, Walk, chains_from
+from ruleaudit.analysis.stretch import Block
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import PATHS, Walk, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.condition import States, tests
@@ -214,9 +216,8 @@ def _blamed(audit: Audit, by: Rule, now: Walk, as_new: Walk, found: PacketSet) -
     """The rule whose state test has the packets refused: the one that refuses them, or a jump that leads there."""
     leading = [
         r
-        for r in now.matched
-        if isinstance(r.verdict, Jump | Goto)
-        and r.table == by.table
+        for r, _ in now.matched.of(lambda r: isinstance(r.verdict, Jump | Goto))
+        if r.table == by.table
         and (by.table, by.chain) in chains_from(audit.ruleset, [audit.ruleset.tables[r.table].chains[r.verdict.chain]])
     ]
     for rule in (by, *leading):

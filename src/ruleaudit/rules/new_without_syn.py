@@ -31,7 +31,8 @@ from ruleaudit.analysis.connection import LOOSE_FLAGS, tcp_flags
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.variant import without
-from ruleaudit.analysis.walk import ACCEPT, Walk
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.condition import And, Condition, States

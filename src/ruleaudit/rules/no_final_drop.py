@@ -34,7 +34,8 @@ from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.space import ANY_OTHER, Frame
 from ruleaudit.analysis.tracking import called_from_outside
-from ruleaudit.analysis.walk import ACCEPT, chains_from
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
 from ruleaudit.model.fields import TCP, Field, State

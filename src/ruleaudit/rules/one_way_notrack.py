@@ -33,7 +33,7 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Roles
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT
+from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.fields import ICMP, ICMPV6, UDP, Field

@@ -29,7 +29,8 @@ from ruleaudit.analysis.connection import KINDS, Kind, icmp_errors
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.walk import ACCEPT, Walk
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.fields import TCP, UDP, Family, Field, State

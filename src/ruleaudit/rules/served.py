@@ -2,7 +2,9 @@
 
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.walk import ACCEPT, Block, Walk
+from ruleaudit.analysis.stretch import Block
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import Walk
 from ruleaudit.model.condition import Condition, Not, Scope, States, merged, tests
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Chain, Rule

@@ -14,7 +14,8 @@ from ruleaudit.analysis.translated import (
     source_translated,
     where_replies_look_otherwise,
 )
-from ruleaudit.analysis.walk import ACCEPT, chains_from
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import chains_from
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, Hook, State, TcpFlag
 from ruleaudit.model.ruleset import Accept, Chain, Rule, Ruleset

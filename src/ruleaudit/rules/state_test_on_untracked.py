@@ -31,7 +31,8 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Seen
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.walk import ACCEPT, mentions_state
+from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Not, States, tests
@@ -272,8 +273,7 @@ def _blamed(tracked: Seen, seen: Seen, lost: PacketSet) -> Iterator[tuple[Rule, 
     accepts = [(by, p) for by, v, p in tracked.walk.decided if v == ACCEPT and isinstance(by, Rule)]
     jumps = [
         (rule, packets & ~seen.walk.matched.get(rule, none))
-        for rule, packets in tracked.walk.matched.items()
-        if isinstance(rule.verdict, Jump | Goto)
+        for rule, packets in tracked.walk.matched.of(lambda r: isinstance(r.verdict, Jump | Goto))
     ]
     for rule, packets in (*refusals, *accepts, *jumps):
         found = lost & packets

@@ -1,0 +1,247 @@
+"""Neighbouring rules that are taken together, because what they do is the same in every walk.
+
+A block is a run of plain refusals of one kind: one set, whatever their number (blocklists). A stretch is a run of rules
+and blocks that decide by the header alone: what each is left with of all packets is found once, and a walk of any
+packets only cuts it out. A release is a run of rules that leave packets untracked by the header alone.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from ruleaudit.analysis.space import Frame, Space, View, is_static
+from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
+from ruleaudit.model.condition import Condition, Interval, Never, Values, merged
+from ruleaudit.model.fields import Field
+from ruleaudit.model.ruleset import Accept, Chain, Continue, Drop, EffectKind, Reject, Rule, Ruleset
+from ruleaudit.packets.diagram import PacketSet
+
+#: fewer steps than this are walked one by one
+_LEAST = 8
+
+
+class Block:
+    """Neighbouring rules that refuse in the same way and do nothing else: one set, whatever their number
+    (blocklists).
+    """
+
+    __slots__ = ("key", "lists", "others", "rules", "verdict")
+
+    def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
+        self.rules, self.verdict = rules, verdict
+        self.key = Keys(tuple(r.key for r in rules))
+        lists: dict[Field, list[Interval]] = {}
+        self.others: list[Condition] = []
+        for rule in rules:
+            match rule.condition:
+                case Values((Field.SADDR | Field.DADDR) as side, intervals):
+                    lists.setdefault(side, []).extend(intervals)
+                case condition:
+                    self.others.append(condition)
+        self.lists = {side: merged(intervals) for side, intervals in lists.items()}
+
+
+class Keys:
+    """The keys of the rules of a block as one key: the hash is computed once."""
+
+    __slots__ = ("_hash", "keys")
+
+    def __init__(self, keys: tuple[tuple[str, str], ...]) -> None:
+        self.keys, self._hash = keys, hash(keys)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and self._hash == other._hash and self.keys == other.keys
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Neighbouring rules and blocks that decide by the header alone, and do nothing else."""
+
+    steps: tuple[tuple[Rule | Block, Verdict], ...]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What becomes of all packets in a stretch: `of` each step those that no earlier one takes, where there are any."""
+
+    of: dict[Rule | Block, tuple[Verdict, PacketSet]]
+    rules: dict[Rule, PacketSet]  #: the same without blocks
+    ends: dict[Verdict, PacketSet]
+    taken: PacketSet
+
+    def cut(self, packets: PacketSet) -> Iterator[tuple[Rule | Block, Verdict, PacketSet]]:
+        """Who decides about some packets."""
+        for step, (verdict, share) in self.of.items():
+            found = packets & share
+            if found.satisfiable():
+                yield step, verdict, found
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """Neighbouring rules that leave packets untracked by the header alone, and do nothing else."""
+
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the rules of a release match: each, and together."""
+
+    rules: dict[Rule, PacketSet]
+    together: PacketSet
+
+
+def released(space: Space, release: Release, frame: Frame) -> Released:
+    """What a release matches, seen through a frame."""
+    key = (release, frame.reverse, frame.request, frame.absent)
+    found = space.remembered.get(key)
+    if found is None:
+        nowhere = View({}, [], space.all)
+        rules = {r: space.cached(r.key, r.condition, frame, nowhere, 0, True) for r in release.rules}
+        found = space.remembered[key] = Released(rules, _union(list(rules.values())))
+    return cast(Released, found)
+
+
+def shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
+    """What becomes of all packets in a stretch, seen through a frame."""
+    key = (stretch, frame.reverse, frame.request, frame.absent)
+    found = space.remembered.get(key)
+    if found is None:
+        found = space.remembered[key] = _shares(space, stretch, frame)
+    return cast(Shares, found)
+
+
+def _shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
+    taken, nowhere = space.none, View({}, [], space.all)
+    of: dict[Rule | Block, tuple[Verdict, PacketSet]] = {}
+    parts: dict[Verdict, list[PacketSet]] = {}
+    for step, verdict in stretch.steps:
+        if isinstance(step, Block):
+            found = space.block(step, frame, nowhere)
+        else:
+            found = space.cached(step.key, step.condition, frame, nowhere, 0, True)
+        share = found & ~taken
+        if share.satisfiable():
+            of[step] = verdict, share
+            parts.setdefault(verdict, []).append(share)
+            taken = taken | share
+    rules = {step: share for step, (_, share) in of.items() if isinstance(step, Rule)}
+    return Shares(of, rules, {verdict: _union(some) for verdict, some in parts.items()}, taken)
+
+
+def _union(sets: list[PacketSet]) -> PacketSet:
+    while len(sets) > 1:
+        sets = [a | b for a, b in zip(sets[::2], sets[1::2], strict=False)] + sets[len(sets) & ~1 :]
+    return sets[0]
+
+
+Step = Rule | Block | Stretch | Release
+
+_of_chains: WeakKeyDictionary[Chain, tuple[tuple[Rule | Block, ...], tuple[Step, ...]]]
+_of_chains = WeakKeyDictionary()
+
+
+def blocks(chain: Chain) -> tuple[Rule | Block, ...]:
+    """The rules of a chain that some packet may match, with runs of plain refusals taken together."""
+    return _known(chain)[0]
+
+
+def stretches(chain: Chain) -> tuple[Step, ...]:
+    """The same, with runs of steps that decide by the header alone taken together."""
+    return _known(chain)[1]
+
+
+def _known(chain: Chain) -> tuple[tuple[Rule | Block, ...], tuple[Step, ...]]:
+    found = _of_chains.get(chain)
+    if found is None:
+        every = _blocks(chain)
+        found = _of_chains[chain] = every, tuple(_stretches(every))
+    return found
+
+
+def _stretches(every: Sequence[Rule | Block]) -> Iterator[Step]:
+    ended = ((step, step.verdict if isinstance(step, Block) else _verdict(step)) for step in every)
+    for decides, run in groupby(ended, lambda pair: pair[1] is not None):
+        some = [(step, verdict) for step, verdict in run if verdict is not None] if decides else []
+        if len(some) >= _LEAST:
+            yield Stretch(tuple(some))
+        elif decides:
+            yield from (step for step, _ in some)
+        else:
+            yield from _releases(step for step, _ in run)
+
+
+def _releases(every: Iterable[Rule | Block]) -> Iterator[Step]:
+    for releases, run in groupby(every, lambda step: isinstance(step, Rule) and _releases_only(step)):
+        some = [step for step in run if isinstance(step, Rule)]
+        if releases and len(some) > 1:
+            yield Release(tuple(some))
+        else:
+            yield from some
+
+
+def _releases_only(rule: Rule) -> bool:
+    if not isinstance(rule.verdict, Continue) or [e.kind for e in rule.effects] != [EffectKind.NOTRACK]:
+        return False
+    return _by_header(rule)
+
+
+def _blocks(chain: Chain) -> tuple[Rule | Block, ...]:
+    out: list[Rule | Block] = []
+    run: list[Rule] = []
+    ending: Verdict | None = None
+
+    def close() -> None:
+        if len(run) > 1 and ending is not None:
+            out.append(Block(tuple(run), ending))
+        else:
+            out.extend(run)
+        run.clear()
+
+    for rule in chain.rules:
+        if isinstance(rule.condition, Never) and not any(m.memory or m.consumer or m.writes for m in rule.matches):
+            continue
+        verdict = _verdict(rule)
+        verdict = None if verdict == ACCEPT else verdict
+        if verdict is None or verdict != ending:
+            close()
+        ending = verdict
+        if verdict is None:
+            out.append(rule)
+        else:
+            run.append(rule)
+    close()
+    return tuple(out)
+
+
+def steps(ruleset: Ruleset) -> int:
+    """How many rules and blocks a packet may have to pass; sixteen rules in a block take the room of one outside."""
+    chains = (chain for table in ruleset.tables.values() for chain in table.chains.values())
+    return sum(len(blocks(chain)) for chain in chains) + ruleset.size // 16
+
+
+def _verdict(rule: Rule) -> Verdict | None:
+    """The verdict of a rule that decides by the header alone and does nothing else, None for every other rule."""
+    match rule.verdict:
+        case Accept():
+            verdict = ACCEPT
+        case Drop():
+            verdict = DROP
+        case Reject(kind):
+            verdict = ("reject", kind)
+        case _:
+            return None
+    return verdict if not rule.effects and _by_header(rule) else None
+
+
+def _by_header(rule: Rule) -> bool:
+    """Whom a rule matches is told by the header, and nobody keeps count of it."""
+    if not rule.understood or rule.consumers or rule.is_seen:
+        return False
+    return all(is_static(match.condition) for match in rule.matches)
