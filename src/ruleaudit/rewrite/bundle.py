@@ -53,6 +53,13 @@ class Bundle:
         """The packets of a difference have a port of the flow, on the side where the service is."""
         return bool(self.flow.only(*self._ports_of(difference)).ports)
 
+    def is_passed_by(self, difference: Difference) -> bool:
+        """What passes through opens connections from a port of the flow: the answers would be taken along."""
+        if self.flow.kind.name != "in" or difference.path != "forward" or difference.role != "opening":
+            return False
+        sources = [port for ports in difference.ports if ports.protocol == self.flow.protocol for port in ports.source]
+        return bool(self.flow.only(*sources).ports)
+
     def covers(self, difference: Difference, others: Iterable["Bundle"]) -> bool:
         """All packets of a difference have ports of the flow there, or of others of its direction."""
         alike = [b.flow for b in others if b.flow.kind is self.flow.kind and b.flow.protocol == self.flow.protocol]

@@ -282,6 +282,7 @@ class _Mends:
 
     def _concerned(self, difference: Difference) -> list[Bundle]:
         found = [b for b in self.bundles if b.concerns(difference)]
+        found = found or [b for b in self.bundles if b.is_passed_by(difference)]
         # a narrowed flow has nothing to do with what happens to other hosts' packets, nor the reverse
         own = ("forward",) if difference.path == "forward" else ("in", "out")
         to_blame = [b for b in found if b.flow.kind.name in own or not b.local]
