@@ -7,6 +7,9 @@
 #   sh apply.sh status                say what is loaded
 #
 # No longer tracked: {{ freed }}.
+{% for doubt in doubts %}
+# Assumed, and not confirmed: {{ doubt }}
+{% endfor %}
 # Nothing is changed where the rules of this host are not those that the new ones were made from.
 # The old rules are kept in /var/lib/ruleaudit/before (RULEAUDIT_STATE names another folder than /var/lib/ruleaudit),
 # with a script that brings them back: rollback. The texts of the rules stand at the end of this file.
