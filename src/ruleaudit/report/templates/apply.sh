@@ -118,7 +118,7 @@ if [ \$# -gt 0 ]; then
     sleep "\$1"
     exec 9< lock
     n=0
-    until flock -n 9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
+    until flock -n 0 <&9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
     [ -e "pending.\$2" ] || exit 0
 fi
 replaced=
@@ -278,7 +278,7 @@ state=${RULEAUDIT_STATE:-/var/lib/ruleaudit}
 { mkdir -p "$state" && cd "$state" && state=$(pwd); } || die "$state cannot be made"
 touch lock log || die "$state cannot be written"
 exec 9< lock
-flock -n 9 || die "another run of this script is not done yet"
+flock -n 0 <&9 || die "another run of this script is not done yet"
 boot=$(cat /proc/sys/kernel/random/boot_id)
 known=$(cat boot_id 2> /dev/null)
 if [ "$known" != "$boot" ]; then
