@@ -96,40 +96,24 @@ class Host:
         self.lab, self.folder, self.kind, self.shell = lab, folder, kind, shell
         self.state, self.bin = folder / "state", folder / "bin"
         self._ends: list[int] = []
-        self._prepare()
+        self.bin.mkdir(parents=True)
+        if shell[0] == "busybox":
+            # its other programs, too, as on a host that has nothing else
+            applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "sh"} - {"ip"}:
+                (self.bin / name).symlink_to(str(shutil.which("busybox")))
+        self.stub("sleep", 'exec "$real" "$@"')
         for port in (22, 443):
             for six in (False, True):
                 lab.serve_tcp("server", port, six=six)
-        self._load()
-        self.give(made(("rules.nft", NFT)) if kind == "nft" else made(("rules.v4", V4), ("rules.v6", V6)))
+        if kind == "nft":
+            self.run("nft -f -", NFT)
+            self.give(made(("rules.nft", NFT)))
+        else:
+            for six, text in ((False, V4), (True, V6)):
+                lab.restore("server", text, kind.removeprefix("iptables-"), six=six)
+            self.give(made(("rules.v4", V4), ("rules.v6", V6)))
         self.old = self.rules()
-
-    def _prepare(self) -> None:
-        self.bin.mkdir(parents=True)
-        if self.shell[0] == "busybox":
-            # its other programs, too, as on a host that has nothing else
-            applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "id", "sh"} - {"ip"}:
-                (self.bin / name).symlink_to(str(shutil.which("busybox")))
-        self.stub("sleep", 'exec "$real" "$@"')
-
-    def _load(self) -> None:
-        if self.kind == "nft":
-            self.run("nft -f -", f"flush ruleset\n{NFT}")
-            return
-        for six, text in ((False, V4), (True, V6)):
-            self.lab.restore("server", f"*raw\nCOMMIT\n{text}", self.kind.removeprefix("iptables-"), six=six)
-
-    def again(self) -> None:
-        """The rules of the beginning, and nothing of a script that ran before."""
-        assert self.quiet()
-        for folder in (self.state, self.bin):
-            shutil.rmtree(folder, ignore_errors=True)
-        for left in ("ring.60", "count", "pid"):
-            (self.folder / left).unlink(missing_ok=True)
-        self._prepare()
-        self._load()
-        assert self.rules() == self.old
 
     def give(self, text: str) -> None:
         (self.folder / "apply.sh").write_text(text)
@@ -251,8 +235,10 @@ class Host:
 def a_host(folder: Path, kind: str, shell: tuple[str, ...] = ("sh",)) -> Iterator[Host]:
     with Lab() as lab:
         host = Host(lab, folder, kind, shell)
-        yield host
-        host.over()
+        try:
+            yield host
+        finally:
+            host.over()
 
 
 @pytest.fixture(params=KINDS)
@@ -600,60 +586,46 @@ SIGNALS = {
 }
 
 
-def ended_at(host: Host, number: int, signal: str, then: str, command: str) -> tuple[bool, str]:
+def ended_at(number: int, signal: str, then: str, kind: str, command: str, folder: Path) -> tuple[bool, str]:
     """Whether the script has been ended at its n-th program, and what was wrong in the end."""
-    host.again()
-    if command != "try":
-        host.apply("try", "60")
-        new = host.rules()
-    if command == "rollback":
-        host.apply("confirm")
-    for program in PROGRAMS:
-        host.stub(program, COUNTING.format(folder=host.folder, number=number, signal=signal, then=then))
-    pid = host.folder / "pid"
-    process = host.start(command, *(["60"] if command == "try" else []), before=f"echo $$ > {pid};")
-    process.communicate(timeout=60)
-    ended = process.returncode < 0
-    pid.unlink()
-    host.ring()
-    if not host.quiet(60):
-        return ended, f"{command} {signal} {number}: something goes on"
-    rules = host.rules()
-    allowed = [host.old] if command == "try" else [host.old, new]
-    if rules not in allowed:
-        return ended, f"{command} {signal} {number}: {rules}"
-    if command == "confirm" and (rules == new) != bool(list(host.state.glob("confirmed"))):
-        return ended, f"{command} {signal} {number}: confirmed, and yet the old rules; or the other way"
-    if not host.reachable():
-        return ended, f"{command} {signal} {number}: not reachable"
-    return ended, ""
-
-
-@pytest.fixture(scope="module")
-def three_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[Host]]]:
-    """Of each kind, to be used again."""
-    with contextlib.ExitStack() as stack:
-
-        @cache
-        def of(kind: str) -> list[Host]:
-            return [stack.enter_context(a_host(tmp_path_factory.mktemp("host"), kind)) for _ in range(3)]
-
-        yield of
+    with a_host(folder, kind) as host:
+        if command != "try":
+            host.apply("try", "60")
+            new = host.rules()
+        if command == "rollback":
+            host.apply("confirm")
+        for program in PROGRAMS:
+            host.stub(program, COUNTING.format(folder=folder, number=number, signal=signal, then=then))
+        process = host.start(command, *(["60"] if command == "try" else []), before=f"echo $$ > {folder}/pid;")
+        process.communicate(timeout=60)
+        ended = process.returncode < 0
+        (folder / "pid").unlink()
+        host.ring()
+        if not host.quiet(60):
+            return ended, f"{command} {signal} {number}: something goes on"
+        rules = host.rules()
+        allowed = [host.old] if command == "try" else [host.old, new]
+        if rules not in allowed:
+            return ended, f"{command} {signal} {number}: {rules}"
+        if command == "confirm" and (rules == new) != bool(list(host.state.glob("confirmed"))):
+            return ended, f"{command} {signal} {number}: confirmed, and yet the old rules; or the other way"
+        if not host.reachable():
+            return ended, f"{command} {signal} {number}: not reachable"
+        return ended, ""
 
 
 @pytest.mark.parametrize("ending", SIGNALS)
 @pytest.mark.parametrize(
     ("kind", "command"), [(kind, "try") for kind in KINDS] + [("iptables-nft", "confirm"), ("iptables-nft", "rollback")]
 )
-def test_ended_at_any_step(kind: str, command: str, ending: str, three_hosts: Callable[[str], list[Host]]) -> None:
+def test_ended_at_any_step(kind: str, command: str, ending: str, tmp_path: Path) -> None:
     signal, then = SIGNALS[ending]
-    hosts = three_hosts(kind)
     ended, wrong, number = 0, [], 1 + list(SIGNALS).index(ending)
-    with ThreadPoolExecutor(len(hosts)) as pool:
+    with ThreadPoolExecutor(4) as pool:
         while True:
-            some = [number + EVERY * i for i in range(len(hosts))]
+            some = [number + EVERY * i for i in range(4)]
             number = some[-1] + EVERY
-            found = list(pool.map(lambda host, n: ended_at(host, n, signal, then, command), hosts, some))
+            found = list(pool.map(lambda n: ended_at(n, signal, then, kind, command, tmp_path / str(n)), some))
             ended += sum(was for was, _ in found)
             wrong += [said for _, said in found if said]
             if not any(was for was, _ in found):
