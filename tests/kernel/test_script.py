@@ -96,12 +96,15 @@ class Host:
         self.lab, self.folder, self.kind, self.shell = lab, folder, kind, shell
         self.state, self.bin = folder / "state", folder / "bin"
         self._ends: list[int] = []
+        self._few = ""
         self.bin.mkdir(parents=True)
         if shell[0] == "busybox":
             # its other programs, too, as on a host that has nothing else
             applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "sh"} - {"ip"}:
+            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "dirname", "sh", "tr"} - {"ip"}:
                 (self.bin / name).symlink_to(str(shutil.which("busybox")))
+        elif shell[0] != "sh":
+            (self.bin / "sh").symlink_to(str(shutil.which(shell[0])))
         self.stub("sleep", 'exec "$real" "$@"')
         for port in (22, 443):
             for six in (False, True):
@@ -115,6 +118,14 @@ class Host:
             self.give(made(("rules.v4", V4), ("rules.v6", V6)))
         self.old = self.rules()
 
+    def without(self, *programs: str) -> None:
+        """Of the programs in /usr/bin, the host has those that any host has; but not these."""
+        few = self.folder / "few"
+        few.mkdir()
+        for name in {*f"{_OF_ALL} {_BESIDES}".split()} - {*programs}:
+            (few / name).symlink_to(str(shutil.which(name)))
+        self._few = f"{few}:/usr/sbin"
+
     def give(self, text: str) -> None:
         (self.folder / "apply.sh").write_text(text)
 
@@ -122,7 +133,7 @@ class Host:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "PATH": f"{self.bin}:{self._few or os.environ['PATH']}",
             "RULEAUDIT_STATE": str(self.state),
             "XTABLES_LOCKFILE": str(self.folder / "xtables.lock"),
         }
@@ -483,6 +494,23 @@ def test_what_cannot_be_done(words: list[str], plain: Host) -> None:
     assert plain.rules() == plain.old
 
 
+def test_a_host_without_flock(host: Host) -> None:
+    host.without("flock")
+    for command in ("try", "status", "rollback"):
+        assert host.apply(command, code=1) == "apply: flock is not installed here\n"
+    assert host.rules() == host.old
+
+
+def test_a_host_without_setsid_and_unshare(host: Host) -> None:
+    """Rules that are spelled as in the file need no namespace; and the timer needs no session."""
+    host.without("setsid", "unshare")
+    host.apply("try", "60")
+    assert not host.tracked()
+    host.ring()
+    assert host.quiet()
+    assert host.rules() == host.old
+
+
 # -- what may go wrong
 
 
@@ -530,22 +558,32 @@ def test_a_full_disk(blocks: int, tmp_path: Path) -> None:
         assert host.tracked()
 
 
-@pytest.mark.parametrize("systemd", [False, True], ids=["setsid", "systemd"])
-def test_a_lost_terminal(systemd: bool, host: Host) -> None:
+@pytest.mark.parametrize("detached_by", ["setsid", "systemd", "neither"])
+def test_a_lost_terminal(detached_by: str, host: Host) -> None:
     """The shell runs on a terminal that is closed while the rules are loading, and everything on it hangs up."""
     program = {"iptables-nft": "ip6tables-nft-restore", "iptables-legacy": "ip6tables-legacy-restore", "nft": "nft"}
     waits = "{ touch loading-now; until [ -e ../hung-up ]; do sleep 0.02; done; }"
     slow = f'[ "$1" = --test ] || [ "$1" = -c ] || [ "$1" = list ] || {waits}\nexec "$real" "$@"'
     host.stub(program[host.kind], slow)
     before = ""
-    if systemd:
+    if detached_by == "neither":
+        host.without("setsid", "nohup")
+    if detached_by == "systemd":
         # systemd's part is played by a process of another session, on a host where it seems to run
         plays = f'echo "$@" > {host.folder}/asked; while [ $# -gt 4 ]; do shift; done\n'
         later = f"""setsid sh -c 'sleep 60; exec "$@"' sh "$@" < /dev/null > {host.folder}/said 2>&1 9>&- &\n"""
         host.stub("systemd-run", plays + later)
         before = "mount -t tmpfs none /run; mkdir -p /run/systemd/system;"
     master, slave = pty.openpty()
-    on_it = ["setsid", "--ctty", "unshare", "-m", "sh", "-c", f"{before} exec sh {host.folder}/apply.sh try 60"]
+    on_it = [
+        str(shutil.which("setsid")),
+        "--ctty",
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        f"{before} exec sh {host.folder}/apply.sh try 60",
+    ]
     process = host.launch(on_it, slave, slave)
     os.close(slave)
     assert host.wait((host.state / "loading-now").exists)
@@ -559,7 +597,7 @@ def test_a_lost_terminal(systemd: bool, host: Host) -> None:
     assert host.rules() == host.old
     assert host.tracked()
     assert host.reachable()
-    if systemd:
+    if detached_by == "systemd":
         assert "--on-active 60 " in (host.folder / "asked").read_text()
 
 
@@ -578,6 +616,7 @@ exec "$real" "$@"
 """
 _OF_IPTABLES = [f"ip{six}tables-{v}-{part}" for six in ("", "6") for v in VARIANTS for part in ("save", "restore")]
 _OF_ALL = "awk cat date flock grep mkdir mv rm sed sort tail touch setsid sleep unshare ip conntrack id nft"
+_BESIDES = "diff dirname ls mount sh tr"
 PROGRAMS = [*_OF_ALL.split(" "), *_OF_IPTABLES]
 SIGNALS = {
     "killed, what it had started goes on": ("KILL", ""),

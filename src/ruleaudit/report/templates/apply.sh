@@ -146,7 +146,10 @@ END
 }
 
 # Whatever becomes of this shell and its terminal, the command goes on; called with &.
-detached() { if has setsid; then exec setsid "$@"; else exec nohup "$@"; fi; }
+detached() {
+    trap '' HUP
+    if has setsid; then exec setsid "$@"; else exec "$@"; fi
+}
 
 go_back() {
     detached sh before/rollback < /dev/null >> log 2>&1 &
