@@ -101,7 +101,7 @@ class Host:
         if shell[0] == "busybox":
             # its other programs, too, as on a host that has nothing else
             applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "dirname", "sh", "tr"} - {"ip"}:
+            for name in {*applets} & {*_OF_ALL.split(), "diff", "head", "wc", "cut", "dirname", "sh", "tr"}:
                 (self.bin / name).symlink_to(str(shutil.which("busybox")))
         elif shell[0] != "sh":
             (self.bin / "sh").symlink_to(str(shutil.which(shell[0])))
@@ -427,18 +427,25 @@ def test_counters_and_what_sets_have_learned_are_no_change(host: Host) -> None:
     host.apply("rollback")
 
 
-def test_a_file_that_somebody_wrote_means_the_same_rules(host: Host) -> None:
+@pytest.mark.parametrize("shell", [("sh",), ("busybox", "ash")], ids=" ".join)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_somebody_wrote_means_the_same_rules(kind: str, shell: tuple[str, ...], tmp_path: Path) -> None:
     """The kernel's own spelling is asked for in a namespace: other words, the same rules."""
-    if host.kind == "nft":
-        text = "#!/usr/sbin/nft -f\nflush ruleset\ndefine web = 443\n" + NFT.replace("tcp dport 443", "tcp dport $web")
-        host.give(made(("nftables.conf", text)))
-    else:
-        words = ("-p tcp -m tcp --dport 22", "-p tcp --dport ssh")
-        host.give(made(("rules.v4", V4.replace(*words)), ("rules.v6", V6.replace(*words))))
-    host.apply("try", "30")
-    assert not host.tracked()
-    host.apply("rollback")
-    assert host.rules() == host.old
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"not installed: {shell[0]}")
+    with a_host(tmp_path, kind, shell) as host:
+        if host.kind == "nft":
+            text = "#!/usr/sbin/nft -f\nflush ruleset\ndefine web = 443\n" + NFT.replace(
+                "tcp dport 443", "tcp dport $web"
+            )
+            host.give(made(("nftables.conf", text)))
+        else:
+            words = ("-p tcp -m tcp --dport 22", "-p tcp --dport ssh")
+            host.give(made(("rules.v4", V4.replace(*words)), ("rules.v6", V6.replace(*words))))
+        host.apply("try", "30")
+        assert not host.tracked()
+        host.apply("rollback")
+        assert host.rules() == host.old
 
 
 def test_one_family_leaves_the_other_alone(plain: Host) -> None:
@@ -727,6 +734,19 @@ def test_the_timer_of_an_earlier_try_does_not_end_a_later_one(plain: Host) -> No
     assert plain.wait(lambda: not first.exists())
     assert plain.pending() and plain.rules() == new
     assert plain.timer().exists()
+
+
+def test_a_timer_that_ends_while_the_rules_load(host: Host) -> None:
+    """It waits until the script is done, and then brings the old rules back."""
+    program = {"iptables-nft": "ip6tables-nft-restore", "iptables-legacy": "ip6tables-legacy-restore", "nft": "nft"}
+    late = 'case ${1-} in --test | -c | list) ;; *) touch ../ring.60 ;; esac\n"$real" "$@"; code=$?\n'
+    host.stub(program[host.kind], late + "sleep 0.3; exit $code")
+    said = host.apply("try", "60")
+    assert "The new rules are loaded" in said
+    assert host.quiet()
+    assert host.rules() == host.old
+    assert not host.pending()
+    assert host.tracked()
 
 
 def test_a_reboot_in_between(plain: Host) -> None:
