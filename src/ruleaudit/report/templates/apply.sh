@@ -151,8 +151,9 @@ detached() {
     if has setsid; then exec setsid "$@"; else exec "$@"; fi
 }
 
+# The lock is its own, too (9<&9: a ksh would close it), until the rules are back.
 go_back() {
-    detached sh before/rollback < /dev/null >> log 2>&1 &
+    detached sh before/rollback < /dev/null >> log 2>&1 9<&9 &
     wait $!
 }
 
