@@ -66,7 +66,7 @@ table inet filter {
 }
 """
 KINDS = ("iptables-nft", "iptables-legacy", "nft")
-#: the script is ended at each n-th step; 1: at each, which takes ten minutes
+#: the script is ended at each n-th step; 1: at each, which takes five minutes
 EVERY = int(os.environ.get("RULEAUDIT_EVERY", "5"))
 SHELLS = [("dash",), ("bash",), ("bash", "--posix"), ("mksh",), ("busybox", "ash")]
 #: a sleep of so long, the timer's, lasts until the test rings; when all is over it takes its shell with it
