@@ -93,7 +93,23 @@ def test_the_options_may_stand_before_or_behind_the_ruleset(run: Run) -> None:
     assert run("--haproxy", "haproxy.cfg", "rules.v4") == wanted
     assert run("--haproxy", "haproxy.cfg", "--", "rules.v4") == wanted
     assert run("--haproxy=haproxy.cfg", "rules.v4") == wanted
+
+
+def test_rulesets_behind_haproxy_are_told_by_their_text(run: Run) -> None:
+    wanted = run("rules.v4", "closed.v4", "--haproxy", "haproxy.cfg")
     assert wanted[0] == 0
+    assert run("--haproxy", "haproxy.cfg", "rules.v4", "closed.v4") == wanted
+    assert run("--haproxy", "haproxy.cfg", "--haproxy", "rules.v4", "closed.v4") == wanted
+    assert run("rules.v4", "--haproxy", "haproxy.cfg", "closed.v4") == wanted
+
+
+def test_a_haproxy_cfg_is_no_ruleset(run: Run) -> None:
+    code, out, errors = run("--haproxy", "haproxy.cfg", "--", "haproxy.cfg")
+    assert (code, out) == (2, "")
+    assert "haproxy.cfg is a haproxy.cfg, no ruleset; write: ruleaudit suggest RULES --haproxy" in errors
+    code, out, errors = run("rules.v4", "--haproxy", "closed.v4")
+    assert (code, out) == (2, "")
+    assert "write: ruleaudit suggest closed.v4 --haproxy haproxy.cfg" in errors
 
 
 def test_what_it_connects_to_is_freed(run: Run) -> None:
