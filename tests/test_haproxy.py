@@ -179,3 +179,13 @@ def test_what_cannot_be_read_is_an_error(run: Run, tmp_path: Path, arguments: tu
 def test_the_same_by_the_package(run: Run) -> None:
     proxy = ruleaudit.read_haproxy(["haproxy.cfg"])
     assert [(str(one.address), one.port, one.protocol) for one in proxy.listeners] == LISTENERS
+
+
+def test_flows_that_share_a_reason_stand_beside_it(run: Run, tmp_path: Path) -> None:
+    rules = CLOSED.replace(":OUTPUT ACCEPT", ":OUTPUT DROP").removesuffix("COMMIT\n")
+    rules += "-A INPUT -p tcp --dport 22 -j ACCEPT\n-A OUTPUT -m state --state ESTABLISHED -j ACCEPT\nCOMMIT\n"
+    (tmp_path / "shut.v4").write_text(rules)
+    flows = json.loads(run("shut.v4", "--haproxy", "haproxy.cfg", "--format", "json")[1])["refused"]
+    reason = "the rules do not let this host open it"
+    assert sum(one["reason"] == reason for one in flows) > 1
+    assert " ".join(run("shut.v4", "--haproxy", "haproxy.cfg")[1].split()).count(reason) == 1
