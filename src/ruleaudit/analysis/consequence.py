@@ -164,6 +164,10 @@ class Consequences:
                 refused = Fate({rule.verdict: space.all}, none)
                 following = self._either(space.block(rule, frame, self.view), refused, following)
                 continue
+            if rule.is_idle and rule not in self.interest:
+                if rule.is_seen:
+                    following = Fate(following.ends, space.all)
+                continue
             number = numbers[rule]
             hit = space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
             match rule.verdict:
@@ -189,17 +193,16 @@ class Consequences:
                 case Unknown(text):
                     target = Fate({("unknown", text): space.all}, none)
             effects = any(e.kind is not EffectKind.LOG for e in rule.effects)
-            remembers = any(m.memory or m.writes or m.consumer for m in rule.matches)
             if rule in self.interest:
                 differs = none
                 for key in {*target.ends, *following.ends}:
                     differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
-                touches = space.all if effects or remembers else target.touches | following.touches
+                touches = space.all if effects or rule.is_seen else target.touches | following.touches
                 accept = target.accepted(none) ^ following.accepted(none)
                 self.fates[(*stack, number)] = (differs, accept, touches)
             new = self._either(hit, target, following) if target is not following else following
-            if effects or remembers:
-                new = Fate(new.ends, new.touches | (space.all if remembers else hit))
+            if effects or rule.is_seen:
+                new = Fate(new.ends, new.touches | (space.all if rule.is_seen else hit))
             following = new
         return following
 
@@ -227,6 +230,8 @@ class Consequences:
                 break
             if isinstance(rule, Block):
                 alive = alive & ~space.block(rule, frame, self.view)
+                continue
+            if rule.is_idle and rule not in self.interest:
                 continue
             number = numbers[rule]
             hit = alive & space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)

@@ -57,8 +57,11 @@ def called_from_outside(chain: str) -> bool:
 def judge(ruleset: Ruleset) -> Tracking:
     """The class of every rule that mentions conntrack, in the order of the lines."""
     found = with_room(lambda room: judge_in(Pair.alone(make_space((ruleset,), room), ruleset)), steps(ruleset))
-    if found is not None:
-        return found
+    return found if found is not None else undecided(ruleset)
+
+
+def undecided(ruleset: Ruleset) -> Tracking:
+    """What is to be taken for true of a ruleset that is too large to be judged."""
     reason = "the packets that reach it do not fit into memory: it counts as required"
     rules = conntrack_users(ruleset)
     return Tracking(ruleset, tuple(Judgement(r, RuleClass.REQUIRED, reason) for r in rules))
@@ -132,11 +135,11 @@ class _Judge:
         return "no packet reaches this rule with that state: earlier rules decide about all of them"
 
     def _matched(self) -> set[Rule]:
-        """The rules that some packet in some state matches."""
+        """Those rules that mention conntrack and that some packet in some state matches."""
         found: set[Rule] = set()
         for path in PATHS:
             walk = self._free(path)
-            found |= {rule for rule, packets in walk.matched.items() if not is_empty(packets)}
+            found |= {rule for rule in self.mentioning if not is_empty(walk.matched.get(rule, walk.none))}
         return found
 
     def _hanging(self, matched: Collection[Rule]) -> dict[Rule, "_Hanging"]:

@@ -34,8 +34,8 @@ def source_translated(walk: Walk, packets: PacketSet) -> dict[Rule, PacketSet]:
 
 def _translated(walk: Walk, packets: PacketSet, source: bool) -> dict[Rule, PacketSet]:
     found = {}
-    for rule, matched in walk.matched.items():
-        if translates(rule) and changes_destination(rule) is not source and not is_empty(matched & packets):
+    for rule, matched in walk.matched.of(lambda r: bool(translates(r)) and changes_destination(r) is not source):
+        if not is_empty(matched & packets):
             found[rule] = matched & packets
     return found
 

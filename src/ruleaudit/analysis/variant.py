@@ -100,9 +100,8 @@ def effect_changes(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
     none = before.none
     out = none
     for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
-        for key in {*ours, *theirs}:
-            if not _is_log(key):
-                out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
+        for key in {key for effects in (ours, theirs) for key, _ in effects.of(lambda key: not _is_log(key))}:
+            out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
     return out
 
 

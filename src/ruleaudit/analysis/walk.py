@@ -6,9 +6,11 @@ So the outcome of every packet is exact, also behind rules that rewrite the mark
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import takewhile
 from typing import TypeVar
 
+from ruleaudit.analysis.late_sets import LateSets
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
 from ruleaudit.model.fields import Family, Field, Hook, State
@@ -23,6 +25,7 @@ from ruleaudit.model.ruleset import (
     EffectKind,
     Goto,
     Jump,
+    Match,
     Queue,
     Reject,
     Return,
@@ -234,10 +237,10 @@ class Walk:
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
     decided: list[tuple[Rule | Block | Chain, Verdict, PacketSet]] = field(default_factory=list)
-    effects: dict[EffectKey, PacketSet] = field(default_factory=dict)
-    evaluated: dict[EffectKey, PacketSet] = field(default_factory=dict)
+    effects: LateSets[EffectKey] = field(default_factory=LateSets)
+    evaluated: LateSets[EffectKey] = field(default_factory=LateSets)
     consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
-    matched: dict[Rule, PacketSet] = field(default_factory=dict)
+    matched: LateSets[Rule] = field(default_factory=LateSets)
     retracked: dict[int, PacketSet] = field(default_factory=dict)  #: by the number of a rule that sets a zone
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
@@ -341,6 +344,7 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook | None, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
+        self.space.diagrams.check_room()
         absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook] if hook else frozenset[Field]()
         self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
@@ -370,13 +374,16 @@ class Walk:
                 continue
             if version != self._version:
                 view, version = self.view(), self._version
+            if rule.is_idle:
+                self._pass_by(rule, alive, view)
+                continue
             number = numbers[rule]
             hit = alive & cached(rule.key, rule.condition, self._frame, view, number, rule.understood)
-            if any(m.memory or m.consumer or m.writes for m in rule.matches):
+            if rule.is_seen:
                 self._evaluate(rule, number, alive, view)
             if is_empty(hit):
                 continue
-            self._add(self.matched, rule, hit)
+            self.matched.add(rule, hit)
             for consumer in rule.consumers:
                 self._add(self.consumed, (rule, consumer), hit)
             for effect in rule.effects:
@@ -450,23 +457,23 @@ class Walk:
                     self.template = self.template | (hit & self._unattached())
                     self._version += 1
                 if not self._looked_up:
-                    self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                    self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.ZONE:
                 if not self._looked_up:
                     self._add(self.retracked, number, hit & self.tag)
                     self.template = self.template | hit
                     self.tag = self.tag & ~hit
                     self._version += 1
-                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case EffectKind.MARK:
                 self._set_mark(effect, hit)
             case EffectKind.WRITE:
-                self._add(self.effects, (effect.kind, effect.text, number), hit)
+                self.effects.add((effect.kind, effect.text, number), hit)
             case EffectKind.NAT | EffectKind.ENTRY:
                 # what hangs on the entry happens to no packet that has none
-                self._add(self.effects, (effect.kind, effect.text, 0), hit & ~self.tag)
+                self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case _:
-                self._add(self.effects, (effect.kind, effect.text, 0), hit)
+                self.effects.add((effect.kind, effect.text, 0), hit)
 
     def _unattached(self) -> PacketSet:
         """The packets that carry neither an entry nor the tag: behind conntrack, those that it calls invalid."""
@@ -475,7 +482,7 @@ class Walk:
         return self.view().states[State.INVALID] if self.active else self.none
 
     def _set_mark(self, effect: Effect, hit: PacketSet) -> None:
-        self._add(self.effects, (EffectKind.MARK, effect.text, 0), hit)
+        self.effects.add((EffectKind.MARK, effect.text, 0), hit)
         if not self.space.mark_bits:
             return
         self._version += 1
@@ -506,13 +513,31 @@ class Walk:
             if match.consumer is not None:
                 self._add(self.consumed, (rule, match.consumer), seen)
             if match.memory:
-                group = "log" if _only_logs(rule) else "memory"
-                self._add(self.evaluated, (group, f"{match.name} {place}".removesuffix(" 0"), number), seen)
+                self.evaluated.add(("memory", _nth(match, place), number), seen)
                 place += 1
             here = self.space.condition(match.condition, self._frame, view, number, match.understood)
             seen = seen & here
             if match.writes is not None:
-                self._add(self.effects, (EffectKind.WRITE, match.writes, number), seen)
+                self.effects.add((EffectKind.WRITE, match.writes, number), seen)
+
+    def _pass_by(self, rule: Rule, alive: PacketSet, view: View) -> None:
+        """Note who comes to a rule that changes nothing for anybody; who it sees is told when somebody asks."""
+        space, frame, number = self.space, self._frame, self.identities.numbers[rule]
+
+        def hit() -> PacketSet:
+            return alive & space.cached(rule.key, rule.condition, frame, view, number, rule.understood)
+
+        def before(match: Match) -> PacketSet:
+            seen = alive
+            for earlier in takewhile(lambda m: m is not match, rule.matches):
+                seen = seen & space.condition(earlier.condition, frame, view, number, earlier.understood)
+            return seen
+
+        self.matched.put_off(rule, hit)
+        for effect in rule.effects:
+            self.effects.put_off((effect.kind, effect.text, 0), hit)
+        for place, match in enumerate(m for m in rule.matches if m.memory):
+            self.evaluated.put_off(("log", _nth(match, place), number), partial(before, match))
 
     def _add(self, into: dict[Key, PacketSet], key: Key, packets: PacketSet) -> None:
         known = into.get(key)
@@ -522,10 +547,6 @@ class Walk:
             into[key] = packets
 
 
-def _only_logs(rule: Rule) -> bool:
-    return (
-        isinstance(rule.verdict, Continue)
-        and bool(rule.effects)
-        and all(e.kind is EffectKind.LOG for e in rule.effects)
-        and all(m.writes is None for m in rule.matches)
-    )
+def _nth(match: Match, place: int) -> str:
+    """The name of a match that remembers, told from those of the same rule."""
+    return f"{match.name} {place}" if place else match.name

@@ -144,6 +144,38 @@ def any_of(items: Iterable[Condition]) -> Condition:
     return flat[0] if len(flat) == 1 else Or(tuple(flat)) if flat else NEVER
 
 
+def joined(items: Iterable[Condition]) -> Condition:
+    """The disjunction; conjunctions that differ in the values of one field only become one."""
+    kept: list[Condition] = []
+    #: by the fields of a conjunction of values: what it says of each
+    rows: dict[tuple[Field, ...], dict[tuple[tuple[Interval, ...], ...], None]] = {}
+    for item in items:
+        parts = item.items if isinstance(item, And) else (item,)
+        values = [p for p in parts if isinstance(p, Values)]
+        fields = tuple(v.field for v in values)
+        if len(values) == len(parts) and len(set(fields)) == len(fields):
+            rows.setdefault(fields, {})[tuple(v.intervals for v in values)] = None
+        else:
+            kept.append(item)
+    for fields, said in rows.items():
+        found = list(said)
+        for place in range(len(fields)):
+            alike: dict[tuple[object, ...], list[tuple[tuple[Interval, ...], ...]]] = {}
+            for one in found:
+                alike.setdefault((one[:place], one[place + 1 :]), []).append(one)
+            found = [_united(some, place) for some in alike.values()]
+        kept += [all_of(map(Values, fields, one)) for one in found]
+    return any_of(kept)
+
+
+def _united(rows: list[tuple[tuple[Interval, ...], ...]], place: int) -> tuple[tuple[Interval, ...], ...]:
+    """Rows that differ in one place, as one."""
+    first = rows[0]
+    if len(rows) == 1:
+        return first
+    return (*first[:place], merged(i for row in rows for i in row[place]), *first[place + 1 :])
+
+
 def negate(item: Condition, negated: bool = True) -> Condition:
     """The opposite of a condition when `negated`, else the condition itself."""
     match item:

@@ -26,6 +26,7 @@ from ruleaudit.model.condition import (
     Values,
     all_of,
     any_of,
+    joined,
     merged,
     negate,
     tests,
@@ -294,7 +295,7 @@ class Conditions:
                 if elements
                 else NEVER
             )
-        return any_of([self.equal(key, e.key) for e in elements])
+        return joined([self.equal(key, e.key) for e in elements])
 
     def equal(self, key: Value, value: Value) -> Condition:
         """The packets whose key is this value, without the guards of its selectors. Raises Unknown."""

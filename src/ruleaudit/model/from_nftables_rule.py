@@ -1,10 +1,11 @@
 """One nft rule as rules of the model: its matches, effects and verdict, in the order in which the kernel runs them.
 
-A verdict map is a rule for each of its elements; so is a map that gives a mark. A statement that changes something and
-stands before another match is a rule of its own, because it happens whatever that match says (nft(8), STATEMENTS).
+A verdict map is a rule for each of its verdicts, and for each state that it names; a map that gives a mark is one for
+each of its elements. A statement that changes something and stands before another match is a rule of its own, because
+it happens whatever that match says (nft(8), STATEMENTS).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ruleaudit.model import from_nftables_values as words
@@ -18,10 +19,13 @@ from ruleaudit.model.condition import (
     Not,
     Opaque,
     Scope,
+    States,
     Values,
     all_of,
     any_of,
+    joined,
     negate,
+    tests,
 )
 from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
 from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
@@ -169,7 +173,7 @@ class RuleReader:
         written, with_ports = _written(statement), self._with_ports()
         try:
             elements = self._elements(statement.map)
-            keyed = _first_ones([(e, self._key(statement.key, e, elements)) for e in elements])
+            keyed = _by_verdict(_first_ones([(e, self._key(statement.key, e, elements)) for e in elements]))
         except Unknown as error:
             by_nature = isinstance(statement.map, tree.SetName) or any(isinstance(o, Unknowable) for o in known)
             asked = (
@@ -183,8 +187,7 @@ class RuleReader:
             return
         opened = self._open
         self._open = []
-        for number, (element, condition) in enumerate(keyed):
-            decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
+        for number, element, decided, condition in keyed:
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
                 test = ModelMatch(name, element.span, asked_of)
@@ -390,12 +393,45 @@ class RuleReader:
 def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.Element, Condition]]:
     """Concatenations with ranges may overlap: the element that comes first is found (nft_set_pipapo.c)."""
     out: list[tuple[tree.Element, Condition]] = []
-    for element, condition in keyed:
+    ones = [_single_values(condition) for _, condition in keyed]
+    single = [f for f in (ones[0] if ones else ()) if all(f in values for values in ones)]
+    met: dict[tuple[object, ...], list[Condition]] = {}
+    for (element, condition), values in zip(keyed, ones, strict=True):
         earlier: list[Condition] = []
         if isinstance(element.key, tree.Concat):
-            earlier = [other for _, other in keyed[: len(out)] if not _disjoint(condition, other)]
+            before = met.setdefault(tuple(values[f] for f in single), [])
+            earlier = [other for other in before if not _disjoint(condition, other)]
+            before.append(condition)
         out.append((element, all_of([condition, *map(negate, earlier)])))
     return out
+
+
+def _single_values(condition: Condition) -> dict[Field, object]:
+    """The fields for which a condition takes one value only."""
+    found: dict[Field, object] = {}
+    for test in conjuncts(condition):
+        match test:
+            case Values(name, ((low, high),)) if low == high:
+                found[name] = low
+            case Interface(name, text) if not text.endswith("+"):
+                found[name] = text
+    return found
+
+
+def _by_verdict(
+    keyed: list[tuple[tree.Element, Condition]],
+) -> Iterator[tuple[int, tree.Element, ModelVerdict, Condition]]:
+    """The elements of a map with the same verdict as one, under the number of the first; those that name states, or
+    what cannot be known, stay apart.
+    """
+    alike: dict[object, list[tuple[int, tree.Element, ModelVerdict, Condition]]] = {}
+    for number, (element, condition) in enumerate(keyed):
+        decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
+        apart = any(isinstance(test, States | Opaque) for test in tests(condition))
+        alike.setdefault(number if apart else decided, []).append((number, element, decided, condition))
+    for some in alike.values():
+        number, element, decided, condition = some[0]
+        yield number, element, decided, joined([one for *_, one in some]) if len(some) > 1 else condition
 
 
 def _disjoint(one: Condition, other: Condition) -> bool:

@@ -184,6 +184,27 @@ class Rule:
         """The conjunction of all matches."""
         return all_of(m.condition for m in self.matches) if self.matches else ALWAYS
 
+    @property
+    def leads_to(self) -> str:
+        """The chain that it sends packets into; empty for rules that send them into none."""
+        return self.verdict.chain if isinstance(self.verdict, Jump | Goto) else ""
+
+    @cached_property
+    def is_seen(self) -> bool:
+        """Whoever is looked at by the matches leaves something behind: a count, an entry of a list, or a conntrack
+        entry that is read.
+        """
+        return any(m.memory or m.consumer or m.writes for m in self.matches)
+
+    @cached_property
+    def is_idle(self) -> bool:
+        """No packet fares otherwise by the rule, now or later: it logs, or does nothing at all."""
+        if not isinstance(self.verdict, Continue) or self.consumers:
+            return False
+        if any(e.kind is not EffectKind.LOG for e in self.effects):
+            return False
+        return not any(m.consumer or m.writes or (m.memory and not self.effects) for m in self.matches)
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:

@@ -266,14 +266,17 @@ def _working(pair: Pair, before: Roles, now: Roles, role: str) -> PacketSet:
     return out
 
 
+def _sets_a_mark(rule: Rule) -> bool:
+    return any(e.kind is EffectKind.MARK and e.mask is not None and e.value for e in rule.effects)
+
+
 def _given(pair: Pair, before: Roles, writers: tuple[str, ...]) -> PacketSet:
     """The connections that some rule gives a mark or label; a packet mark that is saved has to be set first."""
     space, part = pair.space, pair.space.connection_part
     out = carried = space.none
     for _, seen in before.items():
-        for rule, packets in seen.walk.matched.items():
-            if any(e.kind is EffectKind.MARK and e.mask is not None and e.value for e in rule.effects):
-                carried = carried | part(packets)
+        for _, packets in seen.walk.matched.of(_sets_a_mark):
+            carried = carried | part(packets)
     for _, seen in before.items():
         for (rule, consumer), packets in seen.walk.consumed.items():
             if consumer.what in writers:
