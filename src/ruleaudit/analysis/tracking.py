@@ -51,8 +51,11 @@ def called_from_outside(chain: str) -> bool:
 def judge(ruleset: Ruleset) -> Tracking:
     """The class of every rule that mentions conntrack, in the order of the lines."""
     found = with_room(lambda room: judge_in(Pair.alone(make_space((ruleset,), room), ruleset)), steps(ruleset))
-    if found is not None:
-        return found
+    return found if found is not None else undecided(ruleset)
+
+
+def undecided(ruleset: Ruleset) -> Tracking:
+    """What is to be taken for true of a ruleset that is too large to be judged."""
     reason = "the packets that reach it do not fit into memory: it counts as required"
     rules = conntrack_users(ruleset)
     return Tracking(ruleset, tuple(Judgement(r, RuleClass.REQUIRED, reason) for r in rules))

@@ -270,6 +270,7 @@ class Walk:
     def _base_chain(self, chain: Chain, hook: Hook | None, packets: PacketSet) -> PacketSet:
         if not chain.rules and isinstance(chain.policy, Accept):
             return packets
+        self.space.diagrams.check_room()
         absent = (ABSENT_OF_OWN if self._sent else ABSENT)[hook] if hook else frozenset[Field]()
         self._frame = replace(self.frame, absent=self.frame.absent | absent)
         self._accepted = self.none
@@ -472,15 +473,15 @@ class Walk:
 
     def _pass_by(self, rule: Rule, alive: PacketSet, view: View) -> None:
         """Note who comes to a rule that changes nothing for anybody; who it sees is told when somebody asks."""
-        frame, number = self._frame, self.identities.numbers[rule]
+        space, frame, number = self.space, self._frame, self.identities.numbers[rule]
 
         def hit() -> PacketSet:
-            return alive & self.space.cached(rule.key, rule.condition, frame, view, number, rule.understood)
+            return alive & space.cached(rule.key, rule.condition, frame, view, number, rule.understood)
 
         def before(match: Match) -> PacketSet:
             seen = alive
             for earlier in takewhile(lambda m: m is not match, rule.matches):
-                seen = seen & self.space.condition(earlier.condition, frame, view, number, earlier.understood)
+                seen = seen & space.condition(earlier.condition, frame, view, number, earlier.understood)
             return seen
 
         self.matched.put_off(rule, hit)

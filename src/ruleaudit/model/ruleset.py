@@ -184,6 +184,11 @@ class Rule:
         """The conjunction of all matches."""
         return all_of(m.condition for m in self.matches) if self.matches else ALWAYS
 
+    @property
+    def leads_to(self) -> str:
+        """The chain that it sends packets into; empty for rules that send them into none."""
+        return self.verdict.chain if isinstance(self.verdict, Jump | Goto) else ""
+
     @cached_property
     def is_seen(self) -> bool:
         """Whoever is looked at by the matches leaves something behind: a count, an entry of a list, or a conntrack

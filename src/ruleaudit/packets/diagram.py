@@ -4,6 +4,7 @@ A set is canonical: two sets are equal if and only if they are the same diagram.
 is full, OutOfRoom is raised, and `with_room` asks the question again with a larger one.
 """
 
+import gc
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -21,8 +22,10 @@ OutOfRoom = DDMemoryError
 
 _FIRST, _LAST = itemgetter(0), itemgetter(1)
 
-#: inner nodes of the first and of the last attempt
-FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 26
+#: inner nodes of the first and of the last attempt; a node takes 40 bytes
+FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 24
+#: how often a table may be full, and cleared of what nobody holds any more
+MOST_CLEARINGS = 32
 
 #: entries of the cache of operations: a larger one takes more memory and no less time
 MOST_REMEMBERED = 1 << 20
@@ -37,6 +40,11 @@ class Diagrams:
         self.none: PacketSet = self._manager.false()
         self.all: PacketSet = self._manager.true()
         self._literals: list[tuple[PacketSet, PacketSet]] = []
+
+    def check_room(self) -> None:
+        """Raises OutOfRoom when the table is full so often that most of the time goes into clearing it."""
+        if self._manager.gc_count() > MOST_CLEARINGS:
+            raise OutOfRoom(f"the table was full {MOST_CLEARINGS} times")
 
     def add(self, bits: int) -> range:
         """Add variables; returns their numbers."""
@@ -181,5 +189,6 @@ def with_room(question: Callable[[int], Answer], steps: int = 0) -> Answer | Non
         try:
             return question(room)
         except OutOfRoom:
-            room <<= 3
+            room = LAST_ROOM if room < LAST_ROOM <= room << 3 else room << 3
+        gc.collect()  # the diagrams of one attempt are gone before the next one begins
     return None

@@ -2,6 +2,7 @@
 somebody has seen and accepted left out.
 """
 
+import gc
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from ruleaudit import config, rules, suppress
 from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.stretch import steps
-from ruleaudit.analysis.tracking import judge, judge_in, together
+from ruleaudit.analysis.tracking import judge_in, together, undecided
 from ruleaudit.analysis.walk import called_chains
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
@@ -178,24 +179,28 @@ class _Asked:
 
     def judged(self) -> tuple[Tracking, list[Finding]]:
         """Who needs tracking, and what the rules find."""
-        answer = with_room(self._findings, steps(self.ruleset))
-        return answer if answer is not None else self._what_fits()
+        tracking = undecided(self.ruleset)
 
-    def _findings(self, room: int) -> tuple[Tracking, list[Finding]]:
-        whole = self._whole(room)
-        audit = self._audit(judge_in(whole), whole)
-        return audit.tracking, [finding for rule in self.rules for finding in rule.check(audit)]
+        def findings(room: int) -> list[Finding]:
+            nonlocal tracking
+            whole = self._whole(room)
+            tracking = judge_in(whole)
+            audit = self._audit(tracking, whole)
+            return [finding for rule in self.rules for finding in rule.check(audit)]
 
-    def _what_fits(self) -> tuple[Tracking, list[Finding]]:
+        found = with_room(findings, steps(self.ruleset))
+        return tracking, found if found is not None else self._what_fits(tracking)
+
+    def _what_fits(self, tracking: Tracking) -> list[Finding]:
         """The rules whose packets fit into memory, each tried alone, and a word about the others."""
-        tracking = judge(self.ruleset)
         findings: list[Finding] = []
         for rule in self.rules:
             try:
                 findings += rule.check(self._audit(tracking, self._whole(FIRST_ROOM)))
             except OutOfRoom:
                 findings.append(_too_large(rule))
-        return tracking, findings
+            gc.collect()  # so that there is one set of diagrams at a time
+        return findings
 
     def _whole(self, room: int) -> Pair:
         return Pair.alone(make_space((self.ruleset,), room), self.ruleset)

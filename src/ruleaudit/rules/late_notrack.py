@@ -40,7 +40,7 @@ from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import And, Condition, Direction, Interface, States, tests
 from ruleaudit.model.fields import Field, Hook, State
-from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Accept, Chain, EffectKind, Goto, Jump, Return, Rule
+from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Accept, Chain, EffectKind, Return, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
@@ -316,10 +316,8 @@ def _entered(audit: Audit, chain: Chain, path: str, walk: Walk) -> PacketSet:
     if chain.hook is not None:
         return audit.whole.domain(path, False)
     out = walk.none
-    for rule, packets in walk.matched.of(lambda r: isinstance(r.verdict, Jump | Goto)):
-        match rule.verdict:
-            case Jump(name) | Goto(name) if (rule.table, name) == (chain.table, chain.name):
-                out = out | packets
+    for _, packets in walk.matched.of(lambda r: (r.table, r.leads_to) == (chain.table, chain.name)):
+        out = out | packets
     return out
 
 

@@ -36,7 +36,7 @@ from ruleaudit.analysis.walk import Walk, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.fields import TCP, Field, State
-from ruleaudit.model.ruleset import EffectKind, Goto, Jump, Rule
+from ruleaudit.model.ruleset import EffectKind, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
@@ -202,10 +202,8 @@ def _guard(audit: Audit, rule: Rule, before: Seen, now: Seen, missed: PacketSet)
     chains, here = audit.ruleset.tables[rule.table].chains, (rule.table, rule.chain)
     callers = [
         r
-        for r, _ in before.walk.matched.of(lambda r: isinstance(r.verdict, Jump | Goto))
-        if r.table == rule.table
-        and r.verdict.chain in chains
-        and here in chains_from(audit.ruleset, [chains[r.verdict.chain]])
+        for r, _ in before.walk.matched.of(lambda r: bool(r.leads_to))
+        if r.table == rule.table and r.leads_to in chains and here in chains_from(audit.ruleset, [chains[r.leads_to]])
     ]
     none = before.walk.none
     for guard in (rule, *callers):

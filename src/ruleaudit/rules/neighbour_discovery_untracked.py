@@ -216,9 +216,9 @@ def _blamed(audit: Audit, by: Rule, now: Walk, as_new: Walk, found: PacketSet) -
     """The rule whose state test has the packets refused: the one that refuses them, or a jump that leads there."""
     leading = [
         r
-        for r, _ in now.matched.of(lambda r: isinstance(r.verdict, Jump | Goto))
+        for r, _ in now.matched.of(lambda r: bool(r.leads_to))
         if r.table == by.table
-        and (by.table, by.chain) in chains_from(audit.ruleset, [audit.ruleset.tables[r.table].chains[r.verdict.chain]])
+        and (by.table, by.chain) in chains_from(audit.ruleset, [audit.ruleset.tables[r.table].chains[r.leads_to]])
     ]
     for rule in (by, *leading):
         matched = now.matched.get(rule, now.none) & found

@@ -37,7 +37,7 @@ from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Not, States, tests
 from ruleaudit.model.fields import State
-from ruleaudit.model.ruleset import Drop, Goto, Jump, Reject, Rule
+from ruleaudit.model.ruleset import Drop, Reject, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
@@ -273,7 +273,7 @@ def _blamed(tracked: Seen, seen: Seen, lost: PacketSet) -> Iterator[tuple[Rule, 
     accepts = [(by, p) for by, v, p in tracked.walk.decided if v == ACCEPT and isinstance(by, Rule)]
     jumps = [
         (rule, packets & ~seen.walk.matched.get(rule, none))
-        for rule, packets in tracked.walk.matched.of(lambda r: isinstance(r.verdict, Jump | Goto))
+        for rule, packets in tracked.walk.matched.of(lambda r: bool(r.leads_to))
     ]
     for rule, packets in (*refusals, *accepts, *jumps):
         found = lost & packets
