@@ -9,6 +9,7 @@ from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
@@ -134,12 +135,9 @@ class Pair:
         space, changed = self.space, self.alignment
         if changed.other or self.old.active != self.new.active:
             return space.all
-        out = space.none
-        for rule in {r.key: r for r in (*changed.removed, *changed.added)}.values():
-            out = out | self.reach(rule)
-            if out == space.all:
-                break
-        return out
+        rules = {r.key: r for r in (*changed.removed, *changed.added)}.values()
+        met = [may_match(space, rule, Frame("any", reverse)) for rule in rules for reverse in (False, True)]
+        return space.connection_part(union(met, space.none))
 
     def by_change(self, found: PacketSet) -> Iterator[PacketSet]:
         """Packets (not mirrored) that fare otherwise, in parts: what may match one changed rule after the other."""
@@ -151,13 +149,6 @@ class Pair:
                 found = found & ~may
         if not is_empty(found):
             yield found
-
-    def reach(self, rule: Rule) -> PacketSet:
-        """The connections of which some packet, in whatever direction, may match a rule; states and marks left open."""
-        out = self.space.none
-        for reverse in (False, True):
-            out = out | self.space.connection_part(may_match(self.space, rule, Frame("any", reverse)))
-        return out
 
     def domain(self, path: str, reverse: bool) -> PacketSet:
         """The packets that can be on a path."""
