@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from ruleaudit.analysis.connection import possible_states
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
+from ruleaudit.analysis.pair import spoken_of
+from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Packet
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, AddressType, Family, Field, PacketType, State
 from ruleaudit.model.ruleset import Continue, Rule, Ruleset, Table
-from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
+from ruleaudit.packets.diagram import PacketSet, is_empty
 from tests.kernel.lab import OUTSIDE, OUTSIDE6, ROUTER, ROUTER6
 from tests.kernel.random_rules import ADDRESSES, PORTS
 
@@ -57,9 +58,10 @@ class Covering:
 
     def __init__(self, ruleset: Ruleset, rng: random.Random, room: int = 1 << 20) -> None:
         self.ruleset, self.rng = ruleset, rng
-        conditions = [r.condition for r in ruleset.rules()]
-        names = interface_names(conditions) | {"r0", "r1", "lo"}
-        self.space = Space(ruleset.family, names, tested_mark_bits(conditions), Diagrams(room))
+        spoken = spoken_of((ruleset,))
+        spoken.names |= {"r0", "r1", "lo"}
+        spoken.address_sets = None  # packets are drawn by the bits of their addresses
+        self.space = spoken.space(ruleset.family, room)
         self.active = is_tracking(ruleset)
         self.possible = possible_states(self.space, helpers=False)
         self.probed, self.probes = _with_probes(ruleset)

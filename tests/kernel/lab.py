@@ -71,6 +71,7 @@ class Lab:
         self._open = contextlib.ExitStack()
         self._router, self._narrow = router, narrow
         self._folder = Path()
+        self._index = 100
         self._closing = threading.Event()
 
     def __enter__(self) -> Self:
@@ -126,8 +127,11 @@ class Lab:
     def link(self, one: tuple[str, str, str, str], other: tuple[str, str, str, str]) -> None:
         """A cable between two (host, interface, IPv4 address, IPv6 address), in a /24 and a /64."""
         near, far = self.host(one[0]), self.host(other[0])
+        # not the number of its other end: of what looks like no cable the kernel tells the carrier a second later
+        # (linkwatch_urgent_event in net/core/link_watch.c)
+        self._index += 1
         near.run(
-            *("ip", "link", "add", one[1], "type", "veth", "peer", "name", other[1]),
+            *("ip", "link", "add", one[1], "index", str(self._index), "type", "veth", "peer", "name", other[1]),
             *("netns", f"/proc/self/fd/{far.fd}"),
             pass_fds=(far.fd,),
         )

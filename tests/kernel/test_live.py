@@ -282,6 +282,39 @@ def test_no_other_owner_is_contradicted(
         assert "contradicted: " in out
 
 
+def test_no_script_where_another_owner_tracks(host: Host, tmp_path: Path) -> None:
+    """What it loads would be untracked for the other's rules, which nobody has proved anything about."""
+    host.restore(WEB4, "nft")
+    host.lab.run("server", "nft", "-f", "-", text=PLAIN)
+    rules = written(tmp_path, host.lab.run("server", "iptables-nft-save"))
+    script = tmp_path / "apply.sh"
+    assert host("suggest", rules, "--live", "--script", "-o", script)[0] == 0, "who asks nothing of conntrack"
+    assert "# Assumed, and not confirmed" not in script.read_text()
+    script.unlink()
+
+    host.lab.run("server", "nft", "-f", "-", text=FW)
+    code, out, errors = host("suggest", "-q", rules, "--live", "--script", "-o", script)
+    assert (code, out, script.exists()) == (2, "", False)
+    assert errors.startswith(f"ruleaudit: {rules}: no script, as the assumption no-other-owner is contradicted")
+    assert "contradicted on this host: nft inet fw: " in errors and "connection tracking" in errors
+    assert host("suggest", rules, "--script", "-o", script)[0] == 0, "nobody has asked"
+
+
+def test_the_script_says_at_its_head_what_was_not_found_out(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "the tables of iptables-legacy\nrm -rf / #"
+    nothing_read = running.Listed((), (reason,))
+    monkeypatch.setattr("ruleaudit.live.listed", lambda: nothing_read)
+    rules = written(tmp_path, FW, "fw.nft")
+    assert checked(host.json("suggest", rules, "--live")[1]) == {"no-other-owner": None}
+    code, out, errors = host("suggest", rules, "--live", "--script")
+    assert code == 0
+    assert "the assumption no-other-owner was not found out: not looked at: the tables of iptables-legacy" in errors
+    (line,) = [line for line in out.splitlines() if "no-other-owner" in line]
+    assert line.startswith("# Assumed, and not confirmed: no-other-owner: not looked at: ")
+
+
 # -- without --------------------------------------------------------------------------------------------
 
 

@@ -11,15 +11,15 @@ from itertools import chain, zip_longest
 
 from ruleaudit.analysis.connection import of_no_entry, path_domain
 from ruleaudit.analysis.follow import meant
-from ruleaudit.analysis.pair import Pair, Side
-from ruleaudit.analysis.space import Frame, Space, View, interface_names, tested_mark_bits
+from ruleaudit.analysis.pair import Pair, Side, spoken_of
+from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.trace import Packet
 from ruleaudit.analysis.walk import PATHS, Block, steps
 from ruleaudit.analysis.witness import describe, sample
 from ruleaudit.model.fields import ICMP, ICMPV6, TCP, UDP, AddressType, Family, Field, PacketType, State
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 
 #: the paths of packets that are sent; `local` goes from the host to itself
 _PATHS = ("in", "out", "forward", "local")
@@ -84,9 +84,9 @@ class _Covering:
         began = time.monotonic()
         #: when sets are no longer divided, and when no packet is taken any more
         self.divided, self.over = began + seconds / 2, began + seconds
-        conditions = [rule.condition for ruleset in rulesets for rule in ruleset.rules()]
-        names = interface_names(conditions) | {n for one in asked for n in (one.iif, one.oif) if n}
-        self.space = Space(rulesets[0].family, names, tested_mark_bits(conditions), Diagrams(room))
+        spoken = spoken_of(rulesets)
+        spoken.names |= {n for one in asked for n in (one.iif, one.oif) if n}
+        self.space = spoken.space(rulesets[0].family, room)
         self.domains = {path: sendable(self.space, path) for path in _PATHS}
         self.states = of_no_entry(self.space)
         of = [self.space.is_(Field.PROTOCOL, number) for number in (TCP, UDP, rulesets[0].family.icmp)]

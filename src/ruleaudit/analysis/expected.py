@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from ruleaudit.analysis.connection import KINDS, Kind, possible_states
 from ruleaudit.analysis.follow import header
-from ruleaudit.analysis.pair import Pair, Roles, Seen
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
+from ruleaudit.analysis.pair import Pair, Roles, Seen, spoken_of
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
 from ruleaudit.analysis.unmet import Part, Refuting
 from ruleaudit.analysis.walk import ACCEPT, steps
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import TCP, AddressType, Field, Fragment, PacketType, State, TcpFlag
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Stage, Unmet
 
 _SYN, _ACK, _ECE, _CWR = (int(f) for f in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.ECE, TcpFlag.CWR))
@@ -47,9 +47,9 @@ def unmet(ruleset: Ruleset, expectations: Iterable[Expectation]) -> tuple[Unmet,
 
 
 def _space(ruleset: Ruleset, expectations: Iterable[Expectation], room: int) -> Space:
-    conditions = [r.condition for r in ruleset.rules()]
-    named = {name for e in expectations for name in (e.traffic.iif, e.traffic.oif) if name}
-    return Space(ruleset.family, interface_names(conditions) | named, tested_mark_bits(conditions), Diagrams(room))
+    spoken = spoken_of((ruleset,))
+    spoken.names |= {name for e in expectations for name in (e.traffic.iif, e.traffic.oif) if name}
+    return spoken.space(ruleset.family, room)
 
 
 def _in_space(space: Space, ruleset: Ruleset, expectations: Iterable[Expectation]) -> Iterator[Unmet]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ruleaudit.analysis.connection import path_domain, possible_states
-from ruleaudit.analysis.pair import Pair
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, interface_names, tested_mark_bits
+from ruleaudit.analysis.pair import Pair, spoken_of
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.trace import Packet, Trace, trace
 from ruleaudit.analysis.walk import PATHS, steps
 from ruleaudit.analysis.witness import sample
@@ -34,7 +34,7 @@ from ruleaudit.model.ruleset import (
     Unknown,
 )
 from ruleaudit.model.traffic import Traffic
-from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty, with_room
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Followed, PathStep
 
 Answer = TypeVar("Answer")
@@ -84,9 +84,9 @@ class Asked:
 
     def __init__(self, ruleset: Ruleset, asked: AskedPacket, path: str, room: int) -> None:
         self.ruleset, self.asked, self.path = ruleset, asked, path
-        conditions = [r.condition for r in ruleset.rules()]
-        names = interface_names(conditions) | {n for n in (asked.iif, asked.oif) if n}
-        self.space = Space(ruleset.family, names, tested_mark_bits(conditions), Diagrams(room))
+        spoken = spoken_of((ruleset,))
+        spoken.names |= {n for n in (asked.iif, asked.oif) if n}
+        self.space = spoken.space(ruleset.family, room)
         self.pair = Pair.alone(self.space, ruleset)
         self.active = self.pair.old.active
 

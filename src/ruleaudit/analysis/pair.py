@@ -3,19 +3,19 @@
 Outside the region no packet meets a rule that differs, so there both agree by construction (engine notes, decision 3).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
 from ruleaudit.analysis.row import union
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View, interface_names, tested_mark_bits
-from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, Spoken, View
+from ruleaudit.analysis.walk import PATHS, Block, Identities, Walk, blocks, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, State
 from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
-from ruleaudit.packets.diagram import Diagrams, PacketSet, is_empty
+from ruleaudit.packets.diagram import PacketSet, is_empty
 
 #: how many changed rules have their packets told apart
 MOST_CHANGES = 1000
@@ -52,11 +52,23 @@ class Roles:
         return (("opening", self.opening), ("later", self.later), ("reply", self.reply))
 
 
+def spoken_of(rulesets: Sequence[Ruleset]) -> Spoken:
+    """What rulesets of one family speak of: their conditions, and those of a list of refusals taken together."""
+    spoken = Spoken()
+    for ruleset in rulesets:
+        spoken.add(ruleset.family, (rule.condition for rule in ruleset.rules()))
+        for chain in (c for table in ruleset.tables.values() for c in table.chains.values()):
+            for block in blocks(chain):
+                if isinstance(block, Block):
+                    for addresses in block.lists.values():
+                        spoken.address(addresses)
+    return spoken
+
+
 def make_space(rulesets: Iterable[Ruleset], room: int) -> Space:
     """A space with the interface names of all the rulesets, which are of one family."""
     rulesets = tuple(rulesets)
-    conditions = [r.condition for ruleset in rulesets for r in ruleset.rules()]
-    return Space(rulesets[0].family, interface_names(conditions), tested_mark_bits(conditions), Diagrams(room))
+    return spoken_of(rulesets).space(rulesets[0].family, room)
 
 
 def is_transparent(ruleset: Ruleset) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ruleaudit.analysis.addresses import Classes, Codes, Plain, masked_intervals
 from ruleaudit.model.condition import (
     Always,
     And,
@@ -24,11 +25,10 @@ from ruleaudit.model.condition import (
     States,
     Values,
     all_of,
-    merged,
     tests,
 )
 from ruleaudit.model.fields import MIRROR, AddressType, Family, Field, State
-from ruleaudit.packets.diagram import Diagrams, PacketSet
+from ruleaudit.packets.diagram import Diagrams, Interval, PacketSet
 
 #: ICMP requests that open a connection, and the type that answers each (facts section 19, [k08])
 ICMP_ANSWERS = {Family.IPV4: {8: 0, 13: 14, 15: 16, 17: 18}, Family.IPV6: {128: 129}}
@@ -50,6 +50,18 @@ CONNECTION_FIELDS = frozenset(
         Field.ICMP_TYPE,
     }
 )
+
+ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
+
+#: addresses whose type is known (127.255.255.255 is a broadcast)
+_BY_NATURE: dict[Family, dict[str, tuple[Interval, ...]]] = {
+    Family.IPV4: {
+        "multicast": ((224 << 24, (240 << 24) - 1),),
+        "loopback": ((127 << 24, (128 << 24) - 2),),
+        "broadcast": (((1 << 32) - 1, (1 << 32) - 1),),
+    },
+    Family.IPV6: {"multicast": ((0xFF << 120, (1 << 128) - 1),), "loopback": ((1, 1),)},
+}
 
 ANY_OTHER = "(any other)"
 
@@ -92,12 +104,19 @@ class Space:
     names: Iterable[str]
     mark_bits: int = 0xFFFFFFFF  #: the bits of the mark that some rule tests; the others decide nothing
     diagrams: Diagrams = field(default_factory=Diagrams)
+    address_sets: Iterable[Sequence[Interval]] | None = None  #: those that rules tell apart; None: every address
 
     def __post_init__(self) -> None:
         d = self.diagrams
         self.alphabet = _alphabet(self.names)
         width = max(1, (len(self.alphabet) - 1).bit_length())
         size = self.family.address_bits
+        self.codes: Codes = (
+            Plain(size)
+            if self.address_sets is None
+            else Classes(size, [*_BY_NATURE[self.family].values(), *self.address_sets])
+        )
+        size = self.codes.bits
         self.bits: dict[Field, range] = {}
         # protocol and ports first: a rule about one port touches that port alone, however many addresses others name
         for name, bits in (
@@ -127,6 +146,8 @@ class Space:
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
+        self._others: dict[tuple[frozenset[Field], int], PacketSet] = {}
+        self._no_unknown = (0, self.all)
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
         self.domain = self._domain()
@@ -142,7 +163,8 @@ class Space:
         place = MIRROR.get(name, name) if reverse else name
         found = self._values.get((place, intervals))
         if found is None:
-            found = self._values[place, intervals] = self.diagrams.within(self.bits[place], intervals)
+            numbers = self.codes.of(intervals) if place in ADDRESSES else intervals
+            found = self._values[place, intervals] = self.diagrams.within(self.bits[place], numbers)
         return found
 
     def is_(self, name: Field, value: int, reverse: bool = False) -> PacketSet:
@@ -171,16 +193,14 @@ class Space:
         for name in (Field.IIF, Field.OIF):
             out = out & d.within(self.bits[name], ((0, len(self.alphabet) - 1),))
         out = out & d.within(self.bits[Field.FRAGMENT], ((0, 2),)) & d.within(self.bits[Field.PKTTYPE], ((0, 2),))
-        v4 = self.family is Family.IPV4
-        multicast = ((224 << 24, (240 << 24) - 1),) if v4 else ((0xFF << 120, (1 << 128) - 1),)
-        loopback = ((127 << 24, (128 << 24) - 2),) if v4 else ((1, 1),)  # 127.255.255.255 is a broadcast
-        broadcast = (((1 << 32) - 1, (1 << 32) - 1),) if v4 else ()
+        nature = _BY_NATURE[self.family]
         for address, kind in ((Field.SADDR, Field.SRC_TYPE), (Field.DADDR, Field.DST_TYPE)):
             out = out & d.within(self.bits[kind], ((0, 4),))
-            out = out & d.within(self.bits[address], multicast).equiv(self.is_(kind, AddressType.MULTICAST))
-            out = out & d.within(self.bits[address], loopback).imp(self.is_(kind, AddressType.LOCAL))
-            if v4:
-                out = out & d.within(self.bits[address], broadcast).imp(self.is_(kind, AddressType.BROADCAST))
+            multicast, loopback = self.values(address, nature["multicast"]), self.values(address, nature["loopback"])
+            out = out & multicast.equiv(self.is_(kind, AddressType.MULTICAST))
+            out = out & loopback.imp(self.is_(kind, AddressType.LOCAL))
+            if "broadcast" in nature:
+                out = out & self.values(address, nature["broadcast"]).imp(self.is_(kind, AddressType.BROADCAST))
             else:
                 out = out & ~self.is_(kind, AddressType.BROADCAST)
         return out
@@ -197,9 +217,12 @@ class Space:
 
     def no_unknown(self) -> PacketSet:
         """The packets for which no opaque test holds."""
-        out = self.all
-        for number in reversed(self.unknown_tests):
-            out = ~self.diagrams.bit(number) & out
+        number, out = self._no_unknown
+        if number != len(self.unknown_tests):
+            out = self.all
+            for number in reversed(self.unknown_tests):
+                out = ~self.diagrams.bit(number) & out
+            self._no_unknown = len(self.unknown_tests), out
         return out
 
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
@@ -235,26 +258,43 @@ class Space:
 
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""
-        kept = {b for name in names for b in self.bits[name]}
-        every = [b for bits in self.bits.values() for b in bits] + [*self.state_bits, self.direction_bit]
-        every += self.unknown_tests
-        return found.exists(self.diagrams.cube([b for b in every if b not in kept]))
+        key = (frozenset(names), len(self.unknown_tests))
+        others = self._others.get(key)
+        if others is None:
+            every = [b for name, bits in self.bits.items() if name not in key[0] for b in bits]
+            every += [*self.state_bits, self.direction_bit, *self.unknown_tests]
+            others = self._others[key] = self.diagrams.cube(every)
+        return found.exists(others)
 
     def number_taken(self, found: PacketSet, name: Field) -> int:
         """How many values a field takes among some packets."""
-        return self.diagrams.count(self.forget_all_but(found, (name,)), self.bits[name])
+        alone = self.forget_all_but(found, (name,))
+        if name in ADDRESSES:
+            return self.codes.count(self.diagrams.intervals(alone, self.bits[name]))
+        return self.diagrams.count(alone, self.bits[name])
 
     def taken(self, found: PacketSet, name: Field, reverse: bool = False) -> list[tuple[int, int]]:
         """The values that a field takes among some packets, as intervals."""
         name = MIRROR.get(name, name) if reverse else name
-        return self.diagrams.intervals(self.forget_all_but(found, (name,)), self.bits[name])
+        numbers = self.diagrams.intervals(self.forget_all_but(found, (name,)), self.bits[name])
+        return self.codes.addresses(numbers) if name in ADDRESSES else numbers
 
     def few_taken(
         self, found: PacketSet, name: Field, limit: int, reverse: bool = False
     ) -> list[tuple[int, int]] | None:
         """`taken`, or None when it is more intervals than `limit`."""
         name = MIRROR.get(name, name) if reverse else name
+        if name in ADDRESSES:
+            found_all = self.taken(found, name)
+            return found_all if len(found_all) <= limit else None
         return self.diagrams.few_intervals(self.forget_all_but(found, (name,)), self.bits[name], limit)
+
+    def number(self, bits: Mapping[int, bool], name: Field) -> int:
+        """The value of a field in a vector (`Diagrams.support`); bits that do not matter are 0."""
+        value = 0
+        for bit in self.bits[name]:
+            value = value << 1 | bits.get(bit, False)
+        return self.codes.first(value) if name in ADDRESSES else value
 
     # -- conditions --------------------------------------------------------------------------------
 
@@ -288,6 +328,8 @@ class Space:
             case Masked(Field.MARK, mask, value):
                 return self.diagrams.masked(view.mark, mask, value)
             case Masked(name, mask, value):
+                if name in ADDRESSES and (pieces := masked_intervals(self.family.address_bits, mask, value)):
+                    return self.values(name, pieces, frame.reverse)
                 place = MIRROR.get(name, name) if frame.reverse else name
                 return self.diagrams.masked(self.diagrams.vector(self.bits[place]), mask, value)
             case Interface(name, pattern):
@@ -307,15 +349,8 @@ class Space:
         key = (block.key, frame.reverse, frame.request, frame.absent)
         found = self._static.get(key)
         if found is None:
-            lists: dict[Field, list[tuple[int, int]]] = {}
-            parts = []
-            for rule in block.rules:
-                match rule.condition:
-                    case Values((Field.SADDR | Field.DADDR) as side, intervals):
-                        lists.setdefault(side, []).extend(intervals)
-                    case condition:
-                        parts.append(self.condition(condition, frame, view))
-            parts += [self.values(side, merged(intervals), frame.reverse) for side, intervals in lists.items()]
+            parts = [self.condition(condition, frame, view) for condition in block.others]
+            parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
             while len(parts) > 1:
                 parts = [a | b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
             found = self._static[key] = parts[0]
@@ -357,18 +392,15 @@ class Space:
         return found
 
 
-class _Conditional(Protocol):
-    @property
-    def condition(self) -> Condition: ...
-
-
 class Refusals(Protocol):
-    """Rules taken together: one key for all of them, and the rules."""
+    """Rules taken together: one key for all of them, lists of addresses, and the conditions of the others."""
 
     @property
     def key(self) -> Hashable: ...
     @property
-    def rules(self) -> Sequence[_Conditional]: ...
+    def lists(self) -> Mapping[Field, tuple[Interval, ...]]: ...
+    @property
+    def others(self) -> Sequence[Condition]: ...
 
 
 def is_static(condition: Condition) -> bool:
@@ -456,14 +488,36 @@ def interface_names(conditions: Iterable[Condition]) -> set[str]:
     return {t.name for c in conditions for t in tests(c) if isinstance(t, Interface)}
 
 
-def tested_mark_bits(conditions: Iterable[Condition]) -> int:
-    """The bits of the packet mark that conditions look at."""
-    out = 0
-    for condition in conditions:
-        for test in tests(condition):
+@dataclass
+class Spoken:
+    """What the conditions of rulesets speak of: interfaces, bits of the mark, sets of addresses."""
+
+    names: set[str] = field(default_factory=set)
+    mark_bits: int = 0
+    address_sets: dict[tuple[Interval, ...], None] | None = field(default_factory=dict)
+
+    def add(self, family: Family, conditions: Iterable[Condition]) -> None:
+        """What some conditions speak of; `address_sets` is None where they name too many at once by single bits."""
+        for test in (test for condition in conditions for test in tests(condition)):
             match test:
+                case Interface():
+                    self.names.add(test.name)
                 case Masked(Field.MARK, mask, _):
-                    out |= mask
+                    self.mark_bits |= mask
                 case Values(Field.MARK):
-                    out = 0xFFFFFFFF
-    return out
+                    self.mark_bits = 0xFFFFFFFF
+                case Values(Field.SADDR | Field.DADDR, intervals):
+                    self.address(intervals)
+                case Masked(Field.SADDR | Field.DADDR, mask, value):
+                    self.address(masked_intervals(family.address_bits, mask, value))
+
+    def address(self, intervals: tuple[Interval, ...] | None) -> None:
+        """Add a set of addresses."""
+        if intervals is None:
+            self.address_sets = None
+        elif self.address_sets is not None:
+            self.address_sets[intervals] = None
+
+    def space(self, family: Family, room: int) -> Space:
+        """A space for packets of a family in which all of this can be told apart."""
+        return Space(family, self.names, self.mark_bits, Diagrams(room), self.address_sets)

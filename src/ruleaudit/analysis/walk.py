@@ -10,7 +10,18 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, is_static
-from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
+from ruleaudit.model.condition import (
+    Condition,
+    Direction,
+    Interval,
+    Never,
+    Opaque,
+    Scope,
+    States,
+    Values,
+    merged,
+    tests,
+)
 from ruleaudit.model.fields import Family, Field, Hook, State
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,
@@ -68,11 +79,20 @@ class Block:
     (blocklists).
     """
 
-    __slots__ = ("key", "rules", "verdict")
+    __slots__ = ("key", "lists", "others", "rules", "verdict")
 
     def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
         self.rules, self.verdict = rules, verdict
         self.key = Keys(tuple(r.key for r in rules))
+        lists: dict[Field, list[Interval]] = {}
+        self.others: list[Condition] = []
+        for rule in rules:
+            match rule.condition:
+                case Values((Field.SADDR | Field.DADDR) as side, intervals):
+                    lists.setdefault(side, []).extend(intervals)
+                case condition:
+                    self.others.append(condition)
+        self.lists = {side: merged(intervals) for side, intervals in lists.items()}
 
 
 class Keys:

@@ -61,24 +61,18 @@ def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State
         found = certain
     bits = space.diagrams.support(found)
 
-    def number(name: Field) -> int:
-        value = 0
-        for bit in space.bits[name]:
-            value = value << 1 | bits.get(bit, False)
-        return value
-
     values: dict[Field, int] = {}
     for name in Field:
         if name not in (Field.IIF, Field.OIF):
-            values[name] = number(MIRROR.get(name, name) if frame.reverse else name)
+            values[name] = space.number(bits, MIRROR.get(name, name) if frame.reverse else name)
     if frame.reverse and values[Field.PROTOCOL] == space.family.icmp:
         answers = ICMP_ANSWERS[space.family]
         values[Field.ICMP_TYPE] = answers.get(values[Field.ICMP_TYPE], values[Field.ICMP_TYPE])
     packet = Packet(
         space.family,
         values,
-        _interface(space, number(Field.IIF)) if path != "out" else "",
-        _interface(space, number(Field.OIF)) if path != "in" else "",
+        _interface(space, space.number(bits, Field.IIF)) if path != "out" else "",
+        _interface(space, space.number(bits, Field.OIF)) if path != "in" else "",
         not frame.reverse,
     )
     return Sample(packet, path, describe(packet, path, state), bits, frame, space)

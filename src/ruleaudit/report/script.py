@@ -51,6 +51,13 @@ def refused(suggestions: Sequence[Suggestion]) -> str | None:
     if all(one.text is None for one in suggestions):
         names = in_words([printable(one.source.path) for one in suggestions])
         return f"{names}: there is no rewrite, and nothing to apply"
+    for one in suggestions:
+        for checked in one.checked:
+            if one.text is not None and checked.assumption == "no-other-owner" and checked.holds is False:
+                return (
+                    f"{printable(one.source.path)}: no script, as the assumption no-other-owner is contradicted on this"
+                    f" host: {printable(checked.reason)}. Without --live it is written all the same"
+                )
     return None
 
 
@@ -68,6 +75,9 @@ def render(suggestions: Sequence[Suggestion]) -> str:
             version=__version__,
             names=" and ".join(_comment(one.source.path) for one in new.values()),
             freed=_comment(in_words(list(dict.fromkeys(flow_words(flow) for _, flow in flows)))),
+            doubts=[
+                _comment(f"{c.assumption}: {c.reason}") for one in new.values() for c in one.checked if not c.holds
+            ],
             backend="apply_nft.sh" if nft else "apply_iptables.sh",
             parts=" ".join(new),
             programs=" ".join(_programs(new)),

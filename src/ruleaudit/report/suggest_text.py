@@ -107,8 +107,9 @@ def summary(suggestion: Suggestion, proxy: Proxy | None = None) -> str:
     understood = f"; {lines(vague)} not understood: may or may not match" if vague else ", all understood"
     notes = "".join(f"note: {printable(note)}\n" for note in suggestion.notes)
     for checked in suggestion.checked:
-        if checked.holds is False:
-            notes += f"note: the assumption {checked.assumption} is contradicted: {printable(checked.reason)}\n"
+        if not checked.holds:
+            was = "was not found out" if checked.holds is None else "is contradicted"
+            notes += f"note: the assumption {checked.assumption} {was}: {printable(checked.reason)}\n"
     read = f"{count(len(rules), 'rule')} read{understood}{_with(suggestion)}"
     more = haproxy_text.summary(proxy) if proxy is not None else ""
     table = f"{relief.read_words(suggestion.relief.use)}.\n" if suggestion.relief else ""

@@ -7,6 +7,9 @@
 #   sh apply.sh status                say what is loaded
 #
 # No longer tracked: {{ freed }}.
+{% for doubt in doubts %}
+# Assumed, and not confirmed: {{ doubt }}
+{% endfor %}
 # Nothing is changed where the rules of this host are not those that the new ones were made from.
 # The old rules are kept in /var/lib/ruleaudit/before (RULEAUDIT_STATE names another folder than /var/lib/ruleaudit),
 # with a script that brings them back: rollback. The texts of the rules stand at the end of this file.
@@ -115,7 +118,7 @@ if [ \$# -gt 0 ]; then
     sleep "\$1"
     exec 9< lock
     n=0
-    until flock -n 9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
+    until flock -n 0 <&9 || [ \$n -ge 30 ]; do sleep 1; n=\$((n + 1)); done
     [ -e "pending.\$2" ] || exit 0
 fi
 replaced=
@@ -143,10 +146,14 @@ END
 }
 
 # Whatever becomes of this shell and its terminal, the command goes on; called with &.
-detached() { if has setsid; then exec setsid "$@"; else exec nohup "$@"; fi; }
+detached() {
+    trap '' HUP
+    if has setsid; then exec setsid "$@"; else exec "$@"; fi
+}
 
+# The lock is its own, too (9<&9: a ksh would close it), until the rules are back.
 go_back() {
-    detached sh before/rollback < /dev/null >> log 2>&1 &
+    detached sh before/rollback < /dev/null >> log 2>&1 9<&9 &
     wait $!
 }
 
@@ -275,7 +282,7 @@ state=${RULEAUDIT_STATE:-/var/lib/ruleaudit}
 { mkdir -p "$state" && cd "$state" && state=$(pwd); } || die "$state cannot be made"
 touch lock log || die "$state cannot be written"
 exec 9< lock
-flock -n 9 || die "another run of this script is not done yet"
+flock -n 0 <&9 || die "another run of this script is not done yet"
 boot=$(cat /proc/sys/kernel/random/boot_id)
 known=$(cat boot_id 2> /dev/null)
 if [ "$known" != "$boot" ]; then

@@ -1,0 +1,93 @@
+"""Classes of addresses are as exact as addresses: every set that is asked for, declared or not, stays what it is."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ruleaudit.analysis.addresses import Classes, Plain, masked_intervals
+from ruleaudit.analysis.space import Space
+from ruleaudit.model.condition import Interval, merged
+from ruleaudit.model.fields import Family, Field
+from ruleaudit.packets.diagram import Diagrams, OutOfRoom, is_empty
+
+BITS = 10
+LAST = (1 << BITS) - 1
+ends = st.integers(0, LAST)
+sets = st.lists(
+    st.tuples(ends, st.sampled_from((0, 0, 0, 1, 7, 100))).map(lambda at: (at[0], min(LAST, at[0] + at[1]))),
+    min_size=1,
+    max_size=12,
+).map(merged)
+
+
+def members(intervals: tuple[Interval, ...]) -> set[int]:
+    return {value for low, high in intervals for value in range(low, high + 1)}
+
+
+@settings(max_examples=300)
+@given(st.lists(sets, max_size=6), st.lists(sets, min_size=2, max_size=8))
+def test_sets_of_codes_are_those_of_addresses(
+    declared: list[tuple[Interval, ...]], asked: list[tuple[Interval, ...]]
+) -> None:
+    codes = Classes(BITS, declared)
+    diagrams = Diagrams()
+    bits = diagrams.add(codes.bits)
+    every = [*declared, *asked]
+    built = [diagrams.within(bits, codes.of(one)) for one in every]  # what was built early is used late
+    for one, found in zip(every, built, strict=True):
+        numbers = diagrams.intervals(found, bits)
+        assert codes.addresses(numbers) == list(one)
+        assert codes.count(numbers) == len(members(one))
+        assert found == diagrams.within(bits, codes.of(one))
+        points = {a: diagrams.within(bits, codes.of(((a, a),))) for a in range(LAST + 1)}
+        assert members(one) == {a for a, point in points.items() if not is_empty(found & point)}
+        for other, more in zip(every, built, strict=True):
+            common = diagrams.intervals(found & more, bits)
+            assert members(tuple(codes.addresses(common))) == members(one) & members(other)
+            assert members(tuple(codes.addresses(diagrams.intervals(found & ~more, bits)))) == members(one) - members(
+                other
+            )
+
+
+@given(st.lists(sets, max_size=6), ends)
+def test_the_first_address_of_a_code_has_it(declared: list[tuple[Interval, ...]], address: int) -> None:
+    codes = Classes(BITS, declared)
+    ((low, high),) = codes.of(((address, address),))
+    assert codes.first(low) == codes.first(high) == address
+
+
+def test_what_only_one_list_holds_is_one_class() -> None:
+    scattered = merged((n * 7919 % (1 << 32), n * 7919 % (1 << 32)) for n in range(20_000))
+    codes = Classes(32, [scattered, ((10 << 24, (11 << 24) - 1),)])
+    assert len(codes.of(scattered)) == 1
+    assert codes.bits < 52
+
+
+def test_a_class_that_cannot_be_divided_any_more_is_no_guess() -> None:
+    codes = Classes(32, [])
+
+    def divide() -> None:
+        for depth in range(31, 0, -1):
+            codes.of(((0, (1 << depth) - 1),))
+
+    with pytest.raises(OutOfRoom):
+        divide()
+
+
+@given(st.integers(0, LAST), st.integers(0, LAST))
+def test_single_bits_of_addresses(mask: int, value: int) -> None:
+    found = masked_intervals(BITS, mask, value)
+    assert found is not None
+    assert members(found) == {a for a in range(LAST + 1) if a & mask == value}
+
+
+def test_too_many_single_bits_leave_addresses_as_they_are() -> None:
+    assert masked_intervals(128, 1, 1) is None
+    assert isinstance(Space(Family.IPV6, ()).codes, Plain)
+
+
+def test_both_sides_have_the_same_codes() -> None:
+    space = Space(Family.IPV4, (), address_sets=[((1, 5),)])
+    source = space.is_(Field.SADDR, 3) & space.is_(Field.DADDR, 4)
+    assert space.taken(source, Field.SADDR) == [(3, 3)]
+    assert space.taken(source, Field.DADDR, reverse=True) == [(3, 3)]
