@@ -173,8 +173,8 @@ class Pair:
             nothing = self.space.none
             opening = self._walk(kind, side, "opening", nothing)
             # a repeated SYN or a second datagram is a later packet too; what decides is the opening's own direction
-            reply = self._walk(kind, side, "reply", self._untracked_only(opening))
-            later = self._walk(kind, side, "later", self._untracked_only(reply) & ~self._untracked_only(opening))
+            reply = self._walk(kind, side, "reply", self.untracked_only(opening))
+            later = self._walk(kind, side, "later", self.untracked_only(reply) & ~self.untracked_only(opening))
             self._roles[key] = Roles(opening, later, reply)
         return self._roles[key]
 
@@ -187,7 +187,7 @@ class Pair:
         packets = self.region & self.domain(kind.there, True) & role_shape(space, "opening")
         return space.connection_part(walk.run(PATHS[kind.there], packets))
 
-    def _untracked_only(self, seen: Seen) -> PacketSet:
+    def untracked_only(self, seen: Seen) -> PacketSet:
         """Connections whose packets of this role are untracked, with no tracked one beside them."""
         part = self.space.connection_part
         return part(seen.untracked) & ~part(seen.packets & ~seen.untracked)
