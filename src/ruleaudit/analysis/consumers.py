@@ -24,7 +24,7 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
         connections = pair.untracked_connections(kind)
         if not is_empty(connections):
             yield from _reached(pair, kind, connections)
-    yield from _images(pair)
+    yield from images(pair)
 
 
 def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Difference | Undecided]:
@@ -65,7 +65,7 @@ def consumed(roles: Roles) -> Iterator[tuple[Rule, str, str, PacketSet]]:
                 yield rule, consumer.what, role, packets & seen.packets
 
 
-def _images(pair: Pair) -> Iterator[Difference | Undecided]:
+def images(pair: Pair) -> Iterator[Difference | Undecided]:
     """No translated reply may look like a packet of N: it would be left untranslated."""
     rules = [r for r in pair.old.ruleset.rules() if any(e.kind is EffectKind.NAT for e in r.effects)]
     if not rules or is_empty(pair.region):

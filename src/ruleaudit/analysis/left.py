@@ -225,7 +225,7 @@ class Left:
             if is_empty(wanted):
                 continue
             walk = entry.walk
-            rest = self._taking(entry, chain, self._places[rule], wanted, taken, ())
+            rest = self._taking(entry, chain, self.places[rule], wanted, taken, ())
             if not is_empty(rest) or len(taken) > MOST_TAKERS:
                 return None
             written = self._is_written(entry.chain)
@@ -278,7 +278,7 @@ class Left:
         return out
 
     @cached_property
-    def _places(self) -> Mapping[Rule, int]:
+    def places(self) -> Mapping[Rule, int]:
         """The place of each rule in its chain."""
         return {rule: place for chain in self._chains() for place, rule in enumerate(chain.rules)}
 

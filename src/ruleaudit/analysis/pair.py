@@ -9,6 +9,7 @@ from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, Spoken, View
 from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
@@ -147,12 +148,9 @@ class Pair:
         space, changed = self.space, self.alignment
         if changed.other or self.old.active != self.new.active:
             return space.all
-        out = space.none
-        for rule in {r.key: r for r in (*changed.removed, *changed.added)}.values():
-            out = out | self.reach(rule)
-            if out == space.all:
-                break
-        return out
+        rules = {r.key: r for r in (*changed.removed, *changed.added)}.values()
+        met = [may_match(space, rule, Frame("any", reverse)) for rule in rules for reverse in (False, True)]
+        return space.connection_part(union(met, space.none))
 
     def by_change(self, found: PacketSet) -> Iterator[PacketSet]:
         """Packets (not mirrored) that fare otherwise, in parts: what may match one changed rule after the other."""
@@ -165,13 +163,6 @@ class Pair:
         if not is_empty(found):
             yield found
 
-    def reach(self, rule: Rule) -> PacketSet:
-        """The connections of which some packet, in whatever direction, may match a rule; states and marks left open."""
-        out = self.space.none
-        for reverse in (False, True):
-            out = out | self.space.connection_part(may_match(self.space, rule, Frame("any", reverse)))
-        return out
-
     def domain(self, path: str, reverse: bool) -> PacketSet:
         """The packets that can be on a path."""
         return self.within & self.space.domain & path_domain(self.space, path, reverse, self.transparent)
@@ -183,8 +174,8 @@ class Pair:
             nothing = self.space.none
             opening = self._walk(kind, side, "opening", nothing)
             # a repeated SYN or a second datagram is a later packet too; what decides is the opening's own direction
-            reply = self._walk(kind, side, "reply", self._untracked_only(opening))
-            later = self._walk(kind, side, "later", self._untracked_only(reply) & ~self._untracked_only(opening))
+            reply = self._walk(kind, side, "reply", self.untracked_only(opening))
+            later = self._walk(kind, side, "later", self.untracked_only(reply) & ~self.untracked_only(opening))
             self._roles[key] = Roles(opening, later, reply)
         return self._roles[key]
 
@@ -197,7 +188,7 @@ class Pair:
         packets = self.region & self.domain(kind.there, True) & role_shape(space, "opening")
         return space.connection_part(walk.run(PATHS[kind.there], packets))
 
-    def _untracked_only(self, seen: Seen) -> PacketSet:
+    def untracked_only(self, seen: Seen) -> PacketSet:
         """Connections whose packets of this role are untracked, with no tracked one beside them."""
         part = self.space.connection_part
         return part(seen.untracked) & ~part(seen.packets & ~seen.untracked)

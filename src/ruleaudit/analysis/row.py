@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
 
+def union(sets: Sequence[PacketSet], none: PacketSet) -> PacketSet:
+    """What some set holds; joined in halves, so that no large set is taken up again for each small one."""
+    parts = list(sets) or [none]
+    while len(parts) > 1:
+        parts = [a | b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
+    return parts[0]
+
+
 def union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
     """What some set holds, and what at least two do."""
     parts = [(one, none) for one in sets]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.named_sets import named_sets, without_sets
@@ -186,7 +187,7 @@ class Spares:
         rest = self._found[rule]
         frame = Frame("any", absent=ABSENT[chain.hook] if chain.hook else frozenset())
         instead = []
-        for other in chain.rules[chain.rules.index(rule) + 1 :]:
+        for other in islice(chain.rules, self.left.places[rule] + 1, None):
             if is_empty(rest):
                 break
             if steps == 0:

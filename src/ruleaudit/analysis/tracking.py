@@ -6,6 +6,7 @@ Each rule is judged by what would happen without its test, without the rule, or 
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, role_shape
 from ruleaudit.analysis.consequence import Consequences, is_plain
@@ -14,7 +15,7 @@ from ruleaudit.analysis.differing import ALL, class_words
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.stretch import steps
-from ruleaudit.analysis.variant import effect_changes, outcomes_differ, same_packets, variant, without
+from ruleaudit.analysis.variant import Changed, same_packets, without
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, Walk, called_chains, conntrack_users, early_chains
 from ruleaudit.analysis.witness import sample
@@ -89,13 +90,15 @@ class _Judge:
         #: the ruleset without the dead rules: what one of these would do instead keeps no other from being needed
         self.living = self.whole.old
         self.called = called_chains(self.ruleset)
+        self._sent: dict[str, Walk] = {}
 
     def all(self) -> Iterator[Judgement]:
         if not self.mentioning:
             return
         needed = self._consumed()
         matched = self._matched()
-        dead = [r for r in self.mentioning if (r.table, r.chain) in self.called and r not in matched | needed.keys()]
+        met = matched | needed.keys()
+        dead = [r for r in self.mentioning if (r.table, r.chain) in self.called and r not in met]
         if dead:
             self.living = replace(self.living, ruleset=without(self.ruleset, frozenset(dead)))
         hanging = self._hanging(matched - needed.keys())
@@ -241,9 +244,9 @@ class _Judge:
     def _judge(self, rule: Rule) -> Judgement:
         without_test = self._variant(rule, ALWAYS)
         without_rule = self._variant(rule, None)
-        if same_packets(without_test):
+        if same_packets(map(without_test.free, PATHS)):
             return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_TEST, instead=ALWAYS)
-        if same_packets(without_rule):
+        if same_packets(map(without_rule.free, PATHS)):
             return Judgement(rule, RuleClass.REDUNDANT, _SAME_WITHOUT_RULE, instead=NEVER)
         lost = list(self._connection_changes(without_rule))
         if not lost:
@@ -267,44 +270,60 @@ class _Judge:
             return Masked(Field.TCP_FLAGS, int(TcpFlag.SYN | TcpFlag.ACK), int(TcpFlag.ACK))
         return None
 
-    def _variant(self, rule: Rule, test: Condition | None) -> Pair:
+    def _variant(self, rule: Rule, test: Condition | None) -> Changed:
         """R against R with one rule's state tests replaced, or with the rule taken out (None)."""
-        return variant(self.space, self.living, {rule: test})
+        return Changed(self._base, rule, test)
 
-    def _connection_changes(self, pair: Pair) -> Iterator[Witness]:
+    @cached_property
+    def _base(self) -> Pair:
+        """The living ruleset beside itself."""
+        if self.living is self.whole.old:
+            return self.whole
+        pair = Pair(self.space, self.living.ruleset, self.living.ruleset, self.whole.alignment)
+        pair.old = pair.new = self.living
+        return pair
+
+    def _connection_changes(self, changed: Changed) -> Iterator[Witness]:
         """The packets of real connections that fare otherwise, and the ICMP errors about them."""
-        space = self.space
+        space, base = self.space, changed.base
         part = space.connection_part
         alive = dict.fromkeys(PATHS, False)
         for kind in KINDS:
-            old, new = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
-            works = part(old.opening.accepted) | part(new.opening.accepted)
-            whole = self.whole.roles(kind, self.whole.old)
-            if not is_empty(whole.opening.accepted):
+            opening = base.roles(kind, base.old).opening
+            if not is_empty(opening.accepted):
                 alive[kind.there] = alive[kind.back] = True
-            for (role, before), (_, after) in zip(old.items(), new.items(), strict=True):
-                changed = works & (before.accepted ^ after.accepted)
-                for a, b in zip(before.walk.mark, after.walk.mark, strict=True):
-                    if a != b:
-                        changed = changed | (works & before.accepted & (a ^ b))
-                changed = changed | effect_changes(before.walk, after.walk, works & before.packets)
-                if not is_empty(changed):
+            roles = changed.roles(kind)
+            works = part(opening.accepted) | part(roles["opening"][0].accepted)
+            for role, (_, again) in roles.items():
+                if is_empty(again.met):
+                    continue
+                marked = again.marked_otherwise & again.before.outcomes.get(ACCEPT, space.none)
+                otherwise = works & (again.accepted_otherwise | marked | again.affected_otherwise)
+                if not is_empty(otherwise):
                     reverse = role == "reply"
                     path, frame = kind.back if reverse else kind.there, Frame(role, reverse)
-                    words = _with_class(_role_words(kind.name, role), class_words(space, changed, path, frame))
-                    yield Witness(sample(space, changed, path, frame).text, words)
+                    words = _with_class(_role_words(kind.name, role), class_words(space, otherwise, path, frame))
+                    yield Witness(sample(space, otherwise, path, frame).text, words)
         for path in PATHS:
             if not alive[path] or path in ("local", "looped"):
                 continue
-            packets = pair.domain(path, False) & pair.region
-            if not pair.helpers:
-                packets = packets & icmp_errors(space)
-            walks = [pair.send(side, path, packets, State.RELATED, role="error") for side in (pair.old, pair.new)]
-            if outcomes_differ(*walks):
-                changed = walks[0].outcomes.get(ACCEPT, space.none) ^ walks[1].outcomes.get(ACCEPT, space.none)
-                if not is_empty(changed):
-                    text = sample(space, changed, path, Frame("error"), State.RELATED).text
-                    yield Witness(text, "ICMP errors about connections (path MTU)")
+            errors = self._errors(path)
+            again = changed.again(errors, path, self._error_packets(path))
+            if not is_empty(again.accepted_otherwise):
+                text = sample(space, again.accepted_otherwise, path, Frame("error"), State.RELATED).text
+                yield Witness(text, "ICMP errors about connections (path MTU)")
+
+    def _error_packets(self, path: str) -> PacketSet:
+        """The packets that are RELATED to a connection on a path."""
+        packets = self._base.domain(path, False)
+        return packets if self._base.helpers else packets & icmp_errors(self.space)
+
+    def _errors(self, path: str) -> Walk:
+        """Their way through the living ruleset."""
+        if path not in self._sent:
+            packets = self._error_packets(path)
+            self._sent[path] = self._base.send(self._base.old, path, packets, State.RELATED, role="error")
+        return self._sent[path]
 
 
 @dataclass

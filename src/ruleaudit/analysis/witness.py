@@ -4,7 +4,7 @@ Values that people recognise are preferred (documentation addresses, a client po
 then has to find the same verdicts as the packet sets did, or the witness is not given out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import cast
@@ -55,10 +55,10 @@ class _Answers:
 
 def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State | None = None) -> Sample:
     """One packet of a non-empty set."""
-    for wish in (*_wishes(space, path, frame.reverse), space.no_unknown()):
-        narrowed = found & wish
-        if not is_empty(narrowed):
-            found = narrowed
+    found = _wishes(space, path, frame.reverse).granted(found)
+    certain = found & space.no_unknown()
+    if not is_empty(certain):
+        found = certain
     bits = space.diagrams.support(found)
 
     values: dict[Field, int] = {}
@@ -146,53 +146,78 @@ def _spare_names() -> Iterator[str]:
     yield from (f"if{n}" for n in range(100))
 
 
-def _wishes(space: Space, path: str, reverse: bool) -> tuple[PacketSet, ...]:
-    """Preferences, the strongest first; the same for every packet of a path."""
+class _Wishes:
+    """Preferences, the strongest first: each a row of alternatives, of which a packet can meet one at most."""
+
+    def __init__(self, space: Space, rows: Iterable[Iterable[PacketSet]]) -> None:
+        self._all, self._rows = space.all, [tuple(row) for row in rows]
+        self._firsts: dict[tuple[int, int], PacketSet] = {}
+
+    def granted(self, found: PacketSet) -> PacketSet:
+        """The packets of a set that meet one wish after the other, as far as some do."""
+        return self._granted(found, 0, len(self._rows))
+
+    def _granted(self, found: PacketSet, low: int, high: int) -> PacketSet:
+        # where all first alternatives can be had together, each of them is had
+        best = found & self._first(low, high)
+        if not is_empty(best):
+            return best
+        if high - low > 1:
+            middle = (low + high) // 2
+            return self._granted(self._granted(found, low, middle), middle, high)
+        others = (found & wish for wish in self._rows[low][1:])
+        return next((some for some in others if not is_empty(some)), found)
+
+    def _first(self, low: int, high: int) -> PacketSet:
+        out = self._firsts.get((low, high))
+        if out is None:
+            out = self._all
+            for row in self._rows[low:high]:
+                out = out & row[0]
+            self._firsts[low, high] = out
+        return out
+
+
+def _wishes(space: Space, path: str, reverse: bool) -> _Wishes:
+    """Preferences; the same for every packet of a path."""
     key = ("wishes", path, reverse)
     found = space.remembered.get(key)
     if found is None:
-        found = space.remembered[key] = tuple(_wished(space, path, reverse))
-    return cast(tuple[PacketSet, ...], found)
+        found = space.remembered[key] = _Wishes(space, _wished(space, path, reverse))
+    return cast(_Wishes, found)
 
 
-def _wished(space: Space, path: str, reverse: bool) -> Iterator[PacketSet]:
+def _wished(space: Space, path: str, reverse: bool) -> Iterator[Iterable[PacketSet]]:
     local_source = path in ("out", "local", "looped")
     local_target = path in ("in", "local")
 
-    def spelled(name: Field, texts: tuple[str, ...]) -> Iterator[PacketSet]:
+    def spelled(name: Field, texts: tuple[str, ...]) -> list[PacketSet]:
         cls = IPv4Address if space.family is Family.IPV4 else IPv6Address
-        for text in texts:
-            yield space.is_(name, int(cls(text)), reverse)
+        return [space.is_(name, int(cls(text)), reverse) for text in texts]
 
-    yield space.is_(Field.MARK, 0)
+    yield [space.is_(Field.MARK, 0)]
     unicast = AddressType.LOCAL if local_target else AddressType.UNICAST
-    yield space.is_(Field.DST_TYPE, unicast, reverse)
-    yield space.is_(Field.SRC_TYPE, AddressType.LOCAL if local_source else AddressType.UNICAST, reverse)
-    for protocol in (TCP, 17):
-        yield space.is_(Field.PROTOCOL, protocol)
-    yield space.is_(Field.PKTTYPE, 0)
-    yield space.is_(Field.ICMP_CODE, 0)
-    for flags in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.SYN | TcpFlag.ACK):
-        yield space.flags(0xFF, int(flags))
+    yield [space.is_(Field.DST_TYPE, unicast, reverse)]
+    yield [space.is_(Field.SRC_TYPE, AddressType.LOCAL if local_source else AddressType.UNICAST, reverse)]
+    yield [space.is_(Field.PROTOCOL, protocol) for protocol in (TCP, 17)]
+    yield [space.is_(Field.PKTTYPE, 0)]
+    yield [space.is_(Field.ICMP_CODE, 0)]
+    yield [space.flags(0xFF, int(flags)) for flags in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.SYN | TcpFlag.ACK)]
     for flag in (TcpFlag.ECE, TcpFlag.CWR, TcpFlag.URG, TcpFlag.PSH, TcpFlag.FIN, TcpFlag.RST):
-        yield space.flags(int(flag), 0)
-    yield from spelled(Field.SADDR, _LOCAL[space.family] if local_source else _REMOTE[space.family])
-    yield from spelled(
-        Field.DADDR,
-        _LOCAL[space.family]
-        if local_target
-        else _REMOTE[space.family][::-1]
-        if path == "forward"
-        else _REMOTE[space.family],
-    )
+        yield [space.flags(int(flag), 0)]
+    yield spelled(Field.SADDR, _LOCAL[space.family] if local_source else _REMOTE[space.family])
+    remote = _REMOTE[space.family][::-1] if path == "forward" else _REMOTE[space.family]
+    yield spelled(Field.DADDR, _LOCAL[space.family] if local_target else remote)
     for port in (Field.DPORT, Field.SPORT):
-        for value in (443, 80, 53, 4242):
-            wish = space.is_(port, value, reverse)
-            if value == 4242 or port is (Field.SPORT if reverse else Field.DPORT):
-                yield wish
-    for name, bits in ((Field.IIF, space.bits[Field.IIF]), (Field.OIF, space.bits[Field.OIF])):
-        for index, symbol in enumerate(space.alphabet):
-            if symbol != "lo":
-                yield space.diagrams.equal(bits, index)
-                if name and index > 8:
-                    break
+        serving = (443, 80, 53) if port is (Field.SPORT if reverse else Field.DPORT) else ()
+        yield [space.is_(port, value, reverse) for value in (*serving, 4242)]
+    for bits in (space.bits[Field.IIF], space.bits[Field.OIF]):
+        yield [
+            space.diagrams.equal(bits, index)
+            for index, symbol in enumerate(space.alphabet)
+            if symbol != "lo" and index <= _NAMES
+        ]
+
+
+#: so many names of interfaces are tried
+_NAMES = 9

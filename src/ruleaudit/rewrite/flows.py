@@ -4,7 +4,7 @@ Design section 6, points 1, 2 and 5: a flow is described in the words of its rul
 by default, everything else only when it is asked for, and the reason is said.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
@@ -78,19 +78,21 @@ def port_texts(ports: Iterable[Interval]) -> tuple[str, ...]:
     return tuple(map(interval_text, ports))
 
 
-def candidates(pair: Pair) -> Iterator[Candidate]:
-    """Every flow that some rule names by port, in the order of the rules."""
+def candidates(pair: Pair, among: Container[Rule] | None = None) -> Iterator[Candidate]:
+    """Every flow that some rule names by port, or some rule of a few, in the order of the rules."""
     for kind, hook in ((KINDS[0], Hook.INPUT), (KINDS[2], Hook.FORWARD)):
-        yield from _of_kind(pair, kind, hook)
+        yield from _of_kind(pair, kind, hook, among)
 
 
-def _of_kind(pair: Pair, kind: Kind, hook: Hook) -> Iterator[Candidate]:
+def _of_kind(pair: Pair, kind: Kind, hook: Hook, among: Container[Rule] | None) -> Iterator[Candidate]:
     space = pair.space
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
     hooked = filtering_chains(pair.old.ruleset, hook)
     for by, verdict, packets in seen.walk.decided:
         if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
+            continue
+        if among is not None and by not in among:
             continue
         openings = space.connection_part(packets & tracked)
         if is_empty(openings):

@@ -112,7 +112,7 @@ class Audit:
         users = conntrack_users(self.ruleset)
         instead = {j.rule: None if j.instead in (None, NEVER) else j.instead for j in self.tracking.judgements}
         changes = {rule: instead.get(rule) for rule in users}
-        pair = variant(self.space, self.whole.old, changes, tracked=False)
+        pair = variant(self.space, self.whole.old, changes)
         ruleset = replace(pair.new.ruleset, tracks=())
         if is_tracking(ruleset):
             return None

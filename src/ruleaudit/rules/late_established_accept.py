@@ -34,7 +34,7 @@ from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.stretch import Block
-from ruleaudit.analysis.variant import same_packets
+from ruleaudit.analysis.variant import beside, same_packets
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, chains_from
 from ruleaudit.analysis.witness import follow, sample
@@ -145,7 +145,7 @@ def _finding(audit: Audit, rule: Rule, path: str, packets: PacketSet) -> Iterato
         return
     first = audit.ruleset.tables[rule.table].chains[rule.chain].rules[0]
     misses = _misses(audit, rule)
-    in_front = not misses and same_packets(_in_front(audit, rule))
+    in_front = not misses and same_packets(beside(_in_front(audit, rule)))
     change = edits.moved(rule, first, audit.source) if in_front else None
     yield Finding(
         CODE,

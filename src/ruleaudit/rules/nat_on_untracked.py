@@ -24,13 +24,14 @@ References
     iptables-extensions(8), CT, DNAT, REDIRECT, MASQUERADE
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ruleaudit.analysis import consumers
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
-from ruleaudit.analysis.pair import Pair
+from ruleaudit.analysis.pair import Pair, Roles
+from ruleaudit.analysis.row import Row, union
 from ruleaudit.analysis.space import ANY_OTHER, Frame, Space
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
@@ -177,18 +178,22 @@ def _skipped(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
     """Openings that a NAT rule would translate, of connections that are untracked in one direction or both."""
     space, part = pair.space, pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
+    untracked = (now.opening.untracked, part(now.reply.untracked))
+    served = [tagged & ~by_asking_port(space, tagged) for tagged in untracked]
+    notracks: Row | None = None
     for rule, _, role, packets in consumed(before):
         word = _word(rule)
         # what this host starts itself carries the right source address without a translation
         if role != "opening" or not word or rule in told or (word in _SOURCE and kind.name != "forward"):
             continue
-        for tagged in (now.opening.untracked, part(now.reply.untracked)):
-            found = unmarked(space, packets) & tagged & ~by_asking_port(space, tagged)
+        for tagged in served:
+            found = unmarked(space, packets) & tagged
             if word in _SOURCE:
                 found = found & ~_back_where_it_came_from(space)
             if is_empty(found) or not names_the_serving_side(space, found):
                 continue
             told.add(rule)
+            notracks = notracks or _connections(audit, space, now)
             words = class_words(space, found, kind.there, Frame("opening"))
             packet = sample(space, found, kind.there, Frame("opening"), State.NEW).text
             yield _finding(
@@ -196,7 +201,7 @@ def _skipped(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
                 rule,
                 f"{words} is untracked and never meets this {word}: NAT needs conntrack",
                 "untracked packets skip this rule",
-                _untracking(audit, space, (now.opening.walk.matched, now.reply.walk.matched), found),
+                tuple(_untracking(audit, notracks, found)),
                 Witness(packet, f"untracked in one direction or both; tracked, {rule.where} would translate it"),
             )
             break
@@ -213,12 +218,12 @@ def _back_where_it_came_from(space: Space) -> PacketSet:
 
 def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
     """Untracked packets that may be answers to what a NAT rule has translated."""
-    for found in consumers.check(audit.untracking):
+    for found in consumers.images(audit.untracking):
         if not isinstance(found, Difference) or found.forbidding is None or found.loosens is not None:
             continue
         rule = audit.original(found.forbidding)
         word = _word(rule)
-        if found.role != "reply" or not word or rule in told:
+        if not word or rule in told:
             continue
         if word in _SOURCE and is_empty(audit.whole.roles(KINDS[2], audit.whole.old).opening.accepted):
             continue
@@ -249,14 +254,21 @@ def _word(rule: Rule) -> str:
     return next((e.text.split()[0] for e in rule.effects if e.kind is EffectKind.NAT), "")
 
 
-def _untracking(
-    audit: Audit, space: Space, matched: tuple[Mapping[Rule, PacketSet], ...], found: PacketSet
-) -> tuple[Rule, ...]:
-    """The rules that leave some of these connections untracked, in one direction or the other."""
-    part = space.connection_part
-    return tuple(
-        rule for rule in audit.notracks if any(not is_empty(found & part(by.get(rule, space.none))) for by in matched)
-    )
+def _connections(audit: Audit, space: Space, now: Roles) -> Row:
+    """The connections that each notrack rule leaves untracked, in one direction or the other."""
+    ways = (now.opening.walk.matched, now.reply.walk.matched)
+    part, none = space.connection_part, space.none
+    return Row([union([part(by[rule]) for by in ways if rule in by], none) for rule in audit.notracks])
+
+
+def _untracking(audit: Audit, notracks: Row, found: PacketSet) -> Iterator[Rule]:
+    """The first rules that leave some of these connections untracked."""
+    end = len(notracks.sets)
+    at = notracks.first(found, 0, end)
+    for _ in range(_SHOWN):
+        if at is not None:
+            yield audit.notracks[at]
+            at = notracks.first(found, at + 1, end)
 
 
 def _finding(
@@ -269,7 +281,7 @@ def _finding(
         message,
         places.target(rule, audit.source),
         label,
-        tuple(Label(places.target(n, audit.source), "left untracked here") for n in notracks[:_SHOWN]),
+        tuple(Label(places.target(n, audit.source), "left untracked here") for n in notracks),
         (("help", "leave this traffic out of the notrack rule; NAT and NOTRACK exclude each other"),),
         witness,
     )

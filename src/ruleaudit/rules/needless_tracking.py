@@ -181,8 +181,8 @@ def check(audit: Audit) -> Iterator[Finding]:
     if not needless or audit.by_accident is not None:
         return  # where nothing needs tracking, RA102 says so
     flows: dict[Rule, list[Candidate]] = {}
-    for flow in candidates(audit.whole):
-        if flow.rule in needless:
+    for flow in candidates(audit.whole, needless):
+        if flow.rule is not None:
             flows.setdefault(flow.rule, []).append(flow)
     for rule, leaving in flows.items():
         if any(c.reason or (audit.ruleset.partial and c.kind.name == "forward") for c in leaving):

@@ -218,11 +218,14 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
     complete = space.forget_all_but(there & back, _SERVICE)
     for role, tagged, other in (("opening", there, back), ("later", there, back), ("reply", back, there)):
         seen = dict(now.items())[role]
+        alone = unmarked(space, seen.untracked) & one_way & tagged & ~other & ~complete
+        if is_empty(alone):
+            continue
         for rule in audit.notracks:
             matched = seen.walk.matched.get(rule)
             if matched is None or rule in told:
                 continue
-            found = unmarked(space, matched & seen.untracked) & one_way & tagged & ~other & ~complete
+            found = matched & alone
             if role != "reply":
                 found = found & ~_pings_that_work(pair, kind, found)
             if not is_empty(found) and names_the_serving_side(space, found):
@@ -254,7 +257,7 @@ def _served(pair: Pair, kind: Kind, before: Roles, now: Roles) -> PacketSet:
 def _pings_that_work(pair: Pair, kind: Kind, found: PacketSet) -> PacketSet:
     """The pings whose untracked requests are answered: an echo reply makes no entry, so that one rule saves it."""
     pings = found & _icmp(pair.space)
-    return pair.space.none if _refused_back(pair, kind, pings, False) else pings
+    return pair.space.none if is_empty(pings) or _refused_back(pair, kind, pings, False) else pings
 
 
 def _icmp(space: Space) -> PacketSet:

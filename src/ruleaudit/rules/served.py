@@ -69,16 +69,19 @@ def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, s
     Whatever their entry would say, and whatever is on lists that change: a blocklist refuses the tracked ones, too.
     connlimit and `ct count` count no open connection that is untracked, and so are not what refuses it.
     """
+    working = space.connection_part(openings, keep_interfaces=role == "later")
+    lost = working & tracked.accepted & unmarked(space, seen.untracked) & ~seen.accepted
+    if is_empty(lost):
+        return lost
     unknown = space.unknown_tests.items()
     lists = [n for n, t in unknown if t.scope is Scope.MEMORY and t.name.startswith("set ")]
     entries = [n for n, t in unknown if t.scope is Scope.ENTRY]
-    working = space.connection_part(openings, keep_interfaces=role == "later")
-    lost = working & tracked.accepted & unmarked(space, seen.untracked)
     lost = lost & ~seen.accepted.exists(space.diagrams.cube(lists)) & ~refused_on_purpose(seen)
-    for number, test in unknown:
+    within = space.all
+    for number, test in reversed(unknown):
         if test.name.startswith("connlimit ") or "ct count" in test.name:
-            lost = lost & ~space.diagrams.bit(number)
-    lost = lost.forall(space.diagrams.cube(entries))
+            within = ~space.diagrams.bit(number) & within
+    lost = (lost & within).forall(space.diagrams.cube(entries))
     if is_empty(lost):
         return lost
     # where all is well from the ports that clients use, the others are refused on purpose
