@@ -14,20 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from ruleaudit.diagnostics import SourceError
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """A half-open range of character offsets into one source file."""
+class Span(NamedTuple):
+    """A half-open range of character offsets into one source file; there are many, and a tuple is soon made."""
 
     start: int
     end: int
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.start <= self.end, self
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def _among(some: Connections, addresses: Sequence[str]) -> bool:
 
 
 def _place(rule: Rule) -> Place:
-    return rule.span, tuple(match.span for match in rule.matches)
+    return rule.span, tuple(match.place for match in rule.matches)
 
 
 def _services(

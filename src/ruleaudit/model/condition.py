@@ -14,6 +14,21 @@ from ruleaudit.model.fields import Field, State
 Interval = tuple[int, int]
 
 
+class _Hashed:
+    """A condition is looked up all the time: its hash is found once."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            parts = [getattr(self, name) for name in self.__match_args__]  # type: ignore[attr-defined]
+            object.__setattr__(self, "_hash", hash((type(self), *parts)))
+            return self._hash
+
+
 @dataclass(frozen=True, slots=True)
 class Always:
     """Matches every packet."""
@@ -25,45 +40,55 @@ class Never:
 
 
 @dataclass(frozen=True, slots=True)
-class And:
+class And(_Hashed):
     """All of the items; in the order in which the kernel evaluates them."""
 
     items: tuple["Condition", ...]
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_Hashed):
     """Any of the items."""
 
     items: tuple["Condition", ...]
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Not:
+class Not(_Hashed):
     """The opposite of the item."""
 
     item: "Condition"
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class Values(_Hashed):
     """The field lies in one of the closed intervals (sorted, disjoint)."""
 
     field: Field
     intervals: tuple[Interval, ...]
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(_Hashed):
     """(field & mask) == value; value has no bit outside mask, else nothing matches."""
 
     field: Field
     mask: int
     value: int
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(_Hashed):
     """The interface (Field.IIF or Field.OIF) has this name; a trailing `+` stands for any rest of the name.
 
     A hook where the interface does not exist (no input interface in OUTPUT) matches no positive test.
@@ -72,12 +97,16 @@ class Interface:
     field: Field
     name: str
 
+    __hash__ = _Hashed.__hash__
+
 
 @dataclass(frozen=True, slots=True)
-class States:
+class States(_Hashed):
     """conntrack's state of the packet is one of these."""
 
     states: frozenset[State]
+
+    __hash__ = _Hashed.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +126,7 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(_Hashed):
     """A test whose answer cannot be known here; `name` identifies it (its normalised text, sides left out).
 
     `reads` are the fields it looks at, in order (`-m set --match-set wl src,dst` reads SADDR, DPORT), for
@@ -107,6 +136,8 @@ class Opaque:
     name: str
     scope: Scope
     reads: tuple[Field, ...] = ()
+
+    __hash__ = _Hashed.__hash__
 
 
 Condition = Always | Never | And | Or | Not | Values | Masked | Interface | States | Direction | Opaque

@@ -272,7 +272,7 @@ class _Lowering:
         table = self.table
         name = table.name if table is not None else "filter"
         base = line.span.start + line.body
-        read = self.reader.read(name, text, base)
+        read = self.reader.read(name, text)
         for complaint in read.complaints:
             self._complain(complaint, base)
         if table is None or read.skipped:

@@ -57,13 +57,13 @@ def _addresses(field: Field, word: str, negated: bool, family: Family) -> Condit
         else:
             rest.append(Masked(field, mask, value))
     if ranges:
-        joined = merged(ranges)
+        joined = merged(ranges) if len(ranges) > 1 else tuple(ranges)
         if joined == ((0, full),):
             if negated:
                 raise Refused("not any address at all: that matches nothing, and iptables-nft refuses it", word)
             return ALWAYS
         rest.insert(0, Values(field, joined))
-    return negate(any_of(rest), negated)
+    return negate(any_of(rest) if len(rest) > 1 else rest[0], negated)
 
 
 def _interface(field: Field, word: str, negated: bool) -> Condition:

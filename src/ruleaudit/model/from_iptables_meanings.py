@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
-from ruleaudit.model.condition import Condition, Opaque, tests
+from ruleaudit.model.condition import Condition, Opaque, Values, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_general import general_test
 from ruleaudit.model.ipset import IpSet
@@ -38,7 +38,7 @@ class Meanings:
         if found is None:
             try:
                 found = self.interned(general_test(option, word, negated, self.family))
-                if any(isinstance(test, Opaque) for test in tests(found)):
+                if not isinstance(found, Values) and any(isinstance(test, Opaque) for test in tests(found)):
                     self._host_names.add(id(found))
             except Refused as error:
                 found = error

@@ -4,7 +4,8 @@ A verdict map is a rule for each of its elements; so is a map that gives a mark.
 stands before another match is a rule of its own, because it happens whatever that match says (nft(8), STATEMENTS).
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ruleaudit.model import from_nftables_values as words
@@ -72,6 +73,7 @@ class RuleReader:
 
     def parts(self, rule: tree.Rule) -> list[Part]:
         """The rules that one rule amounts to, in order."""
+        self._start = rule.span.start
         self._done: list[Part] = []
         self._open: list[Part] = [Part()]
         taken = _taken_for_one(rule.statements)
@@ -81,7 +83,7 @@ class RuleReader:
             else:
                 self._statement(statement)
         if rule.unread:
-            test = ModelMatch("", rule.span, Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
+            test = ModelMatch("", self._place(rule.span), Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
             self._match(test)
             self._each(lambda p: replace(p, verdict=UnknownTarget(rule.normal), understood=False))
         out = [*self._done, *self._open]
@@ -91,6 +93,9 @@ class RuleReader:
         )
 
     # -- building ------------------------------------------------------------------------------
+
+    def _place(self, span: Span) -> tuple[int, int]:
+        return span.start - self._start, span.end - self._start
 
     def _each(self, change: Callable[[Part], Part]) -> None:
         self._open = [change(p) for p in self._open]
@@ -102,7 +107,7 @@ class RuleReader:
             if any(e.kind is not EffectKind.LOG for e in effects):
                 # these happen before the match is looked at
                 self._done.append(replace(part, label=f"{part.label} first {len(self._done)}"))
-                effects, again = (), tuple(replace(m, memory=False, writes=None) for m in part.matches)
+                effects, again = (), tuple(m._replace(memory=False, writes=None) for m in part.matches)
                 part = replace(part, consumers=())
             matches = (*again, match)
             going_on.append(Part(matches, effects, part.verdict, part.consumers, part.understood, part.label))
@@ -121,7 +126,7 @@ class RuleReader:
 
     def _condition(self, name: str, span: Span, condition: Condition, *, memory: bool = False,
                    consumer: Consumer | None = None, writes: str | None = None, reason: str = "") -> None:  # fmt: skip
-        self._match(ModelMatch(name, span, condition, consumer, memory, writes, not reason, reason))
+        self._match(ModelMatch(name, self._place(span), condition, consumer, memory, writes, not reason, reason))
 
     # -- statements ----------------------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class RuleReader:
                 name = next((s.text for s in selectors(statement.left)), "")
                 text = self.written(statement.span) or spelled(statement)
                 what = (told.condition, told.consumer, told.memory, None, told.understood, told.reason)
-                self._match(ModelMatch(name, statement.span, *what, text))
+                self._match(ModelMatch(name, self._place(statement.span), *what, text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():
@@ -155,7 +160,7 @@ class RuleReader:
         one, other = (self.conditions.match(m).condition for m in (first, second))
         either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
         reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
-        self._open = [replace(p, matches=tuple(m for m in p.matches if m.span != first.span)) for p in self._open]
+        self._open = [replace(p, matches=tuple(m for m in p.matches if m.place != self._place(first.span))) for p in self._open]
         name = next(s.text for s in selectors(second.left))
         self._condition(name, second.span, any_of([all_of([one, other]), either]), reason=reason)
 
@@ -187,7 +192,7 @@ class RuleReader:
             decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
-                test = ModelMatch(name, element.span, asked_of)
+                test = ModelMatch(name, self._place(element.span), asked_of)
                 added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
                 # what stands behind the map is for packets that it lets go on
                 into = self._open if decided == _CONTINUE else self._done
@@ -275,7 +280,8 @@ class RuleReader:
             condition = guarded(known, self._key(value.key, element, elements), f"{text} {number}", self._with_ports())
             value_of = words.mark(element.data.text)[0]
             mark = Effect(EffectKind.MARK, f"meta mark set {element.data.text}", 0xFFFFFFFF, value_of)
-            test = ModelMatch(next((s.text for s in selectors(value.key)), ""), statement.span, condition)
+            name = next((s.text for s in selectors(value.key)), "")
+            test = ModelMatch(name, self._place(statement.span), condition)
             made += [
                 replace(p, matches=(*p.matches, test), effects=(*p.effects, mark), label=f"{p.label} {number}")
                 for p in opened
@@ -389,13 +395,45 @@ class RuleReader:
 
 def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.Element, Condition]]:
     """Concatenations with ranges may overlap: the element that comes first is found (nft_set_pipapo.c)."""
-    out: list[tuple[tree.Element, Condition]] = []
-    for element, condition in keyed:
-        earlier: list[Condition] = []
-        if isinstance(element.key, tree.Concat):
-            earlier = [other for _, other in keyed[: len(out)] if not _disjoint(condition, other)]
-        out.append((element, all_of([condition, *map(negate, earlier)])))
-    return out
+    if not any(isinstance(element.key, tree.Concat) for element, _ in keyed):
+        return keyed
+    conditions = [condition for _, condition in keyed]
+    earlier: list[list[int]] = [[] for _ in keyed]
+    for one, other in _meeting(conditions):
+        first, second = min(one, other), max(one, other)
+        if isinstance(keyed[second][0].key, tree.Concat) and not _disjoint(conditions[first], conditions[second]):
+            earlier[second].append(first)
+    return [
+        (element, all_of([condition, *(negate(conditions[i]) for i in sorted(before))]) if before else condition)
+        for (element, condition), before in zip(keyed, earlier, strict=True)
+    ]
+
+
+def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
+    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest."""
+    names: dict[str, int] = {}
+    spans: dict[Field, dict[int, tuple[int, int]]] = {}
+    for number, condition in enumerate(conditions):
+        for test in conjuncts(condition):
+            match test:
+                case Values(about, ((_, _), *_) as intervals):
+                    spans.setdefault(about, {}).setdefault(number, (intervals[0][0], intervals[-1][1]))
+                case Interface(about, name) if not name.endswith("+"):
+                    known = names.setdefault(name, len(names))
+                    spans.setdefault(about, {}).setdefault(number, (known, known))
+    best: list[tuple[tuple[int, int], int]] = []
+    fewest = len(conditions) ** 2
+    for said in [*spans.values(), {}]:
+        # what says nothing of the field may meet everything
+        ordered = sorted((said.get(number, (0, 1 << 128)), number) for number in range(len(conditions)))
+        lows = [low for (low, _), _ in ordered]
+        pairs = sum(bisect_right(lows, high) - at - 1 for at, ((_, high), _) in enumerate(ordered))
+        if pairs < fewest:
+            best, fewest = ordered, pairs
+    lows = [low for (low, _), _ in best]
+    for at, ((_, high), number) in enumerate(best):
+        for _, other in best[at + 1 : bisect_right(lows, high)]:
+            yield number, other
 
 
 def _disjoint(one: Condition, other: Condition) -> bool:

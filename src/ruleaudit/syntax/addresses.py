@@ -8,6 +8,7 @@ from ruleaudit.syntax.refusal import Refused
 _HOST_NAME = re.compile(
     r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
+_FAMILIES = {32: socket.AF_INET, 128: socket.AF_INET6}
 
 
 class HostName(Exception):
@@ -34,11 +35,14 @@ def address(word: str, bits: int) -> int:
 
 def numeric(word: str, bits: int) -> int | None:
     """The address as a number, or None; a short IPv4 address is filled up with zeros (`10.1` is 10.1.0.0)."""
-    if bits == 128:
-        try:
-            return int.from_bytes(socket.inet_pton(socket.AF_INET6, word), "big") if word.isascii() else None
-        except (OSError, ValueError):
-            return None
+    try:
+        return int.from_bytes(socket.inet_pton(_FAMILIES[bits], word), "big")
+    except (OSError, ValueError):
+        return _short(word) if bits == 32 else None
+
+
+def _short(word: str) -> int | None:
+    """An IPv4 address with few parts, zeros in front, or as one number."""
     parts = word.split(".")
     if len(parts) > 4:
         return None
