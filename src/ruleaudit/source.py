@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import tempfile
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -64,8 +65,8 @@ class SourceFile:
     includes: tuple[Include, ...] = ()
 
     @cached_property
-    def _line_starts(self) -> list[int]:
-        starts = [0]
+    def _line_starts(self) -> "array[int]":
+        starts = array("Q", [0])
         find = self.text.find
         at = find("\n")
         while at >= 0:

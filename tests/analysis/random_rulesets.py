@@ -16,8 +16,8 @@ from ruleaudit.model.condition import (
 )
 from ruleaudit.model.fields import Family, Field, State
 from ruleaudit.model.ruleset import (
-    NOWHERE,
     IPTABLES_HOOKS,
+    NOWHERE,
     Accept,
     Chain,
     Continue,

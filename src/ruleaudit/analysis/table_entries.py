@@ -28,7 +28,7 @@ from ruleaudit.source import Span
 _MOST = 4000
 
 #: a rule, however often it was read: where it stands, and which element of a map it is
-Place = tuple[Span, tuple[Span, ...]]
+Place = tuple[Span, tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ into a packet set, `analysis.trace` evaluates it on one packet. What has no exac
 unknown that keeps its name, so that equal tests stay equal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from ruleaudit.model.fields import Field, State
 
@@ -15,18 +16,29 @@ Interval = tuple[int, int]
 
 
 class _Hashed:
-    """A condition is looked up all the time: its hash is found once."""
+    """What is looked up all the time keeps its hash."""
 
     __slots__ = ("_hash",)
     _hash: int
 
-    def __hash__(self) -> int:
+
+_Test = TypeVar("_Test", bound=_Hashed)
+
+
+def _hashed_once(cls: type[_Test]) -> type[_Test]:
+    """The hash of a condition is found when it is asked for first."""
+    first: Callable[[_Test], int] = cls.__hash__
+
+    def again(self: _Test) -> int:
         try:
             return self._hash
         except AttributeError:
-            parts = [getattr(self, name) for name in self.__match_args__]  # type: ignore[attr-defined]
-            object.__setattr__(self, "_hash", hash((type(self), *parts)))
-            return self._hash
+            found = first(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    cls.__hash__ = again  # type: ignore[method-assign,assignment]
+    return cls
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +51,31 @@ class Never:
     """Matches no packet."""
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class And(_Hashed):
     """All of the items; in the order in which the kernel evaluates them."""
 
     items: tuple["Condition", ...]
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Or(_Hashed):
     """Any of the items."""
 
     items: tuple["Condition", ...]
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Not(_Hashed):
     """The opposite of the item."""
 
     item: "Condition"
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Values(_Hashed):
     """The field lies in one of the closed intervals (sorted, disjoint)."""
@@ -73,9 +83,8 @@ class Values(_Hashed):
     field: Field
     intervals: tuple[Interval, ...]
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Masked(_Hashed):
     """(field & mask) == value; value has no bit outside mask, else nothing matches."""
@@ -84,9 +93,8 @@ class Masked(_Hashed):
     mask: int
     value: int
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Interface(_Hashed):
     """The interface (Field.IIF or Field.OIF) has this name; a trailing `+` stands for any rest of the name.
@@ -97,16 +105,13 @@ class Interface(_Hashed):
     field: Field
     name: str
 
-    __hash__ = _Hashed.__hash__
 
-
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class States(_Hashed):
     """conntrack's state of the packet is one of these."""
 
     states: frozenset[State]
-
-    __hash__ = _Hashed.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class Scope(Enum):
     MEMORY = "memory"  #: has memory or a clock (limit, recent, time): one variable per (rule, role)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
 class Opaque(_Hashed):
     """A test whose answer cannot be known here; `name` identifies it (its normalised text, sides left out).
@@ -136,8 +142,6 @@ class Opaque(_Hashed):
     name: str
     scope: Scope
     reads: tuple[Field, ...] = ()
-
-    __hash__ = _Hashed.__hash__
 
 
 Condition = Always | Never | And | Or | Not | Values | Masked | Interface | States | Direction | Opaque

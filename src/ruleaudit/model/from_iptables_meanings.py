@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
-from ruleaudit.model.condition import Condition, Opaque, Values, tests
+from ruleaudit.model.condition import Condition
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_general import general_test
 from ruleaudit.model.ipset import IpSet
@@ -23,9 +23,7 @@ class Meanings:
         self.known_sets: set[str] = set()
         self._matches: dict[_Key, Meaning | Refused | HostName] = {}
         self._actions: dict[_Key, Action | Refused | HostName] = {}
-        self._tests: dict[tuple[str, str, bool], Condition | Refused] = {}
         self._conditions: dict[Condition, Condition] = {}
-        self._host_names: set[int] = set()
 
     def interned(self, condition: Condition) -> Condition:
         """The one object for all equal conditions."""
@@ -33,23 +31,7 @@ class Meanings:
 
     def general_test(self, option: str, word: str, negated: bool) -> Condition:
         """The condition of -s, -d, -i, -o, -p or -f; raises Refused."""
-        key = (option, word, negated)
-        found = self._tests.get(key)
-        if found is None:
-            try:
-                found = self.interned(general_test(option, word, negated, self.family))
-                if not isinstance(found, Values) and any(isinstance(test, Opaque) for test in tests(found)):
-                    self._host_names.add(id(found))
-            except Refused as error:
-                found = error
-            self._tests[key] = found
-        if isinstance(found, Refused):
-            raise found
-        return found
-
-    def holds_host_name(self, condition: Condition) -> bool:
-        """Whether a condition of -s or -d stands for addresses that are not in the file."""
-        return id(condition) in self._host_names
+        return self.interned(general_test(option, word, negated, self.family))
 
     def meaning(self, extension: MatchExtension, given: tuple[Given, ...], context: Context) -> Meaning:
         """What a match extension makes of its options."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension
+from ruleaudit.model.condition import Opaque, Values, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_meanings import Meanings
 from ruleaudit.model.from_iptables_options import BASE_CHAINS, GENERAL, Complaint, Place, ReadRule, RuleInProgress
@@ -29,10 +30,10 @@ from ruleaudit.targets.extension import Action, TargetExtension
 #: long options of iptables whose values say what the other options mean
 _FREE = ("-s", "-d", "-i", "-o")
 _DECIDING = [s for spec in GENERAL if spec.name not in _FREE for s in (spec.name, *spec.aliases)]
-_APPEND, _TARGET = ("-A", "--append"), {"-j": Jump, "--jump": Jump, "-g": Goto, "--goto": Goto}
-#: an option that has its values as words of their own; the same as text, without strings
+_APPEND, _TARGET = ("-A", "--append"), ("-j", "--jump", "-g", "--goto")
+#: an option that has its values as words of their own; most are like this, with a string at the end or without
 _ALONE = re.compile("O[VS]*")
-_PLAIN = re.compile(r'([A-Za-z]|-[A-Za-z][^ \t"=]*)((?: [^ \t"!-][^ \t"]*)*)( !)?')
+_PLAIN = re.compile(r'([A-Za-z]|-[A-Za-z][^ \t"=]*)((?: [^ \t"!-][^ \t"]*)*)( "[^"\\]*")?( !)?')
 
 
 class Reading(NamedTuple):
@@ -110,21 +111,18 @@ class RuleReader:
 
     def __init__(self, family: Family, sets: Mapping[str, IpSet] = MappingProxyType({})) -> None:
         self.meanings = Meanings(family, sets)
-        self._kinds: dict[str, str] = {}
-        self._plans: dict[tuple[str, tuple[str | None, ...]], _Plan | None] = {}
+        self._kind: Callable[[str], str] = _Kinds().__getitem__
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan | None] = {}
+        self._places: dict[Place, Place] = {}  #: equal ones are one object
         self._slow: dict[tuple[str, str], ReadRule] = {}
 
     def read(self, table: str, text: str) -> Reading:
         """The meaning of a rule's text; places count from its first character that is no blank."""
         pieces = text[1:].split(" -")
-        kind = tuple(map(self._kinds.get, pieces))
-        if not all(kind):
-            if '"' in text:
-                pieces = _whole(pieces)
-            for piece in pieces:
-                if piece not in self._kinds:
-                    self._kinds[piece] = _kind(piece)
-            kind = tuple(map(self._kinds.get, pieces))
+        kind = tuple(map(self._kind, pieces))
+        if not all(kind) and '"' in text:
+            pieces = _whole(pieces)
+            kind = tuple(map(self._kind, pieces))
         if text[:1] != "-" or not all(kind):
             return _of_text(self._the_long_way(table, text)[0], text)
         plan = self._plans.get((table, kind))
@@ -212,7 +210,8 @@ class RuleReader:
             return target, tuple(of_extension(found, target) for found in progress.target_given)
         if progress.target_given:
             raise KeyError(name)
-        return _TARGET[option], (slot(Given(option, False, (name,)), place),)
+        chain = slot(Given(option, False, (name,)), place)
+        return Goto if option == "-g" else Jump, (chain,)
 
     def _by_plan(self, plan: _Plan, pieces: Sequence[str]) -> Reading | None:
         """None: something is not in order, or its meaning is to be reported."""
@@ -249,16 +248,17 @@ class RuleReader:
                 name, negated, piece, _ = plan.slots[0]
                 value = _values(pieces[piece])[0] if name != "-f" else ""
                 condition = self.meanings.general_test(name, value, negated)
-                return None if self.meanings.holds_host_name(condition) else Match("", place, condition)
+                if type(condition) is not Values and any(isinstance(test, Opaque) for test in tests(condition)):
+                    return None  # a host name
+                return Match("", self._places.setdefault(place, place), condition)
             given = _given(plan.slots, pieces)
             if given is None:
                 return None
             meaning = self.meanings.meaning(plan.extension, given, context)
         except (Refused, HostName):
             return None
-        return Match(
-            plan.extension.name, place, meaning.condition, meaning.consumer, meaning.memory, meaning.writes
-        )
+        place = self._places.setdefault(place, place)
+        return Match(plan.extension.name, place, meaning.condition, meaning.consumer, meaning.memory, meaning.writes)
 
     def _action(self, plan: _Plan, pieces: Sequence[str]) -> Action | None:
         if not isinstance(plan.target, TargetExtension):
@@ -301,12 +301,21 @@ def _whole(pieces: Sequence[str]) -> list[str]:
     return out
 
 
+class _Kinds(dict[str, str]):
+    """What each piece says but for its free values."""
+
+    def __missing__(self, piece: str) -> str:
+        kind = self[piece] = _kind(piece)
+        return kind
+
+
 def _kind(piece: str) -> str:
     """Everything of an option but its free values; empty: it is not in perfect order."""
     plain = _PLAIN.fullmatch(piece)
     if plain is not None:
-        option, said, negation = plain.groups("")
-        number = said.count(" ")
+        option, said, text, negation = plain.groups("")
+        number = said.count(" ") + (text != "")
+        said += text
     else:
         body = piece.removesuffix(" !")
         split = words(f"-{body}")
@@ -328,10 +337,13 @@ def _names_a_chain(option: str, value: str) -> bool:
 
 def _values(piece: str) -> tuple[str, ...]:
     """The values of an option that is in order."""
-    body = piece.removesuffix(" !")
-    if '"' in body:
-        return tuple([unquoted(word) for word in words(f"-{body}").text[1:]])
-    return tuple(body.split(" ")[1:])
+    body = piece[:-2] if piece[-1] == "!" else piece
+    before, quote, text = body.partition(' "')
+    if not quote and '"' not in body:
+        return tuple(body.split(" ")[1:])
+    if '"' not in before and "\\" not in text and text.find('"') == len(text) - 1:
+        return (*before.split(" ")[1:], text[:-1])
+    return tuple([unquoted(word) for word in words(f"-{body}").text[1:]])
 
 
 def _word_ranges(pieces: Sequence[str]) -> tuple[dict[int, int], dict[int, int]]:

@@ -83,8 +83,9 @@ class RuleReader:
             else:
                 self._statement(statement)
         if rule.unread:
-            test = ModelMatch("", self._place(rule.span), Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
-            self._match(test)
+            unknown = Opaque(rule.normal, Scope.MEMORY)
+            place = self._place(rule.span)
+            self._match(ModelMatch("", place, unknown, understood=False, reason=rule.unread))
             self._each(lambda p: replace(p, verdict=UnknownTarget(rule.normal), understood=False))
         out = [*self._done, *self._open]
         # a part that only leads to others says nothing
@@ -160,7 +161,8 @@ class RuleReader:
         one, other = (self.conditions.match(m).condition for m in (first, second))
         either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
         reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
-        self._open = [replace(p, matches=tuple(m for m in p.matches if m.place != self._place(first.span))) for p in self._open]
+        place = self._place(first.span)
+        self._open = [replace(p, matches=tuple(m for m in p.matches if m.place != place)) for p in self._open]
         name = next(s.text for s in selectors(second.left))
         self._condition(name, second.span, any_of([all_of([one, other]), either]), reason=reason)
 

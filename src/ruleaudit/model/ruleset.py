@@ -155,7 +155,7 @@ class Match(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Rule:
-    """Matches, effects and a verdict; identity is the object, not its text. Nobody changes one: `replace` makes another.
+    """Matches, effects and a verdict; identity is the object, not its text. Nobody changes one.
 
     path   the file that it stands in, where that is an included one; `line` counts in it
     """

@@ -138,7 +138,7 @@ class Editor:
         counting = next((m for m in rule.matches if m.memory), None)
         if counting is None:
             return False
-        at = counting.span.start
+        at = rule.place_of(counting).start
         self._change(Span(at, at), f"{SYN} ", topic, reason)
         return True
 

@@ -33,6 +33,7 @@ from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity
 from ruleaudit.model.ruleset import Drop, Match, Reject
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
+from ruleaudit.source import Span
 
 CODE = "RA312"
 NAME = "dont-fragment-test"

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from functools import cache
 
 from ruleaudit.syntax.refusal import Refused
 
@@ -69,22 +70,24 @@ def network(word: str, bits: int) -> tuple[int, int]:
     True
     """
     host, slash, mask_word = word.partition("/")
+    if slash and not mask_word:
+        raise Refused('bad mask ""', word)
+    mask = _mask(mask_word, bits) if slash else (1 << bits) - 1
+    return address(host, bits) & mask, mask
+
+
+@cache
+def _mask(mask_word: str, bits: int) -> int:
     full = (1 << bits) - 1
-    if not slash:
-        return address(host, bits), full
     if mask_word.isascii() and mask_word.isdigit() and len(mask_word) < 4:
         prefix = int(mask_word)
         if prefix > bits:
             raise Refused(f'bad prefix length "{mask_word}": at most {bits}', mask_word)
-        mask = full ^ (full >> prefix)
-    else:
-        if bits == 32 and mask_word.count(".") != 3:
-            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
-        numeric_mask = numeric(mask_word, bits)
-        if numeric_mask is None:
-            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
-        mask = numeric_mask
-    return address(host, bits) & mask, mask
+        return full ^ (full >> prefix)
+    mask = numeric(mask_word, bits) if bits == 128 or mask_word.count(".") == 3 else None
+    if mask is None:
+        raise Refused(f'bad mask "{mask_word}"', mask_word)
+    return mask
 
 
 def address_range(word: str, bits: int) -> tuple[int, int]:
