@@ -41,32 +41,31 @@ def general_test(option: str, word: str, negated: bool, family: Family) -> Condi
 
 def _addresses(field: Field, word: str, negated: bool, family: Family) -> Condition:
     """A list of networks; a list is one condition here, where iptables makes one rule for each address."""
-    everything = ((0, (1 << family.address_bits) - 1),)
+    full = (1 << family.address_bits) - 1
     if "," in word:
         if negated:
             raise Refused("! is not allowed with several addresses", word)
-        found = [_network(field, part, family) for part in word.split(",")]
+        found = [_network(field, part, full) for part in word.split(",")]
         ranges = merged(i for one in found if isinstance(one, Values) for i in one.intervals)
-        if ranges == everything:
+        if ranges == ((0, full),):
             return ALWAYS
         rest = [one for one in found if not isinstance(one, Values)]
         condition = any_of([Values(field, ranges), *rest] if ranges else rest)
     else:
-        condition = _network(field, word, family)
-    if isinstance(condition, Values) and condition.intervals == everything:
+        condition = _network(field, word, full)
+    if isinstance(condition, Values) and condition.intervals == ((0, full),):
         if negated:
             raise Refused("not any address at all: that matches nothing, and iptables-nft refuses it", word)
         return ALWAYS
     return negate(condition, negated)
 
 
-def _network(field: Field, word: str, family: Family) -> Condition:
-    bits = family.address_bits
+def _network(field: Field, word: str, full: int) -> Condition:
     try:
-        value, mask = network(word, bits)
+        value, mask = network(word, full.bit_length())
     except HostName:
         return Opaque(f"address {word}", Scope.CONNECTION, (field,))
-    gap = (1 << bits) - 1 ^ mask
+    gap = full ^ mask
     if gap & (gap + 1):
         return Masked(field, mask, value)
     return Values(field, ((value, value | gap if gap else value),))

@@ -14,7 +14,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ruleaudit.matches.extension import Context, Given, MatchExtension
+from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
 from ruleaudit.model.condition import Opaque, Values, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_meanings import Meanings
@@ -71,6 +71,7 @@ class _MatchPlan(NamedTuple):
     last: int
     shift: int  #: from the pieces before it to its place
     key: _Key
+    meanings: dict[Hashable, Meaning]
     known: dict[tuple[int, Hashable], Match]
 
 
@@ -119,10 +120,9 @@ class RuleReader:
     def read(self, table: str, text: str) -> Reading:
         """The meaning of a rule's text; places count from its first character that is no blank."""
         pieces = text[1:].split(" -")
-        kind = tuple(map(self._kind, pieces))
-        if not all(kind) and '"' in text:
+        if '"' in text and any(" -" in string for string in text.split('"')[1::2]):
             pieces = _whole(pieces)
-            kind = tuple(map(self._kind, pieces))
+        kind = tuple(map(self._kind, pieces))
         if text[:1] != "-" or not all(kind):
             return _of_text(self._the_long_way(table, text)[0], text)
         plan = self._plans.get((table, kind))
@@ -170,7 +170,7 @@ class RuleReader:
         def match(extension: MatchExtension | None, slots: tuple[_Slot, ...], run: Place) -> _MatchPlan:
             first, last = piece_at(run), ends[run[1]]
             shift = 2 * first - 2 * (shape[run[0]] == "!")
-            return _MatchPlan(extension, slots, first, last, shift, _key(slots), {})
+            return _MatchPlan(extension, slots, first, last, shift, _key(slots), {}, {})
 
         if any(loaded.extension is None for loaded in progress.loaded):
             return None
@@ -246,15 +246,18 @@ class RuleReader:
         try:
             if plan.extension is None:
                 name, negated, piece, _ = plan.slots[0]
-                value = _values(pieces[piece])[0] if name != "-f" else ""
+                value = "" if name == "-f" else _values(pieces[piece])[0]
                 condition = self.meanings.general_test(name, value, negated)
                 if type(condition) is not Values and any(isinstance(test, Opaque) for test in tests(condition)):
                     return None  # a host name
                 return Match("", self._places.setdefault(place, place), condition)
-            given = _given(plan.slots, pieces)
-            if given is None:
-                return None
-            meaning = self.meanings.meaning(plan.extension, given, context)
+            said = plan.key(pieces)
+            meaning = plan.meanings.get(said)
+            if meaning is None:
+                given = _given(plan.slots, pieces)
+                if given is None:
+                    return None
+                meaning = plan.meanings[said] = self.meanings.meaning(plan.extension, given, context)
         except (Refused, HostName):
             return None
         place = self._places.setdefault(place, place)
@@ -266,7 +269,7 @@ class RuleReader:
             return Action(plan.target(_values(pieces[plan.target_slots[0].piece])[0]))
         given = _given(plan.target_slots, pieces)
         try:
-            return None if given is None else self.meanings.action(plan.target, given, plan.context)
+            return None if given is None else plan.target.read(given, plan.context)
         except (Refused, HostName):
             return None
 
@@ -324,8 +327,13 @@ def _kind(piece: str) -> str:
         option, said, negation = split.text[0][1:], body[len(split.text[0]) - 1 :], piece[len(body) :]
         number = len(split.text) - 1
     if _is_free(f"-{option}") or (number == 1 and _names_a_chain(f"-{option}", said[1:])):
-        return f"-{option} {number}{negation}"
+        return _of_any_value(option, number, negation)
     return f"-{option}{said}{negation}"
+
+
+@cache
+def _of_any_value(option: str, number: int, negation: str) -> str:
+    return f"-{option} {number}{negation}"
 
 
 def _names_a_chain(option: str, value: str) -> bool:
@@ -338,9 +346,9 @@ def _names_a_chain(option: str, value: str) -> bool:
 def _values(piece: str) -> tuple[str, ...]:
     """The values of an option that is in order."""
     body = piece[:-2] if piece[-1] == "!" else piece
-    before, quote, text = body.partition(' "')
-    if not quote and '"' not in body:
+    if '"' not in body:
         return tuple(body.split(" ")[1:])
+    before, _, text = body.partition(' "')
     if '"' not in before and "\\" not in text and text.find('"') == len(text) - 1:
         return (*before.split(" ")[1:], text[:-1])
     return tuple([unquoted(word) for word in words(f"-{body}").text[1:]])

@@ -73,7 +73,8 @@ def network(word: str, bits: int) -> tuple[int, int]:
     if slash and not mask_word:
         raise Refused('bad mask ""', word)
     mask = _mask(mask_word, bits) if slash else (1 << bits) - 1
-    return address(host, bits) & mask, mask
+    value = numeric(host, bits)
+    return (address(host, bits) if value is None else value) & mask, mask
 
 
 @cache
