@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import tempfile
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -14,20 +15,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from ruleaudit.diagnostics import SourceError
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
-    """A half-open range of character offsets into one source file."""
+class Span(NamedTuple):
+    """A half-open range of character offsets into one source file; there are many, and a tuple is soon made."""
 
     start: int
     end: int
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.start <= self.end, self
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,8 @@ class SourceFile:
     includes: tuple[Include, ...] = ()
 
     @cached_property
-    def _line_starts(self) -> list[int]:
-        starts = [0]
+    def _line_starts(self) -> "array[int]":
+        starts = array("Q", [0])
         find = self.text.find
         at = find("\n")
         while at >= 0:

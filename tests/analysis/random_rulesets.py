@@ -17,6 +17,7 @@ from ruleaudit.model.condition import (
 from ruleaudit.model.fields import Family, Field, State
 from ruleaudit.model.ruleset import (
     IPTABLES_HOOKS,
+    NOWHERE,
     Accept,
     Chain,
     Continue,
@@ -90,7 +91,7 @@ def _rules(draw: st.DrawFn, table: str, chain: str) -> tuple[Rule, ...]:
     for number in range(draw(st.integers(0, 4))):
         tests = [negate(draw(_conditions), draw(st.booleans())) for _ in range(draw(st.integers(0, 2)))]
         span = Span(0, 0)
-        matches = tuple(Match("", span, t, memory=isinstance(t, Opaque) and t.scope is Scope.MEMORY) for t in tests)
+        matches = tuple(Match("", NOWHERE, t, memory=isinstance(t, Opaque) and t.scope is Scope.MEMORY) for t in tests)
         kind = draw(st.integers(0, 9))
         effects: tuple[Effect, ...] = ()
         verdict: Verdict = Continue()

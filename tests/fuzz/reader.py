@@ -59,7 +59,8 @@ def read_iptables(text: str) -> None:
         for rule in lowered.ruleset.rules():
             assert text[rule.span.start : rule.span.end].split() or not rule.text, rule
             for match in rule.matches:
-                assert rule.span.start <= match.span.start <= match.span.end <= rule.span.end, (rule.text, match)
+                place = rule.place_of(match)
+                assert rule.span.start <= place.start <= place.end <= rule.span.end, (rule.text, match)
     for problem in sets_of(source)[1]:
         assert 0 <= problem.span.start <= problem.span.end <= len(text), problem
 
@@ -101,7 +102,8 @@ def _sound(document: NftDocument, text: str) -> None:
         for rule in ruleset.rules():
             assert 0 <= rule.span.start <= rule.span.end <= size, rule
             for match in rule.matches:
-                assert 0 <= match.span.start <= match.span.end <= size, (rule.text, match)
+                place = rule.place_of(match)
+                assert 0 <= place.start <= place.end <= size, (rule.text, match)
 
 
 def write_json(text: str) -> None:

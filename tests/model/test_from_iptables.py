@@ -73,7 +73,7 @@ def test_the_general_options(options: str, condition: Condition) -> None:
     assert [m.condition for m in rule.matches] == [condition]
     assert rule.verdict == Drop()
     source = SourceFile("rules", filtered(f"-A INPUT {options} -j DROP"))
-    assert source.slice(rule.matches[0].span) == options
+    assert source.slice(rule.place_of(rule.matches[0])) == options
 
 
 def test_ipv6_addresses() -> None:
@@ -281,7 +281,7 @@ def test_an_unknown_match_is_opaque_and_named() -> None:
     (match,) = rule.matches
     assert match.condition == Opaque("-m geoip --source-country DE", Scope.MEMORY)
     assert (match.understood, rule.understood, match.reason) == (False, False, 'unknown match "geoip"')
-    assert result.ruleset.source.slice(match.span) == "-m geoip --source-country DE"
+    assert result.ruleset.source.slice(rule.place_of(match)) == "-m geoip --source-country DE"
 
 
 def test_an_unknown_target_with_options_is_unknown_and_named() -> None:

@@ -67,14 +67,14 @@ RULES = st.lists(OPTIONS, max_size=5).map(lambda options: " ".join(["-A INPUT", 
 def test_a_plan_reads_as_the_option_loop_does(texts: list[str], table: str) -> None:
     reader = RuleReader(Family.IPV4)
     for text in [*texts, *texts]:
-        assert reader.read(table, text, 100) == RuleReader(Family.IPV4).read_slowly(table, text, 100)
+        assert reader.read(table, text) == RuleReader(Family.IPV4).read_slowly(table, text)
 
 
 def test_a_second_rule_of_a_kind_goes_by_plan() -> None:
     reader = RuleReader(Family.IPV4)
-    reader.read("filter", "-A INPUT -s 10.0.0.1 -p tcp -m tcp --dport 80 -j ACCEPT", 0)
+    reader.read("filter", "-A INPUT -s 10.0.0.1 -p tcp -m tcp --dport 80 -j ACCEPT")
     assert len(reader._plans) == 1
-    reader.read("filter", "-A INPUT -s 10.0.0.2 -p tcp -m tcp --dport 443 -j ACCEPT", 0)
+    reader.read("filter", "-A INPUT -s 10.0.0.2 -p tcp -m tcp --dport 443 -j ACCEPT")
     assert len(reader._plans) == 1
-    reader.read("filter", "-A INPUT -s 10.0.0.2 -p udp -m udp --dport 443 -j ACCEPT", 0)
+    reader.read("filter", "-A INPUT -s 10.0.0.2 -p udp -m udp --dport 443 -j ACCEPT")
     assert len(reader._plans) == 2

@@ -1,5 +1,7 @@
 """Words and options of a rule: iptables-restore's splitting, the grammar, and the memory of shapes."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,12 +84,18 @@ def test_any_text_has_words_that_stand_where_they_say(text: str) -> None:
     options(text)
 
 
-@pytest.mark.parametrize("shape", sorted(shapes._common()))
-def test_a_common_shape_is_as_the_grammar_has_it(shape: str) -> None:
-    spelled = {"O": "-a", "V": "v", "S": '"s"', "!": "!"}
-    text = " ".join(spelled[letter] for letter in shape)
-    assert words(text).shape == shape
-    assert parse_with_grammar(text, words(text)) == shapes._common()[shape]
+def test_a_shape_in_order_is_as_the_grammar_has_it() -> None:
+    spelled = {"O": ("-a", "--long-one"), "V": ("v", "-5"), "S": ('"s"', '"-x !"'), "!": ("!", "!")}
+    orderly = 0
+    for size in range(1, 8):
+        for letters in product("OVS!", repeat=size):
+            shape = "".join(letters)
+            for spelling in (0, 1):
+                text = " ".join(spelled[letter][spelling] for letter in shape)
+                if words(text).shape == shape and (known := shapes.in_order(shape)):
+                    orderly += 1
+                    assert parse_with_grammar(text, words(text)) == known
+    assert orderly > 1000
 
 
 def named(text: str) -> list[tuple[str, bool, tuple[str, ...]]]:

@@ -30,7 +30,7 @@ from ruleaudit.source import Span
 _MOST = 4000
 
 #: a rule, however often it was read: where it stands, and which element of a map it is
-Place = tuple[Span, tuple[Span, ...]]
+Place = tuple[Span, tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _among(some: Connections, addresses: Sequence[str]) -> bool:
 
 
 def _place(rule: Rule) -> Place:
-    return rule.span, tuple(match.span for match in rule.matches)
+    return rule.span, tuple(match.place for match in rule.matches)
 
 
 def _services(

@@ -25,7 +25,7 @@ from ruleaudit.analysis.walk import (
 )
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Direction, States, tests
 from ruleaudit.model.fields import State
-from ruleaudit.model.ruleset import Chain, EffectKind, Match, Rule, Ruleset, Table
+from ruleaudit.model.ruleset import NOWHERE, Chain, EffectKind, Match, Rule, Ruleset, Table
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
 #: what stands in the place of a rule's state tests; None: the rule goes
@@ -48,10 +48,10 @@ def variant(space: Space, side: Side, changes: Changes) -> Pair:
 
 def _heir(rule: Rule, test: Condition | None) -> Rule:
     if test is None:
-        nothing = Match("", rule.span, NEVER)
+        nothing = Match("", NOWHERE, NEVER)
         return replace(rule, matches=(nothing,), effects=(), consumers=(), text=f"{rule.text}\0-")
     matches = tuple(
-        replace(m, name="", condition=test, consumer=None) if mentions_state(m.condition) else m for m in rule.matches
+        m._replace(name="", condition=test, consumer=None) if mentions_state(m.condition) else m for m in rule.matches
     )
     return replace(rule, matches=matches, text=f"{rule.text}\0{test!r}")
 

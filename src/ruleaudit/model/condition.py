@@ -5,13 +5,40 @@ into a packet set, `analysis.trace` evaluates it on one packet. What has no exac
 unknown that keeps its name, so that equal tests stay equal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from ruleaudit.model.fields import Field, State
 
 Interval = tuple[int, int]
+
+
+class _Hashed:
+    """What is looked up all the time keeps its hash."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
+_Test = TypeVar("_Test", bound=_Hashed)
+
+
+def _hashed_once(cls: type[_Test]) -> type[_Test]:
+    """The hash of a condition is found when it is asked for first."""
+    first: Callable[[_Test], int] = cls.__hash__
+
+    def again(self: _Test) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            found = first(self)
+            object.__setattr__(self, "_hash", found)
+            return found
+
+    cls.__hash__ = again  # type: ignore[method-assign,assignment]
+    return cls
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,37 +51,42 @@ class Never:
     """Matches no packet."""
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class And:
+class And(_Hashed):
     """All of the items; in the order in which the kernel evaluates them."""
 
     items: tuple["Condition", ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_Hashed):
     """Any of the items."""
 
     items: tuple["Condition", ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Not:
+class Not(_Hashed):
     """The opposite of the item."""
 
     item: "Condition"
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Values:
+class Values(_Hashed):
     """The field lies in one of the closed intervals (sorted, disjoint)."""
 
     field: Field
     intervals: tuple[Interval, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(_Hashed):
     """(field & mask) == value; value has no bit outside mask, else nothing matches."""
 
     field: Field
@@ -62,8 +94,9 @@ class Masked:
     value: int
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(_Hashed):
     """The interface (Field.IIF or Field.OIF) has this name; a trailing `+` stands for any rest of the name.
 
     A hook where the interface does not exist (no input interface in OUTPUT) matches no positive test.
@@ -73,8 +106,9 @@ class Interface:
     name: str
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class States:
+class States(_Hashed):
     """conntrack's state of the packet is one of these."""
 
     states: frozenset[State]
@@ -96,8 +130,9 @@ class Scope(Enum):
     MEMORY = "memory"  #: has memory or a clock (limit, recent, time): one variable per (rule, role)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(_Hashed):
     """A test whose answer cannot be known here; `name` identifies it (its normalised text, sides left out).
 
     `reads` are the fields it looks at, in order (`-m set --match-set wl src,dst` reads SADDR, DPORT), for

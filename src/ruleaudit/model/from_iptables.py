@@ -22,6 +22,7 @@ from ruleaudit.syntax.iptables import ChainLine, CommandLine, Document, RuleLine
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.shapes import words
 
+_TO_CHAIN = (Jump, Goto)
 _VERDICTS = ("ACCEPT", "DROP", "RETURN", "QUEUE")
 _TABLE_OPTION = re.compile(r"[ \t]*(?:-t|--table)[ \t]+(?P<table>\S+)[ \t]+")
 _WRITTEN_SET = re.compile(r"--(?:add|del)-set[ \t]+(\S+)")
@@ -101,7 +102,7 @@ class _Lowering:
 
     def _calls_a_chain_elsewhere(self, tables: dict[str, Table]) -> bool:
         return any(
-            isinstance(rule.verdict, (Jump, Goto)) and rule.verdict.chain not in table.chains
+            isinstance(rule.verdict, _TO_CHAIN) and rule.verdict.chain not in table.chains
             for table in tables.values()
             for chain in table.chains.values()
             for rule in chain.rules
@@ -271,8 +272,8 @@ class _Lowering:
         text = self._listed_rule(line.text, line.span) if self.document.listing else line.text
         table = self.table
         name = table.name if table is not None else "filter"
-        base = line.span.start + line.body
-        read = self.reader.read(name, text, base)
+        base = line.start + line.body if line.body else line.start
+        read = self.reader.read(name, text)
         for complaint in read.complaints:
             self._complain(complaint, base)
         if table is None or read.skipped:
@@ -282,7 +283,7 @@ class _Lowering:
             self._missing_chain(table, line)
             chain = table.chains.setdefault(line.chain, _ChainInProgress(line.chain))
         rule = _rule(line, number, name, read, base, text)
-        if isinstance(rule.verdict, Jump | Goto) and rule.verdict.chain in IPTABLES_HOOKS.get(name, {}):
+        if isinstance(rule.verdict, _TO_CHAIN) and rule.verdict.chain in IPTABLES_HOOKS.get(name, {}):
             at_name = self.source.text.rindex(rule.verdict.chain, rule.span.start, rule.span.end)
             place = Span(at_name, at_name + len(rule.verdict.chain))
             self._error(f"{rule.verdict.chain} is a base chain: no rule can jump to it", place)
@@ -356,14 +357,16 @@ class _Lowering:
 def _rule(line: RuleLine, number: int, table: str, read: Reading, base: int, text: str) -> Rule:
     stripped = text.strip(" \t")
     normal = stripped if "  " not in stripped and "\t" not in stripped else _collapsed(stripped)
-    start = base + text.index(stripped)
+    start = base if stripped is text else base + text.index(stripped)
     span = Span(start, start + len(stripped))
-    matches, effects, verdict, consumers, understood, *_ = read
-    return Rule(line.chain, table, number, span, normal, matches, effects, verdict, consumers, understood)
+    return Rule(
+        line.chain, table, number, span, normal, read.matches, read.effects, read.verdict, read.consumers,
+        read.understood,
+    )  # fmt: skip
 
 
 def _leads_to(chain: str, rule: Rule) -> bool:
-    return isinstance(rule.verdict, Jump | Goto) and rule.verdict.chain == chain
+    return isinstance(rule.verdict, _TO_CHAIN) and rule.verdict.chain == chain
 
 
 def _unwritten(sets: Mapping[str, IpSet], written: set[str]) -> Mapping[str, IpSet]:

@@ -22,6 +22,10 @@ from ruleaudit.syntax.services import protocol
 def general_test(option: str, word: str, negated: bool, family: Family) -> Condition:
     """The condition of one option; raises Refused."""
     match option:
+        case "-s":
+            return _addresses(Field.SADDR, word, negated, family)
+        case "-d":
+            return _addresses(Field.DADDR, word, negated, family)
         case "-p":
             number = protocol(word)
             if number == 0:
@@ -29,8 +33,6 @@ def general_test(option: str, word: str, negated: bool, family: Family) -> Condi
                     raise Refused("! -p all would match nothing", word)
                 return ALWAYS
             return negate(Values(Field.PROTOCOL, ((number, number),)), negated)
-        case "-s" | "-d":
-            return _addresses(Field.SADDR if option == "-s" else Field.DADDR, word, negated, family)
         case "-i" | "-o":
             return _interface(Field.IIF if option == "-i" else Field.OIF, word, negated)
         case _:
@@ -39,31 +41,34 @@ def general_test(option: str, word: str, negated: bool, family: Family) -> Condi
 
 def _addresses(field: Field, word: str, negated: bool, family: Family) -> Condition:
     """A list of networks; a list is one condition here, where iptables makes one rule for each address."""
-    if "," in word and negated:
-        raise Refused("! is not allowed with several addresses", word)
-    bits = family.address_bits
-    full = (1 << bits) - 1
-    ranges: list[tuple[int, int]] = []
-    rest: list[Condition] = []
-    for part in word.split(","):
-        try:
-            value, mask = network(part, bits)
-        except HostName:
-            rest.append(Opaque(f"address {part}", Scope.CONNECTION, (field,)))
-            continue
-        gap = full ^ mask
-        if gap & (gap + 1) == 0:
-            ranges.append((value, value | gap))
-        else:
-            rest.append(Masked(field, mask, value))
-    if ranges:
-        joined = merged(ranges)
-        if joined == ((0, full),):
-            if negated:
-                raise Refused("not any address at all: that matches nothing, and iptables-nft refuses it", word)
+    full = (1 << family.address_bits) - 1
+    if "," in word:
+        if negated:
+            raise Refused("! is not allowed with several addresses", word)
+        found = [_network(field, part, full) for part in word.split(",")]
+        ranges = merged(i for one in found if isinstance(one, Values) for i in one.intervals)
+        if ranges == ((0, full),):
             return ALWAYS
-        rest.insert(0, Values(field, joined))
-    return negate(any_of(rest), negated)
+        rest = [one for one in found if not isinstance(one, Values)]
+        condition = any_of([Values(field, ranges), *rest] if ranges else rest)
+    else:
+        condition = _network(field, word, full)
+    if isinstance(condition, Values) and condition.intervals == ((0, full),):
+        if negated:
+            raise Refused("not any address at all: that matches nothing, and iptables-nft refuses it", word)
+        return ALWAYS
+    return negate(condition, negated)
+
+
+def _network(field: Field, word: str, full: int) -> Condition:
+    try:
+        value, mask = network(word, full.bit_length())
+    except HostName:
+        return Opaque(f"address {word}", Scope.CONNECTION, (field,))
+    gap = full ^ mask
+    if gap & (gap + 1):
+        return Masked(field, mask, value)
+    return Values(field, ((value, value | gap if gap else value),))
 
 
 def _interface(field: Field, word: str, negated: bool) -> Condition:

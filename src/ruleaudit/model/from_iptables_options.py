@@ -542,7 +542,7 @@ class RuleInProgress:
             missing = [r for r in extension.required if not any(g.name == r for g in given)]
             if missing:
                 raise Refused(f"{name} needs {missing[0]}")
-            return self.meanings.action(extension, given, context)
+            return extension.read(given, context)
         except Refused as error:
             self.refuse(error.message, self._blame(error, self.target_given, place), error.hint)
         except HostName as error:

@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ruleaudit.matches import MATCHES
-from ruleaudit.model.ruleset import IPTABLES_HOOKS, Goto, Jump, Rule
+from ruleaudit.model.ruleset import IPTABLES_HOOKS, Accept, Drop, Goto, Jump, Return, Rule
 from ruleaudit.source import Span
 from ruleaudit.targets import TARGETS
 
 _PLACED = {name: e.chains for some in (MATCHES, TARGETS) for name, e in some.items() if e.chains}
+#: verdicts that are allowed in every chain
+_ANYWHERE = (Accept, Drop, Return, Jump, Goto)
 _USE = re.compile(rf"(?:^|[ \t])-(?:[mj]|-match|-jump)[ \t]+({'|'.join(map(re.escape, _PLACED))})(?=[ \t]|$)")
 
 
@@ -20,6 +22,7 @@ def misplaced(table: str, chains: Mapping[str, Sequence[Rule]]) -> Iterator[tupl
         for chain, rules in chains.items()
         if chain not in base
         for rule in rules
+        if rule.effects or not isinstance(rule.verdict, _ANYWHERE) or any(m.name in _PLACED for m in rule.matches)
         for name in _USE.findall(rule.text)
     ]
     if not uses:
@@ -42,7 +45,7 @@ def _ways(start: str, chains: Mapping[str, Sequence[Rule]]) -> dict[str, tuple[R
     while todo:
         chain = todo.pop()
         for rule in chains.get(chain, ()):
-            if isinstance(rule.verdict, Jump | Goto) and rule.verdict.chain not in ways:
+            if isinstance(rule.verdict, (Jump, Goto)) and rule.verdict.chain not in ways:
                 ways[rule.verdict.chain] = (*ways[chain], rule)
                 todo.append(rule.verdict.chain)
     return ways

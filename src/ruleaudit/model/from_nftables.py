@@ -4,14 +4,14 @@ Tables of family inet belong to both; netdev's and inet's ingress chains stand b
 their devices. Tables of bridge and arp see no packet that this model follows, and are left out.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Interface, any_of
 from ruleaudit.model.fields import Family, Field, Hook
 from ruleaudit.model.from_nftables_conditions import Conditions, Contents
 from ruleaudit.model.from_nftables_rule import Part, RuleReader
-from ruleaudit.model.ruleset import Accept, Chain, Drop, Jump, Match, Rule, Ruleset, Table
+from ruleaudit.model.ruleset import NOWHERE, Accept, Chain, Drop, Jump, Match, Rule, Ruleset, Table
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_tree as tree
 
@@ -109,22 +109,23 @@ class _Lowering:
         for part in reader.parts(rule):
             reasons = [m for m in part.matches if not m.understood]
             for match in reasons:
-                self._not_understood(match)
+                self._not_understood(rule, match)
             # what the text does not say by itself: defines, the contents of sets, the part of a map
             variant = f"{part.label.strip()} {hash((rule.normal, tuple(m.condition for m in part.matches))):x}"
-            made.append(replace(_rule(part, table, chain, place.line, rule, variant), path=path))
+            made.append(_rule(part, table, chain, place.line, rule, variant, path))
         return made
 
-    def _not_understood(self, match: Match) -> None:
+    def _not_understood(self, rule: tree.Rule, match: Match) -> None:
         message = match.reason or "this test is not understood"
-        self.findings.append(Finding("RA002", "not-understood", Severity.WARNING, message, match.span))
+        span = Span(rule.span.start + match.place[0], rule.span.start + match.place[1])
+        self.findings.append(Finding("RA002", "not-understood", Severity.WARNING, message, span))
 
 
-def _rule(part: Part, table: str, chain: str, line: int, rule: tree.Rule, variant: str) -> Rule:
+def _rule(part: Part, table: str, chain: str, line: int, rule: tree.Rule, variant: str, path: str) -> Rule:
     understood = part.understood and all(m.understood for m in part.matches)
     return Rule(
         chain, table, line, rule.span, rule.text, part.matches, part.effects, part.verdict, part.consumers, understood,
-        variant,
+        variant, path,
     )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def _from_devices(chain: Chain, devices: tuple[str, ...]) -> Chain:
     name = f"{chain.name} (ingress)"
     assert chain.span is not None and chain.line is not None
     of_them = any_of([Interface(Field.IIF, f"{d[:-1]}+" if d.endswith("*") else d) for d in devices])
-    test = Match("", chain.span, of_them)
+    test = Match("", NOWHERE, of_them)
 
     def leading(verdict: Jump | Drop) -> Rule:
         text = f"iifname {{ {', '.join(devices)} }}"

@@ -5,6 +5,7 @@ each of its elements. A statement that changes something and stands before anoth
 it happens whatever that match says (nft(8), STATEMENTS).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -76,6 +77,7 @@ class RuleReader:
 
     def parts(self, rule: tree.Rule) -> list[Part]:
         """The rules that one rule amounts to, in order."""
+        self._start = rule.span.start
         self._done: list[Part] = []
         self._open: list[Part] = [Part()]
         taken = _taken_for_one(rule.statements)
@@ -85,8 +87,9 @@ class RuleReader:
             else:
                 self._statement(statement)
         if rule.unread:
-            test = ModelMatch("", rule.span, Opaque(rule.normal, Scope.MEMORY), understood=False, reason=rule.unread)
-            self._match(test)
+            unknown = Opaque(rule.normal, Scope.MEMORY)
+            place = self._place(rule.span)
+            self._match(ModelMatch("", place, unknown, understood=False, reason=rule.unread))
             self._each(lambda p: replace(p, verdict=UnknownTarget(rule.normal), understood=False))
         out = [*self._done, *self._open]
         # a part that only leads to others says nothing
@@ -95,6 +98,9 @@ class RuleReader:
         )
 
     # -- building ------------------------------------------------------------------------------
+
+    def _place(self, span: Span) -> tuple[int, int]:
+        return span.start - self._start, span.end - self._start
 
     def _each(self, change: Callable[[Part], Part]) -> None:
         self._open = [change(p) for p in self._open]
@@ -106,7 +112,7 @@ class RuleReader:
             if any(e.kind is not EffectKind.LOG for e in effects):
                 # these happen before the match is looked at
                 self._done.append(replace(part, label=f"{part.label} first {len(self._done)}"))
-                effects, again = (), tuple(replace(m, memory=False, writes=None) for m in part.matches)
+                effects, again = (), tuple(m._replace(memory=False, writes=None) for m in part.matches)
                 part = replace(part, consumers=())
             matches = (*again, match)
             going_on.append(Part(matches, effects, part.verdict, part.consumers, part.understood, part.label))
@@ -125,7 +131,7 @@ class RuleReader:
 
     def _condition(self, name: str, span: Span, condition: Condition, *, memory: bool = False,
                    consumer: Consumer | None = None, writes: str | None = None, reason: str = "") -> None:  # fmt: skip
-        self._match(ModelMatch(name, span, condition, consumer, memory, writes, not reason, reason))
+        self._match(ModelMatch(name, self._place(span), condition, consumer, memory, writes, not reason, reason))
 
     # -- statements ----------------------------------------------------------------------------
 
@@ -136,7 +142,7 @@ class RuleReader:
                 name = next((s.text for s in selectors(statement.left)), "")
                 text = self.written(statement.span) or spelled(statement)
                 what = (told.condition, told.consumer, told.memory, None, told.understood, told.reason)
-                self._match(ModelMatch(name, statement.span, *what, text))
+                self._match(ModelMatch(name, self._place(statement.span), *what, text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():
@@ -159,7 +165,8 @@ class RuleReader:
         one, other = (self.conditions.match(m).condition for m in (first, second))
         either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
         reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
-        self._open = [replace(p, matches=tuple(m for m in p.matches if m.span != first.span)) for p in self._open]
+        place = self._place(first.span)
+        self._open = [replace(p, matches=tuple(m for m in p.matches if m.place != place)) for p in self._open]
         name = next(s.text for s in selectors(second.left))
         self._condition(name, second.span, any_of([all_of([one, other]), either]), reason=reason)
 
@@ -190,7 +197,7 @@ class RuleReader:
         for number, element, decided, condition in keyed:
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
-                test = ModelMatch(name, element.span, asked_of)
+                test = ModelMatch(name, self._place(element.span), asked_of)
                 added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
                 # what stands behind the map is for packets that it lets go on
                 into = self._open if decided == _CONTINUE else self._done
@@ -278,7 +285,8 @@ class RuleReader:
             condition = guarded(known, self._key(value.key, element, elements), f"{text} {number}", self._with_ports())
             value_of = words.mark(element.data.text)[0]
             mark = Effect(EffectKind.MARK, f"meta mark set {element.data.text}", 0xFFFFFFFF, value_of)
-            test = ModelMatch(next((s.text for s in selectors(value.key)), ""), statement.span, condition)
+            name = next((s.text for s in selectors(value.key)), "")
+            test = ModelMatch(name, self._place(statement.span), condition)
             made += [
                 replace(p, matches=(*p.matches, test), effects=(*p.effects, mark), label=f"{p.label} {number}")
                 for p in opened
@@ -392,30 +400,45 @@ class RuleReader:
 
 def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.Element, Condition]]:
     """Concatenations with ranges may overlap: the element that comes first is found (nft_set_pipapo.c)."""
-    out: list[tuple[tree.Element, Condition]] = []
-    ones = [_single_values(condition) for _, condition in keyed]
-    single = [f for f in (ones[0] if ones else ()) if all(f in values for values in ones)]
-    met: dict[tuple[object, ...], list[Condition]] = {}
-    for (element, condition), values in zip(keyed, ones, strict=True):
-        earlier: list[Condition] = []
-        if isinstance(element.key, tree.Concat):
-            before = met.setdefault(tuple(values[f] for f in single), [])
-            earlier = [other for other in before if not _disjoint(condition, other)]
-            before.append(condition)
-        out.append((element, all_of([condition, *map(negate, earlier)])))
-    return out
+    if not any(isinstance(element.key, tree.Concat) for element, _ in keyed):
+        return keyed
+    conditions = [condition for _, condition in keyed]
+    earlier: list[list[int]] = [[] for _ in keyed]
+    for one, other in _meeting(conditions):
+        first, second = min(one, other), max(one, other)
+        if isinstance(keyed[second][0].key, tree.Concat) and not _disjoint(conditions[first], conditions[second]):
+            earlier[second].append(first)
+    return [
+        (element, all_of([condition, *(negate(conditions[i]) for i in sorted(before))]) if before else condition)
+        for (element, condition), before in zip(keyed, earlier, strict=True)
+    ]
 
 
-def _single_values(condition: Condition) -> dict[Field, object]:
-    """The fields for which a condition takes one value only."""
-    found: dict[Field, object] = {}
-    for test in conjuncts(condition):
-        match test:
-            case Values(name, ((low, high),)) if low == high:
-                found[name] = low
-            case Interface(name, text) if not text.endswith("+"):
-                found[name] = text
-    return found
+def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
+    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest."""
+    names: dict[str, int] = {}
+    spans: dict[Field, dict[int, tuple[int, int]]] = {}
+    for number, condition in enumerate(conditions):
+        for test in conjuncts(condition):
+            match test:
+                case Values(about, ((_, _), *_) as intervals):
+                    spans.setdefault(about, {}).setdefault(number, (intervals[0][0], intervals[-1][1]))
+                case Interface(about, name) if not name.endswith("+"):
+                    known = names.setdefault(name, len(names))
+                    spans.setdefault(about, {}).setdefault(number, (known, known))
+    best: list[tuple[tuple[int, int], int]] = []
+    fewest = len(conditions) ** 2
+    for said in [*spans.values(), {}]:
+        # what says nothing of the field may meet everything
+        ordered = sorted((said.get(number, (0, 1 << 128)), number) for number in range(len(conditions)))
+        lows = [low for (low, _), _ in ordered]
+        pairs = sum(bisect_right(lows, high) - at - 1 for at, ((_, high), _) in enumerate(ordered))
+        if pairs < fewest:
+            best, fewest = ordered, pairs
+    lows = [low for (low, _), _ in best]
+    for at, ((_, high), number) in enumerate(best):
+        for _, other in best[at + 1 : bisect_right(lows, high)]:
+            yield number, other
 
 
 def _by_verdict(

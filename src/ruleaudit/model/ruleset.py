@@ -7,9 +7,9 @@ Sources: iptables(8), iptables-extensions(8), nft(8); priorities from linux/netf
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from typing import NamedTuple
 
-from ruleaudit.model.condition import ALWAYS, Condition, all_of
+from ruleaudit.model.condition import Condition, all_of
 from ruleaudit.model.fields import Family, Hook
 from ruleaudit.source import SourceFile, Span
 
@@ -127,11 +127,15 @@ class Consumer:
 # -- rules ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One match of a rule, in the kernel's order of evaluation.
+#: where a match stands that no text holds
+NOWHERE = (0, 0)
+
+
+class Match(NamedTuple):
+    """One match of a rule, in the kernel's order of evaluation; rules share the ones that are equal.
 
     name        the extension (`conntrack`, `tcp`), or `` for the general options
+    place       where it stands, counted from the start of the rule: see Rule.place_of
     memory      it counts or remembers what it sees (limit, recent): evaluating it is an effect
     writes      a match that is a list write by itself (recent --set, set via --add): the effect's text, else None
     understood  False: the text could not be interpreted; the condition is an Opaque and the rule is approximate
@@ -139,7 +143,7 @@ class Match:
     """
 
     name: str
-    span: Span
+    place: tuple[int, int]
     condition: Condition
     consumer: Consumer | None = None
     memory: bool = False
@@ -149,9 +153,9 @@ class Match:
     text: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Rule:
-    """Matches, effects and a verdict; identity is the object, not its text.
+    """Matches, effects and a verdict; identity is the object, not its text. Nobody changes one.
 
     path   the file that it stands in, where that is an included one; `line` counts in it
     """
@@ -168,6 +172,8 @@ class Rule:
     understood: bool = True
     variant: str = ""  #: what else tells it from rules of the same text: the part of a verdict map, what sets hold
     path: str = ""
+    _condition: Condition | None = field(default=None, init=False, repr=False)
+    _is_seen: bool | None = field(default=None, init=False, repr=False)
 
     @property
     def where(self) -> str:
@@ -179,24 +185,33 @@ class Rule:
         """Rules with the same key mean the same."""
         return self.text, self.variant
 
-    @cached_property
+    @property
     def condition(self) -> Condition:
         """The conjunction of all matches."""
-        return all_of(m.condition for m in self.matches) if self.matches else ALWAYS
+        if self._condition is None:
+            self._condition = all_of([m.condition for m in self.matches])
+        return self._condition
+
+    def place_of(self, match: Match) -> Span:
+        """Where one of the matches stands in the text."""
+        start, end = match.place
+        return Span(self.span.start + start, self.span.start + end)
 
     @property
     def leads_to(self) -> str:
         """The chain that it sends packets into; empty for rules that send them into none."""
         return self.verdict.chain if isinstance(self.verdict, Jump | Goto) else ""
 
-    @cached_property
+    @property
     def is_seen(self) -> bool:
         """Whoever is looked at by the matches leaves something behind: a count, an entry of a list, or a conntrack
         entry that is read.
         """
-        return any(m.memory or m.consumer or m.writes for m in self.matches)
+        if self._is_seen is None:
+            self._is_seen = any(m.memory or m.consumer or m.writes for m in self.matches)
+        return self._is_seen
 
-    @cached_property
+    @property
     def is_idle(self) -> bool:
         """No packet fares otherwise by the rule, now or later: it logs, or does nothing at all."""
         if not isinstance(self.verdict, Continue) or self.consumers:

@@ -83,17 +83,17 @@ def _rule(ruleset: Ruleset, rule: Rule) -> dict[str, Json]:
     return {
         "place": place(ruleset.source, rule.span, rule),
         "understood": rule.understood,
-        "matches": [_match(ruleset, match) for match in rule.matches],
+        "matches": [_match(ruleset, rule, match) for match in rule.matches],
         "effects": [_effect(effect) for effect in rule.effects],
         "consumers": [{"use": c.use.value, "what": c.what} for c in rule.consumers],
         "verdict": verdict(rule.verdict),
     }
 
 
-def _match(ruleset: Ruleset, match: Match) -> dict[str, Json]:
+def _match(ruleset: Ruleset, rule: Rule, match: Match) -> dict[str, Json]:
     return {
         "name": match.name or "general",
-        "text": ruleset.source.slice(match.span),
+        "text": ruleset.source.slice(rule.place_of(match)),
         "understood": match.understood,
         "reason": match.reason,
         "memory": match.memory,

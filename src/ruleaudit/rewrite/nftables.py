@@ -117,7 +117,7 @@ class Editor:
         if isinstance(given, SetName) and table is not None and given.name in table.sets:
             elements = table.sets[given.name].elements
         place = next((n for n, part in enumerate(_parts(key)) if _is_state(part)), 0)
-        own = {match.span for match in rule.matches}
+        own = {rule.place_of(match) for match in rule.matches}
         for element in elements:
             mine = _parts(element.key)[place]
             if not (isinstance(mine, Word) and mine.text == "new" and isinstance(element.data, Verdict)):
@@ -138,7 +138,7 @@ class Editor:
         counting = next((m for m in rule.matches if m.memory), None)
         if counting is None:
             return False
-        at = counting.span.start
+        at = rule.place_of(counting).start
         self._change(Span(at, at), f"{SYN} ", topic, reason)
         return True
 

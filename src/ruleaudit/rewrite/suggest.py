@@ -303,7 +303,7 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
     """The flows of all address families; what one rule, or one element of its verdict map, accepts of both is one."""
     found: dict[object, Candidate] = {}
     for flow in flows:
-        place = (flow.rule.span, *(m.span for m in flow.rule.matches)) if flow.rule else None
+        place = (flow.rule.span, *(m.place for m in flow.rule.matches)) if flow.rule else None
         why = flow.reason if flow.reason in (SSH, listening.IDLE) else why_left(flow.protocol, flow.ports)
         key = (place, flow.kind.name, flow.protocol, flow.narrowed, why)
         known = found.get(key)

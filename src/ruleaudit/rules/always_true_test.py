@@ -81,8 +81,8 @@ def check(audit: Audit) -> Iterator[Finding]:
                 states = ", ".join(re.findall(r"[\w$@]+", match.text.partition("!=")[2]))
                 notes = (("help", f"write: ct state != {{ {states} }}"),)
                 message = "this holds for every packet: != compares the whole state with all these bits at once"
-                yield Finding(CODE, NAME, SEVERITY, message, match.span, "always true", (), notes)
+                yield Finding(CODE, NAME, SEVERITY, message, rule.place_of(match), "always true", (), notes)
             elif isinstance(match.condition, Never):
                 message = "no packet has this state: an element is compared as a whole, and a packet has one state"
                 notes = (("help", "give each state an element of its own"),)
-                yield Finding(CODE, NAME, SEVERITY, message, match.span, "never true", (), notes)
+                yield Finding(CODE, NAME, SEVERITY, message, rule.place_of(match), "never true", (), notes)

@@ -227,7 +227,7 @@ def _is_blanket(audit: Audit, rule: Rule, kind: Kind) -> bool:
 
 def _strict(audit: Audit, rule: Rule) -> Pair:
     """The ruleset beside one that leaves nothing untracked, and where the rule does not ask for UNTRACKED."""
-    matches = tuple(replace(m, condition=_tracked_only(m.condition)) for m in rule.matches)
+    matches = tuple(m._replace(condition=_tracked_only(m.condition)) for m in rule.matches)
     heirs = {r: without_notrack(r) for r in audit.notracks}
     ruleset, numbers = audit.changed({**heirs, rule: replace(rule, matches=matches, text=f"{rule.text}\0tracked")})
     return Pair(audit.space, audit.ruleset, ruleset, Alignment(numbers, numbers, (), (), True))

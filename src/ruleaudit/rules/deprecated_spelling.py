@@ -136,7 +136,8 @@ def _iptables(audit: Audit, rule: Rule) -> Iterator[Finding]:
     words = [(w.group(), Span(start + w.start(), start + w.end())) for w in _WORD.finditer(text)]
     for match in rule.matches:
         if match.name == "state":
-            yield _state(rule, [(w, s) for w, s in words if match.span.start <= s.start < match.span.end], match.span)
+            place = rule.place_of(match)
+            yield _state(rule, [(w, s) for w, s in words if place.start <= s.start < place.end], place)
     for (before, first), (word, span) in zip([("", rule.span), *words], words, strict=False):
         match before, word:
             case "-j" | "--jump", "NOTRACK":
@@ -170,13 +171,14 @@ _OLD_UPDATE = re.compile(r"set\s+(add|update)\s+(.+?)\s+(@[\w.-]+)")
 def _nft(audit: Audit, rule: Rule) -> Iterator[Finding]:
     told: set[Span] = set()
     for match in rule.matches:
-        text = audit.source.slice(match.span)
-        if match.span in told or match.writes is None:
+        place = rule.place_of(match)
+        text = audit.source.slice(place)
+        if place in told or match.writes is None:
             continue
-        told.add(match.span)
+        told.add(place)
         old = _OLD_UPDATE.fullmatch(text)
         if old is not None:
             new = f"{old[1]} {old[3]} {{ {old[2]} }}"
-            yield _finding(f"set {old[1]}", f"write {new}", match.span, ())
+            yield _finding(f"set {old[1]}", f"write {new}", place, ())
         elif re.match(r"meter\s|flow\s+table\s", text):
-            yield _finding(text.split("{")[0].strip(), _METER, match.span, ())
+            yield _finding(text.split("{")[0].strip(), _METER, place, ())

@@ -33,6 +33,7 @@ from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity
 from ruleaudit.model.ruleset import Drop, Match, Reject
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
+from ruleaudit.source import Span
 
 CODE = "RA312"
 NAME = "dont-fragment-test"
@@ -111,14 +112,15 @@ def check(audit: Audit) -> Iterator[Finding]:
         if not isinstance(rule.verdict, Drop | Reject) or any(m.name in _LENGTHS for m in rule.matches):
             continue
         for match in rule.matches:
-            if _holds(audit, match, _DONT_FRAGMENT) and not _holds(audit, match, 0):
-                yield _finding(audit, match)
+            place = rule.place_of(match)
+            if _holds(audit, match, place, _DONT_FRAGMENT) and not _holds(audit, match, place, 0):
+                yield _finding(audit, place)
 
 
-def _holds(audit: Audit, match: Match, field: int) -> bool:
+def _holds(audit: Audit, match: Match, place: Span, field: int) -> bool:
     """The match is a test of the fragment field that holds for this value of it."""
     if match.name == "u32":
-        found = _U32.fullmatch(audit.source.slice(match.span))
+        found = _U32.fullmatch(audit.source.slice(place))
         if found is None:
             return False
         low = int(found["low"], 0)
@@ -134,7 +136,7 @@ def _holds(audit: Audit, match: Match, field: int) -> bool:
     return _OPERATORS[found["operator"]](field & mask, int(found["value"], 0))
 
 
-def _finding(audit: Audit, match: Match) -> Finding:
+def _finding(audit: Audit, place: Span) -> Finding:
     instead = (
         "ip frag-off & 0x3fff != 0 (every fragment) or & 0x1fff != 0 (later ones)" if audit.ruleset.is_nft else "-f"
     )
@@ -143,7 +145,7 @@ def _finding(audit: Audit, match: Match) -> Finding:
         NAME,
         SEVERITY,
         "this is true of whole packets with the Don't Fragment bit, which nearly every TCP packet has set",
-        match.span,
+        place,
         "no test for fragments",
         notes=(("help", f"for fragments write {instead}"),),
         fix=Fix(FixClass.MANUAL, f"test the bits of fragments: {instead}"),

@@ -62,7 +62,8 @@ def _joined(edits: Iterable[Edit]) -> Iterator[Edit]:
 
 def without_test(rule: Rule, match: Match, source: SourceFile) -> Edit | None:
     """One test of the rule taken out, with the blanks behind it."""
-    text = source.slice(match.span)
+    span = rule.place_of(match)
+    text = source.slice(span)
     if not _may_change(rule, source, whole=False):
         return None
     if " " in rule.table:
@@ -72,8 +73,8 @@ def without_test(rule: Rule, match: Match, source: SourceFile) -> Edit | None:
     elif not text.startswith("-m ") or len(_STATE_OPTION.findall(text)) != len(_STATE_OPTION.findall(rule.text)):
         return None  # its words are not side by side, or another match asks too
     place = _Place(rule, source)
-    behind = re.match(r"[ \t]*", place.text[match.span.end - place.base :])
-    return Edit(Span(match.span.start, match.span.end + (behind.end() if behind else 0)), "")
+    behind = re.match(r"[ \t]*", place.text[span.end - place.base :])
+    return Edit(Span(span.start, span.end + (behind.end() if behind else 0)), "")
 
 
 def moved(rule: Rule, before: Rule, source: SourceFile) -> tuple[Edit, ...] | None:

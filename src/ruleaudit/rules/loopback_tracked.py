@@ -39,6 +39,7 @@ from ruleaudit.diagnostics import Finding, Fix, FixClass, Severity, Witness
 from ruleaudit.model.condition import Interface
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
+    NOWHERE,
     Accept,
     Chain,
     Continue,
@@ -173,7 +174,7 @@ def _untracked(audit: Audit) -> Pair:
     """The ruleset, and itself with a rule in front of raw OUTPUT that leaves untracked what goes out on lo."""
     old, numbers = audit.ruleset, audit.whole.old.identities.numbers
     place = next(old.rules()).span
-    match = Match("", place, Interface(Field.OIF, "lo"))
+    match = Match("", NOWHERE, Interface(Field.OIF, "lo"))
     notrack = (Effect(EffectKind.NOTRACK, "notrack"),)
     added = Rule("OUTPUT", "\0raw", 0, place, "\0notrack lo", (match,), notrack, Continue())
     # a table of its own: a raw table that is there may accept before

@@ -41,7 +41,18 @@ from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.condition import Condition, Interface, Not, States, Values, all_of, tests
 from ruleaudit.model.fields import MIRROR, AddressType, Field, State
-from ruleaudit.model.ruleset import IPTABLES_HOOKS, Chain, Continue, Effect, EffectKind, Match, Rule, Ruleset, Table
+from ruleaudit.model.ruleset import (
+    IPTABLES_HOOKS,
+    NOWHERE,
+    Chain,
+    Continue,
+    Effect,
+    EffectKind,
+    Match,
+    Rule,
+    Ruleset,
+    Table,
+)
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, Judgement, RuleClass
 from ruleaudit.rewrite.flows import Candidate, candidates
@@ -259,7 +270,7 @@ def _notrack(audit: Audit, flow: Candidate, chain: str, mirrored: bool) -> Rule:
     else:
         words.append(Values(side(Field.DADDR), tuple(space.taken(flow.connections, Field.DADDR))))
     place = flow.rule.span if flow.rule else next(audit.ruleset.rules()).span
-    match = Match("", place, all_of(words))
+    match = Match("", NOWHERE, all_of(words))
     text = f"\0notrack {chain} {mirrored} {flow.flow.words} {place.start}"
     return Rule(chain, "raw", 0, place, text, (match,), (Effect(EffectKind.NOTRACK, "notrack"),), Continue())
 

@@ -13,12 +13,12 @@ _TARGET = frozenset({"-j", "--jump", "-g", "--goto"})
 
 def state_test(rule: Rule) -> Span | None:
     """The match of a rule that reads conntrack's state or entry."""
-    return next((m.span for m in rule.matches if mentions_state(m.condition)), None)
+    return next((rule.place_of(m) for m in rule.matches if mentions_state(m.condition)), None)
 
 
 def consumer(rule: Rule, source: SourceFile) -> Span:
     """The match or target of a rule whose effect lives in conntrack, else its state test, else the rule."""
-    match = next((m.span for m in rule.matches if m.consumer is not None), None)
+    match = next((rule.place_of(m) for m in rule.matches if m.consumer is not None), None)
     if match is not None:
         return match
     return target(rule, source) if rule.consumers else state_test(rule) or rule.span

@@ -328,7 +328,7 @@ def _before_conntrack(audit: Audit) -> Iterator[Finding]:
                 NAME,
                 SEVERITY,
                 f"table raw comes before conntrack, where every packet is INVALID: this test {fate}",
-                match.span,
+                rule.place_of(match),
                 "conntrack has not looked at the packet yet",
                 notes=(("help", f"ask in table mangle, chain {rule.chain}: it comes right behind conntrack"),),
             )

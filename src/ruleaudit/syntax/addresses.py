@@ -2,12 +2,14 @@
 
 import re
 import socket
+from functools import cache
 
 from ruleaudit.syntax.refusal import Refused
 
 _HOST_NAME = re.compile(
     r"(?=.*[A-Za-z])[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
+_FAMILIES = {32: socket.AF_INET, 128: socket.AF_INET6}
 
 
 class HostName(Exception):
@@ -34,11 +36,14 @@ def address(word: str, bits: int) -> int:
 
 def numeric(word: str, bits: int) -> int | None:
     """The address as a number, or None; a short IPv4 address is filled up with zeros (`10.1` is 10.1.0.0)."""
-    if bits == 128:
-        try:
-            return int.from_bytes(socket.inet_pton(socket.AF_INET6, word), "big") if word.isascii() else None
-        except (OSError, ValueError):
-            return None
+    try:
+        return int.from_bytes(socket.inet_pton(_FAMILIES[bits], word), "big")
+    except (OSError, ValueError):
+        return _short(word) if bits == 32 else None
+
+
+def _short(word: str) -> int | None:
+    """An IPv4 address with few parts, zeros in front, or as one number."""
     parts = word.split(".")
     if len(parts) > 4:
         return None
@@ -65,22 +70,25 @@ def network(word: str, bits: int) -> tuple[int, int]:
     True
     """
     host, slash, mask_word = word.partition("/")
+    if slash and not mask_word:
+        raise Refused('bad mask ""', word)
+    mask = _mask(mask_word, bits) if slash else (1 << bits) - 1
+    value = numeric(host, bits)
+    return (address(host, bits) if value is None else value) & mask, mask
+
+
+@cache
+def _mask(mask_word: str, bits: int) -> int:
     full = (1 << bits) - 1
-    if not slash:
-        return address(host, bits), full
     if mask_word.isascii() and mask_word.isdigit() and len(mask_word) < 4:
         prefix = int(mask_word)
         if prefix > bits:
             raise Refused(f'bad prefix length "{mask_word}": at most {bits}', mask_word)
-        mask = full ^ (full >> prefix)
-    else:
-        if bits == 32 and mask_word.count(".") != 3:
-            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
-        numeric_mask = numeric(mask_word, bits)
-        if numeric_mask is None:
-            raise Refused(f'bad mask "{mask_word}"', mask_word or word)
-        mask = numeric_mask
-    return address(host, bits) & mask, mask
+        return full ^ (full >> prefix)
+    mask = numeric(mask_word, bits) if bits == 128 or mask_word.count(".") == 3 else None
+    if mask is None:
+        raise Refused(f'bad mask "{mask_word}"', mask_word)
+    return mask
 
 
 def address_range(word: str, bits: int) -> tuple[int, int]:

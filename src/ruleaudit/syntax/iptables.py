@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+from sys import intern
 
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.language import family as family
@@ -120,13 +121,21 @@ class CommitLine:
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule: its line without the line end, and the offset in it at which the rule begins, behind the counters."""
+    """A rule: where its line starts, the line without its end, how long that is, and at which offset in it the rule
+    begins, behind the counters.
+    """
 
-    span: Span
+    start: int
     line: str
+    ending: int
     body: int
     command: str
     chain: str
+
+    @property
+    def span(self) -> Span:
+        """The line with its end."""
+        return Span(self.start, self.start + len(self.line) + self.ending)
 
     @property
     def counters(self) -> tuple[int, int] | None:
@@ -143,7 +152,7 @@ class RuleLine:
     def text_span(self) -> Span:
         """Where the rule stands, without counters, surrounding blanks and line end."""
         text = self.text
-        start = self.span.start + self.body + len(text) - len(text.lstrip(" \t"))
+        start = self.start + self.body + len(text) - len(text.lstrip(" \t"))
         return Span(start, start + len(text.strip(" \t")))
 
     @property
@@ -157,7 +166,7 @@ class RuleLine:
         words, raw = self.raw
         if isinstance(raw, Malformed):
             return ()
-        base = self.span.start + self.body
+        base = self.start + self.body
         return tuple(_with_places(option, words, base) for option in raw)
 
     def options_named(self, *names: str) -> tuple[Option, ...]:
@@ -443,7 +452,7 @@ def _rule(span: Span, content: str) -> RuleLine | CommandLine | BadLine:
     if content.startswith("-A ", body):
         rest = content[body + 3 :].split(None, 1)
         if rest and rest[0][0] not in '-"!':
-            return RuleLine(span, content, body, "-A", rest[0])
+            return RuleLine(span.start, content, span.end - span.start - len(content), body, "-A", intern(rest[0]))
     words, raw = options(content[body:])
     if isinstance(raw, Malformed):
         start = span.start + body + (words.starts[raw.word] if words.starts else 0)
@@ -459,7 +468,8 @@ def _rule(span: Span, content: str) -> RuleLine | CommandLine | BadLine:
         if option.name in RULE_COMMANDS:
             if not option.values:
                 break
-            return RuleLine(span, content, body, RULE_COMMANDS[option.name], option.values[0])
+            ending = span.end - span.start - len(content)
+            return RuleLine(span.start, content, ending, body, RULE_COMMANDS[option.name], option.values[0])
         if option.name in CHAIN_COMMANDS:
             named = next((o.values[0] for o in raw if o.name in ("-t", "--table") and o.values), "")
             return CommandLine(span, CHAIN_COMMANDS[option.name], option.values, named)

@@ -5,6 +5,7 @@ the advice to write the number. Numbers are read as iptables reads them: 0x50 an
 """
 
 import re
+from functools import cache
 
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
@@ -128,6 +129,7 @@ def port(word: str, number_of_protocol: int | None) -> int:
     raise Refused(f'unknown port or service "{word}"', word, did_you_mean(word, known) or _WRITE_NUMBER)
 
 
+@cache
 def port_range(word: str, number_of_protocol: int | None, separator: str = ":") -> tuple[int, int]:
     """`port`, `first:last`, `:last` or `first:`; with `-` between them (NAT targets) a range has numbers only."""
     if number(word) is not None:

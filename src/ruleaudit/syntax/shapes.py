@@ -1,9 +1,8 @@
 """The inside of a rule line: words, and which of them make up an option.
 
 The grammar `grammars/iptables_save.lark` says how words form options. It is asked once for each *shape*, the line with
-every word replaced by its kind; rules of one shape differ in words only. The commonest shapes are listed here, so
-that an
-ordinary file needs no parser at all; a test compares the list with the grammar.
+every word replaced by its kind; rules of one shape differ in words only. Where every option is a word of its own, which
+is what iptables-save prints, no parser is needed; a test compares that with the grammar.
 """
 
 import re
@@ -23,22 +22,9 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 #: (`~`), a Family in front, an Unclosed string
 Shape = str
 
-COMMON_SHAPES = """
-OV OV OV OV|OV OV OV OV OV|OV OV OV|OV OV OV OV OV OV|OV OV|OV OV OV OV OV OV OV|OV OV OV OV OV OV OV OV|
-OV OV OV OV OV OV OV OV OV|OV OV OV OV OV OV OV OV OV OV|OV !OV OV|OV !OV OV OV|OV !OV OV OV OV|
-OV !OV OV OV OV OV|OV OV !OV OV|OV OV !OV OV OV|OV OV OV !OV OV|OV OV OV !OV OV OV|OV OV OV OVV OV|
-OV OV OV OVV OV OV|OV OV OVV OV|OV OV OVV OV OV|OV OV OV !OVV OV|OV OV OV !OVV OV OV OV|OV OV OV OV O OV|
-OV OV OV O OV|OV OV O OV|OV OV !O OV|OV OV OV !O OV|OV OV OV !O OV OV OV|OV OV OV O|OV OV O|OV OV OV OV O|
-OV O OV|OV OV OV OS|OV OV OV OV OS|OV OV OV OV OV OS|OV OV OS|OV OV OV OV OS OV|OV OV OV OS OV|OV OV OS OV|
-OV OV OV OV OV OS OV|OV OV OV OV OV OV OS|OV OV OV OV OS OV OV|OV OV OV OS OV OV|OV OV OV OV OV OV OV OS OV|
-OV OV OV OV OV OV OS OV|OV OV OV OV OV OV OV OV OS|OV OV OV OVV OV OV OV OV|OV OV OV OVV OV OV OV|
-OV OV OV OV OV OVV OV|OV OV OV OV OVV OV|OV OV OV OV OV OVV OV OV|OV !OV OV OV OV OV OV|
-OV !OV OV OV OV OV OV OV|OV OV !OV OV OV OV|OV OV !OV OV OV OV OV|OV OV OV OV OV !OV OV|OV OV OV OV !OV OV|
-OV OV OV OV OV OV O|OV OV OV OV OV O|OV OV OV O OV OV OV OV|OV OV OV OV O OV OV OV|OV OV OV OV OV O OV|
-OV OV OV OV OV OV O OV OV|O O|O OV|OV OVV OV|OV OVV|OV|OV OV OV OV OV OV OVV OV OV OV|
-OV OV OV OV OV OV OV OVV OV|OV OV OV OV OV OV OVV OV|OV OV !OV OV OV OV OV OV|OV OV OV OV OV OVV OV OV OV|
-OV OV OV OV OV OV OV OV OS OV|OV OV OV OV OV OV OV OV OV OV OV|OV OV OV OV OV OV OV OV OV OV OV OV
-"""
+#: what iptables-save prints: each option is a word of its own, with its values behind it
+_IN_ORDER = re.compile("(?:!?O[VS]*)+")
+_OPTION_IN_ORDER = re.compile("!?O[VS]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +101,7 @@ def options(text: str) -> tuple[Words, tuple[RawOption, ...] | Malformed]:
     split = words(text)
     starts = _SHAPES.get(split.shape)
     if starts is None:
-        starts = _SHAPES[split.shape] = parse_with_grammar(text, split)
+        starts = _SHAPES[split.shape] = in_order(split.shape) or parse_with_grammar(text, split)
     if isinstance(starts, Malformed):
         return split, starts
     found = split.text
@@ -141,6 +127,17 @@ def options(text: str) -> tuple[Words, tuple[RawOption, ...] | Malformed]:
             values = tuple([unquoted(v) if '"' in v else v for v in values])
         out.append(RawOption(name, negated, values, first, last))
     return split, tuple(out)
+
+
+def in_order(shape: Shape) -> tuple[int, ...]:
+    """At which words the options of an ordinary line begin; nothing for a line that only the grammar can say it of.
+
+    >>> in_order("OV!OV")
+    (0, 2)
+    """
+    if _IN_ORDER.fullmatch(shape) is None:
+        return ()
+    return tuple(option.start() for option in _OPTION_IN_ORDER.finditer(shape))
 
 
 def unquoted(word: str) -> str:
@@ -192,16 +189,4 @@ def grammar_text(name: str) -> str:
         return (Path(__file__).parents[3] / "grammars" / name).read_text("utf-8")
 
 
-def _common() -> dict[Shape, tuple[int, ...] | Malformed]:
-    table: dict[Shape, tuple[int, ...] | Malformed] = {}
-    for spaced in COMMON_SHAPES.replace("\n", "").split("|"):
-        groups = spaced.split()
-        if groups:
-            starts = [0]
-            for group in groups[:-1]:
-                starts.append(starts[-1] + len(group))
-            table["".join(groups)] = tuple(starts)
-    return table
-
-
-_SHAPES = _common()
+_SHAPES: dict[Shape, tuple[int, ...] | Malformed] = {}
