@@ -75,6 +75,7 @@ class Left:
         self.space, self.ruleset = space, ruleset
         self._rows: dict[tuple[int, str, str], Row] = {}
         self._written: dict[tuple[str, str], bool] = {}
+        self._comers: dict[tuple[str, str], Sequence[tuple[_Entry, PacketSet]]] = {}
 
     @cached_property
     def entries(self) -> tuple[_Entry, ...]:
@@ -216,11 +217,8 @@ class Left:
         rule = parts[0]
         taken: list[tuple[Rule, PacketSet]] = []
         walk = None
-        possible = False
-        for entry in self.entries:
-            wanted = self._would_match(entry, alike)
-            possible = possible or not is_empty(wanted)
-            wanted = wanted & self._into(entry, chain)
+        for entry, coming in self._into(chain):
+            wanted = coming & self._would_match(entry, alike)
             if is_empty(wanted):
                 continue
             walk = entry.walk
@@ -233,9 +231,10 @@ class Left:
         if walk is not None:
             return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
-        if possible and chain.hook is None and not any(self._could_come(chain, part) for part in alike):
-            return Void(tuple(parts), (), self.entries[0].walk)
-        return None
+        if chain.hook is not None or any(self._could_come(chain, part) for part in alike):
+            return None
+        possible = any(not is_empty(self._would_match(entry, alike)) for entry in self.entries)
+        return Void(tuple(parts), (), self.entries[0].walk) if possible else None
 
     def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
         """The takers without those whose packets the others would take as well: the last ones say it best."""
@@ -256,7 +255,7 @@ class Left:
         return needed[::-1]
 
     def _could_come(self, chain: Chain, rule: Rule) -> bool:
-        return any(self._may_match(rule, self._into(entry, chain)) for entry in self.entries)
+        return any(self._may_match(rule, coming) for _, coming in self._into(chain))
 
     def _would_match(self, entry: _Entry, parts: Iterable[Rule]) -> PacketSet:
         """What a rule matches wherever it stands."""
@@ -266,15 +265,26 @@ class Left:
             out = out | self.space.condition(rule.condition, entry.frame, view, number, rule.understood)
         return out
 
-    def _into(self, entry: _Entry, chain: Chain) -> PacketSet:
-        """The packets that get into a chain."""
-        if entry.chain is chain:
-            return self.space.all
-        callers = self._callers.get((chain.table, chain.name), ())
-        out = self.space.none
-        for rule in callers:
-            out = out | entry.matched.get(rule, self.space.none)
-        return out
+    def _into(self, chain: Chain) -> Sequence[tuple[_Entry, PacketSet]]:
+        """The entries of which packets get into a chain, and these packets."""
+        key = (chain.table, chain.name)
+        if key not in self._comers:
+            coming = {place: self.space.all for place, entry in enumerate(self.entries) if entry.chain is chain}
+            for rule in self._callers.get(key, ()):
+                for place in self._sending.get(rule, ()):
+                    coming[place] = coming.get(place, self.space.none) | self.entries[place].matched[rule]
+            self._comers[key] = [(self.entries[place], coming[place]) for place in sorted(coming)]
+        return self._comers[key]
+
+    @cached_property
+    def _sending(self) -> Mapping[Rule, Collection[int]]:
+        """The places of the entries of which each rule sends packets to another chain."""
+        found: dict[Rule, list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            for rule in entry.matched:
+                if isinstance(rule.verdict, Jump | Goto):
+                    found.setdefault(rule, []).append(place)
+        return found
 
     @cached_property
     def places(self) -> Mapping[Rule, int]:
