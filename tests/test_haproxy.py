@@ -93,7 +93,23 @@ def test_the_options_may_stand_before_or_behind_the_ruleset(run: Run) -> None:
     assert run("--haproxy", "haproxy.cfg", "rules.v4") == wanted
     assert run("--haproxy", "haproxy.cfg", "--", "rules.v4") == wanted
     assert run("--haproxy=haproxy.cfg", "rules.v4") == wanted
+
+
+def test_rulesets_behind_haproxy_are_told_by_their_text(run: Run) -> None:
+    wanted = run("rules.v4", "closed.v4", "--haproxy", "haproxy.cfg")
     assert wanted[0] == 0
+    assert run("--haproxy", "haproxy.cfg", "rules.v4", "closed.v4") == wanted
+    assert run("--haproxy", "haproxy.cfg", "--haproxy", "rules.v4", "closed.v4") == wanted
+    assert run("rules.v4", "--haproxy", "haproxy.cfg", "closed.v4") == wanted
+
+
+def test_a_haproxy_cfg_is_no_ruleset(run: Run) -> None:
+    code, out, errors = run("--haproxy", "haproxy.cfg", "--", "haproxy.cfg")
+    assert (code, out) == (2, "")
+    assert "haproxy.cfg is a haproxy.cfg, no ruleset; write: ruleaudit suggest RULES --haproxy" in errors
+    code, out, errors = run("rules.v4", "--haproxy", "closed.v4")
+    assert (code, out) == (2, "")
+    assert "write: ruleaudit suggest closed.v4 --haproxy haproxy.cfg" in errors
 
 
 def test_what_it_connects_to_is_freed(run: Run) -> None:
@@ -163,3 +179,13 @@ def test_what_cannot_be_read_is_an_error(run: Run, tmp_path: Path, arguments: tu
 def test_the_same_by_the_package(run: Run) -> None:
     proxy = ruleaudit.read_haproxy(["haproxy.cfg"])
     assert [(str(one.address), one.port, one.protocol) for one in proxy.listeners] == LISTENERS
+
+
+def test_flows_that_share_a_reason_stand_beside_it(run: Run, tmp_path: Path) -> None:
+    rules = CLOSED.replace(":OUTPUT ACCEPT", ":OUTPUT DROP").removesuffix("COMMIT\n")
+    rules += "-A INPUT -p tcp --dport 22 -j ACCEPT\n-A OUTPUT -m state --state ESTABLISHED -j ACCEPT\nCOMMIT\n"
+    (tmp_path / "shut.v4").write_text(rules)
+    flows = json.loads(run("shut.v4", "--haproxy", "haproxy.cfg", "--format", "json")[1])["refused"]
+    reason = "the rules do not let this host open it"
+    assert sum(one["reason"] == reason for one in flows) > 1
+    assert " ".join(run("shut.v4", "--haproxy", "haproxy.cfg")[1].split()).count(reason) == 1

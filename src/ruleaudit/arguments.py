@@ -102,11 +102,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         asked.command = "completions"
     if asked.command is None:
         parser.error("the following arguments are required: COMMAND")
-    if asked.command == "suggest" and not asked.files:
-        if len(asked.haproxy) < 2:
-            raise UsageError("the following arguments are required: FILE\nMore: ruleaudit suggest --help")
-        # `suggest --haproxy haproxy.cfg rules.v4`: the last one is the ruleset
-        asked.files = [asked.haproxy.pop()]
+    if asked.command == "suggest" and not asked.files and len(asked.haproxy) < 2:
+        raise UsageError("the following arguments are required: FILE\nMore: ruleaudit suggest --help")
     if asked.command == "check":
         shown = [name for name, path in asked.formats if not path]
         if len(shown) > 1:

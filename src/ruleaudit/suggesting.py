@@ -1,9 +1,13 @@
 """`suggest`: the rewritten ruleset of each file, as text, JSON, a diff or a page."""
 
+import re
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from re import Pattern
+from shlex import quote
 
 import ruleaudit
 from ruleaudit.answer import DONE, FAILED, FOUND, Answer, load_source, not_observed, saved_table, style
@@ -14,17 +18,54 @@ from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.schema import failure
 from ruleaudit.report.wording import printable
 from ruleaudit.results import Observation, Suggestion, TableUse
-from ruleaudit.source import SourceFile, write
+from ruleaudit.source import SourceFile, read, write
+
+#: lines that only a ruleset has: a table of iptables-save, a table, rule or chain of nft, its JSON
+_RULESET = re.compile(
+    r"^(?:\*(?:filter|nat|mangle|raw|security)\s*$|#!.*\bnft\b"
+    r"|\s*(?:add |create )?table\s+(?:(?:ip6?|inet|arp|bridge|netdev)\s+)?[\w.-]+\s*(?:[{;]|$)"
+    r"|\s*(?:flush ruleset|add (?:rule|chain) )|\s*\{\s*\"nftables\")",
+    re.MULTILINE,
+)
+#: sections of HAProxy
+_HAPROXY = re.compile(r"^\s*(?:global\s*$|defaults\b|(?:frontend|backend|listen)\s+[\w.-]+)", re.MULTILINE)
 
 
 def suggest(asked: Namespace) -> Answer:
     """What `ruleaudit suggest` answers."""
+    _sort_files(asked)
     paths: list[str] = asked.files
     if [*paths, asked.listeners, asked.conntrack].count("-") > 1:
         raise UsageError("only one of FILE, --listeners and --conntrack can be standard input")
     asked.listening, notes = ruleaudit.read_listeners(asked.listeners) if asked.listeners else (None, ())
     answer = _answer(asked, paths)
     return replace(answer, remarks="".join(f"note: {printable(note)}\n" for note in notes) + answer.remarks)
+
+
+def _sort_files(asked: Namespace) -> None:
+    """Takes the rulesets out of the words behind --haproxy: `suggest --haproxy haproxy.cfg rules.v4 rules.v6`.
+
+    Raises UsageError where a haproxy.cfg stands for a ruleset.
+    """
+    found = [path for path in asked.haproxy if _looks(path, _RULESET)]
+    asked.haproxy = [path for path in asked.haproxy if path not in found]
+    asked.files = [*asked.files, *found] or [asked.haproxy.pop()]
+    for path in asked.files:
+        if _looks(path, _HAPROXY) and not _looks(path, _RULESET):
+            known = " ".join(map(quote, (*asked.haproxy, path)))
+            raise UsageError(f"{path} is a haproxy.cfg, no ruleset; write: ruleaudit suggest RULES --haproxy {known}")
+    if found and not asked.haproxy:
+        names = " ".join(map(quote, found))
+        raise UsageError(f"--haproxy names rulesets alone; write: ruleaudit suggest {names} --haproxy haproxy.cfg")
+
+
+def _looks(path: str, lines: Pattern[str]) -> bool:
+    """A file has such lines; standard input, and what cannot be read, is left to those who read it."""
+    if path == "-" or not Path(path).is_file():
+        return False
+    with suppress(SourceError):
+        return lines.search(read(path, ruleset=False).text) is not None
+    return False
 
 
 def _answer(asked: Namespace, paths: Sequence[str]) -> Answer:

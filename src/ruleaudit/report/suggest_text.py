@@ -324,19 +324,26 @@ def _refused(suggestion: Suggestion, style: Style) -> Iterator[str]:
     if not suggestion.refused:
         return
     yield style.bold("MAY NOT LEAVE")
+    alike: dict[tuple[Rule | None, str, str], list[Refused]] = {}
     for refused in suggestion.refused:
-        yield from _refusal(suggestion, refused)
+        alike.setdefault((refused.rule, refused.reason, refused.cure), []).append(refused)
+    for (rule, reason, cure), group in alike.items():
+        yield from _refusal(suggestion, rule, reason, cure, group)
 
 
-def _refusal(suggestion: Suggestion, refused: Refused) -> Iterator[str]:
-    yield wrapped(f"{flow_words(refused.flow)}: {refused.reason}", "  ", "    ")
-    if refused.rule is not None:
-        rule = refused.rule
+def _refusal(
+    suggestion: Suggestion, rule: Rule | None, reason: str, cure: str, group: Sequence[Refused]
+) -> Iterator[str]:
+    """What holds the flows of a group, said once, with a packet of the first that has one."""
+    flows = list(dict.fromkeys(flow_words(refused.flow) for refused in group))
+    yield wrapped(f"{', '.join(flows)}: {reason}", "  ", "    ")
+    if rule is not None:
         yield f"    {_where(suggestion, rule)}"
-    if refused.witness is not None:
-        yield wrapped(f"{refused.witness.packet} ({refused.witness.description})", "    e.g. ")
-    if refused.cure:
-        yield wrapped(refused.cure, "    cure: ")
+    witness = next((refused.witness for refused in group if refused.witness is not None), None)
+    if witness is not None:
+        yield wrapped(f"{witness.packet} ({witness.description})", "    e.g. ")
+    if cure:
+        yield wrapped(cure, "    cure: ")
 
 
 def _where(suggestion: Suggestion, rule: Rule) -> str:

@@ -27,6 +27,10 @@ _DEFAULT = frozenset({FixClass.EXACT, FixClass.SAME_CONNECTIONS, FixClass.ASSUMI
 _HELD = "--allow reversed frees it, if nothing but the service sends from that port of its host"
 #: how many single flows are tried for the menu of options
 _OFFERS = 6
+#: a service takes as much room as so many steps of a walk
+_STEPS_OF_A_SERVICE = 32
+#: those beyond are found out by trying: memory is not asked for in advance
+_MOST_SERVICES = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def suggest(
         sides = tuple(Side(ruleset, make_space((ruleset,), room)) for ruleset in rulesets)
         return _Suggester(source, sides, read, edit, options).answer()
 
-    found = with_room(answer, sum(steps(ruleset) for ruleset in rulesets))
+    walked = sum(steps(ruleset) for ruleset in rulesets)
+    found = with_room(answer, walked + _STEPS_OF_A_SERVICE * min(len(options.services), _MOST_SERVICES))
     if found is not None:
         return found
     note = "the packets of this ruleset do not fit into memory: nothing can be proved, so nothing is suggested"
