@@ -12,8 +12,8 @@ from functools import cached_property
 from ruleaudit.analysis.ends import End, ends
 from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
-from ruleaudit.analysis.row import Row, union_and_shared
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.row import Row
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.walk import ABSENT, Block, Identities, Walk, chains_from, is_tracking
 from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
@@ -75,6 +75,7 @@ class Left:
         self.space, self.ruleset = space, ruleset
         self._rows: dict[tuple[int, str, str], Row] = {}
         self._written: dict[tuple[str, str], bool] = {}
+        self._of_blocks: dict[tuple[Block, frozenset[Field]], Row] = {}
         self._comers: dict[tuple[str, str], Sequence[tuple[_Entry, PacketSet]]] = {}
 
     @cached_property
@@ -105,17 +106,23 @@ class Left:
         for by, _, packets in walk.decided:
             if not isinstance(by, Block):
                 continue
-            sets = [self.space.condition(rule.condition, frame, walk.view()) for rule in by.rules]
-            union, shared = union_and_shared(sets, none)
-            doubtful = shared | (union & ~packets)
-            meeting = [n for n, found in enumerate(sets) if not is_empty(found & doubtful)]
-            row = Row([sets[n] for n in meeting])
-            rest = dict(zip(meeting, (row.without(packets & sets[n], i) for i, n in enumerate(meeting)), strict=True))
+            row = self.row_of(by, frame)
+            meeting = list(row.meeting(row.shared | (row.union & ~packets)))
+            few = Row([row.sets[n] for n in meeting])
+            rest = {n: few.without(packets & row.sets[n], 0, i) for i, n in enumerate(meeting)}
             for place, rule in enumerate(by.rules):
-                found = rest.get(place, sets[place])
+                found = rest.get(place, row.sets[place])
                 if not is_empty(found):
                     matched[rule] = matched.get(rule, none) | found
         return matched
+
+    def row_of(self, block: Block, frame: Frame) -> Row:
+        """What the rules of a block match; they ask for nothing but the header."""
+        key = (block, frame.absent)
+        if key not in self._of_blocks:
+            view = View({}, [], self.space.all)
+            self._of_blocks[key] = Row([self.space.condition(rule.condition, frame, view) for rule in block.rules])
+        return self._of_blocks[key]
 
     def is_called_elsewhere(self, chain: Chain) -> bool:
         """Rules that are not in this file may lead to a user chain."""
