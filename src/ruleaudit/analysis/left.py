@@ -12,8 +12,8 @@ from functools import cached_property
 from ruleaudit.analysis.ends import End, ends
 from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
-from ruleaudit.analysis.row import Row, union_and_shared
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.row import Row
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View
 from ruleaudit.analysis.stretch import Block
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.walk import ABSENT, Identities, Walk, chains_from, is_tracking
@@ -76,6 +76,8 @@ class Left:
         self.space, self.ruleset = space, ruleset
         self._rows: dict[tuple[int, str, str], Row] = {}
         self._written: dict[tuple[str, str], bool] = {}
+        self._of_blocks: dict[tuple[Block, frozenset[Field]], Row] = {}
+        self._comers: dict[tuple[str, str], Sequence[tuple[_Entry, PacketSet]]] = {}
 
     @cached_property
     def entries(self) -> tuple[_Entry, ...]:
@@ -105,17 +107,23 @@ class Left:
         for by, _, packets in walk.decided:
             if not isinstance(by, Block):
                 continue
-            sets = [self.space.condition(rule.condition, frame, walk.view()) for rule in by.rules]
-            union, shared = union_and_shared(sets, none)
-            doubtful = shared | (union & ~packets)
-            meeting = [n for n, found in enumerate(sets) if not is_empty(found & doubtful)]
-            row = Row([sets[n] for n in meeting])
-            rest = dict(zip(meeting, (row.without(packets & sets[n], i) for i, n in enumerate(meeting)), strict=True))
+            row = self.row_of(by, frame)
+            meeting = list(row.meeting(row.shared | (row.union & ~packets)))
+            few = Row([row.sets[n] for n in meeting])
+            rest = {n: few.without(packets & row.sets[n], 0, i) for i, n in enumerate(meeting)}
             for place, rule in enumerate(by.rules):
-                found = rest.get(place, sets[place])
+                found = rest.get(place, row.sets[place])
                 if not is_empty(found):
                     matched[rule] = matched.get(rule, none) | found
         return matched
+
+    def row_of(self, block: Block, frame: Frame) -> Row:
+        """What the rules of a block match; they ask for nothing but the header."""
+        key = (block, frame.absent)
+        if key not in self._of_blocks:
+            view = View({}, [], self.space.all)
+            self._of_blocks[key] = Row([self.space.condition(rule.condition, frame, view) for rule in block.rules])
+        return self._of_blocks[key]
 
     def is_called_elsewhere(self, chain: Chain) -> bool:
         """Rules that are not in this file may lead to a user chain."""
@@ -217,11 +225,8 @@ class Left:
         rule = parts[0]
         taken: list[tuple[Rule, PacketSet]] = []
         walk = None
-        possible = False
-        for entry in self.entries:
-            wanted = self._would_match(entry, alike)
-            possible = possible or not is_empty(wanted)
-            wanted = wanted & self._into(entry, chain)
+        for entry, coming in self._into(chain):
+            wanted = coming & self._would_match(entry, alike)
             if is_empty(wanted):
                 continue
             walk = entry.walk
@@ -234,9 +239,10 @@ class Left:
         if walk is not None:
             return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
-        if possible and chain.hook is None and not any(self._could_come(chain, part) for part in alike):
-            return Void(tuple(parts), (), self.entries[0].walk)
-        return None
+        if chain.hook is not None or any(self._could_come(chain, part) for part in alike):
+            return None
+        possible = any(not is_empty(self._would_match(entry, alike)) for entry in self.entries)
+        return Void(tuple(parts), (), self.entries[0].walk) if possible else None
 
     def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
         """The takers without those whose packets the others would take as well: the last ones say it best."""
@@ -257,7 +263,7 @@ class Left:
         return needed[::-1]
 
     def _could_come(self, chain: Chain, rule: Rule) -> bool:
-        return any(self._may_match(rule, self._into(entry, chain)) for entry in self.entries)
+        return any(self._may_match(rule, coming) for _, coming in self._into(chain))
 
     def _would_match(self, entry: _Entry, parts: Iterable[Rule]) -> PacketSet:
         """What a rule matches wherever it stands."""
@@ -267,15 +273,26 @@ class Left:
             out = out | self.space.condition(rule.condition, entry.frame, view, number, rule.understood)
         return out
 
-    def _into(self, entry: _Entry, chain: Chain) -> PacketSet:
-        """The packets that get into a chain."""
-        if entry.chain is chain:
-            return self.space.all
-        callers = self._callers.get((chain.table, chain.name), ())
-        out = self.space.none
-        for rule in callers:
-            out = out | entry.matched.get(rule, self.space.none)
-        return out
+    def _into(self, chain: Chain) -> Sequence[tuple[_Entry, PacketSet]]:
+        """The entries of which packets get into a chain, and these packets."""
+        key = (chain.table, chain.name)
+        if key not in self._comers:
+            coming = {place: self.space.all for place, entry in enumerate(self.entries) if entry.chain is chain}
+            for rule in self._callers.get(key, ()):
+                for place in self._sending.get(rule, ()):
+                    coming[place] = coming.get(place, self.space.none) | self.entries[place].matched[rule]
+            self._comers[key] = [(self.entries[place], coming[place]) for place in sorted(coming)]
+        return self._comers[key]
+
+    @cached_property
+    def _sending(self) -> Mapping[Rule, Collection[int]]:
+        """The places of the entries of which each rule sends packets to another chain."""
+        found: dict[Rule, list[int]] = {}
+        for place, entry in enumerate(self.entries):
+            for rule in entry.matched:
+                if isinstance(rule.verdict, Jump | Goto):
+                    found.setdefault(rule, []).append(place)
+        return found
 
     @cached_property
     def places(self) -> Mapping[Rule, int]:

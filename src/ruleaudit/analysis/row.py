@@ -1,6 +1,7 @@
 """Many packet sets in a row: their unions, and the first of them that meets a question, in few steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
@@ -13,16 +14,6 @@ def union(sets: Sequence[PacketSet], none: PacketSet) -> PacketSet:
     return parts[0]
 
 
-def union_and_shared(sets: Sequence[PacketSet], none: PacketSet) -> tuple[PacketSet, PacketSet]:
-    """What some set holds, and what at least two do."""
-    parts = [(one, none) for one in sets]
-    while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        joined = [(a | b, (shared | more | (a & b))) for (a, shared), (b, more) in pairs]
-        parts = joined + parts[len(parts) & ~1 :]
-    return parts[0]
-
-
 class Row:
     """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
 
@@ -30,21 +21,56 @@ class Row:
         self.sets = sets
         self._unions: dict[tuple[int, int], PacketSet] = {}
 
+    @cached_property
+    def union(self) -> PacketSet:
+        """What some set holds."""
+        return self._union(0, len(self.sets))
+
+    @cached_property
+    def shared(self) -> PacketSet:
+        """What at least two sets hold."""
+        none = self.sets[0] & ~self.sets[0]
+
+        def shared(low: int, high: int) -> PacketSet:
+            if high - low == 1:
+                return none
+            middle = (low + high) // 2
+            both = self._union(low, middle) & self._union(middle, high)
+            return shared(low, middle) | shared(middle, high) | both
+
+        return shared(0, len(self.sets))
+
+    def meeting(self, wanted: PacketSet) -> Iterator[int]:
+        """The places of the sets that meet another one; it grows smaller on the way to each, so that a large one is
+        not taken up again for every set.
+        """
+        todo = [(wanted, 0, len(self.sets))]
+        while todo:
+            around, low, high = todo.pop()
+            here = around & self._union(low, high)
+            if is_empty(here):
+                continue
+            if high - low == 1:
+                yield low
+                continue
+            middle = (low + high) // 2
+            todo += ((here, middle, high), (here, low, middle))
+
     def first(self, wanted: PacketSet, start: int, end: int) -> int | None:
         """The place of the first set from `start` up to `end` that meets another one."""
         return None if is_empty(wanted) else self._first(wanted, start, end, 0, len(self.sets))
 
-    def without(self, wanted: PacketSet, end: int) -> PacketSet:
-        """What no set before a place holds."""
-        return self._without(wanted, end, 0, len(self.sets))
+    def without(self, wanted: PacketSet, start: int, end: int) -> PacketSet:
+        """What no set from `start` up to `end` holds."""
+        return self._without(wanted, start, end, 0, len(self.sets))
 
-    def _without(self, wanted: PacketSet, end: int, low: int, high: int) -> PacketSet:
-        if end <= low or is_empty(wanted):
+    def _without(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> PacketSet:
+        if end <= low or high <= start or is_empty(wanted):
             return wanted
-        if high <= end:
+        if start <= low and high <= end:
             return wanted & ~self._union(low, high)
         middle = (low + high) // 2
-        return self._without(self._without(wanted, end, low, middle), end, middle, high)
+        return self._without(self._without(wanted, start, end, low, middle), start, end, middle, high)
 
     def _first(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> int | None:
         if high <= start or end <= low or is_empty(wanted & self._union(low, high)):

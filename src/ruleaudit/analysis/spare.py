@@ -15,7 +15,7 @@ from itertools import islice
 from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
-from ruleaudit.analysis.row import Row, union_and_shared
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
 from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.walk import ABSENT, Identities, mentions_state
@@ -108,20 +108,16 @@ class Spares:
 
     def _before_block(self, block: Block, frame: Frame, ends: dict[_Ending, PacketSet]) -> dict[_Ending, PacketSet]:
         none = self.space.none
-        rules = list(reversed(block.rules))
-        sets = [self._hit(rule, frame) for rule in rules]
-        union, shared = union_and_shared(sets, none)
-        gone = none
-        for rule in rules:
-            if rule in self._gone or named_sets(rule):
-                gone = gone | may_match(self.space, without_sets(rule), frame)
+        row = self.left.row_of(block, frame)
+        leaving = (rule for rule in block.rules if rule in self._gone or named_sets(rule))
+        gone = union([may_match(self.space, without_sets(rule), frame) for rule in leaving], none)
         same = ends.get(block.verdict, none)
-        row = Row(sets)
-        for place, (rule, hit) in enumerate(zip(rules, sets, strict=True)):
-            doubtful = is_empty(hit & gone) and is_empty(hit & ~(shared | same))
-            if doubtful and is_empty(row.without(hit & ~same, place)):
-                self._spared(rule, hit)
-        return self._without(gone, self._decided(union, block.verdict, ends))
+        needed = set(row.meeting(gone | ~(row.shared | same)))
+        for place in reversed(range(len(row.sets))):
+            hit = row.sets[place]
+            if place not in needed and is_empty(row.without(hit & ~same, place + 1, len(row.sets))):
+                self._spared(block.rules[place], hit)
+        return self._without(gone, self._decided(row.union, block.verdict, ends))
 
     def _without(self, packets: PacketSet, ends: dict[_Ending, PacketSet]) -> dict[_Ending, PacketSet]:
         """Nothing is said of some packets."""

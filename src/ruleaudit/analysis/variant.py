@@ -132,7 +132,7 @@ class Changed:
         self.base, self.space, self.rule, self.test = base, base.space, rule, test
         heir, numbers = _heir(rule, test), base.old.identities.numbers
         identities = Identities(_Heirs(numbers, {heir: numbers[rule]}))
-        self._side = Side(_with_chains(base.old.ruleset, {rule: heir}), identities, base.old.active)
+        self.side = Side(_with_chains(base.old.ruleset, {rule: heir}), identities, base.old.active)
         self._roles: dict[str, dict[str, tuple[Seen, Again]]] = {}
 
     def free(self, path: str) -> Again:
@@ -164,7 +164,7 @@ class Changed:
         """The packets of a walk through the ruleset as it is, once more; conntrack may call them otherwise now."""
         known = states is None or states == before.states
         met = self._met(before, packets) if known else packets
-        after = self.base.walk(self._side, before.frame, before.states if states is None else states, before.original)
+        after = self.base.walk(self.side, before.frame, before.states if states is None else states, before.original)
         if not is_empty(met):
             after.run(PATHS[path], met)
         return Again(met, before, after)

@@ -6,6 +6,7 @@ by default, everything else only when it is asked for, and the reason is said.
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
@@ -197,7 +198,8 @@ def _targeted(openings: PacketSet, space: Space) -> bool:
     return space.number_taken(openings, Field.DADDR) <= 1 << (space.family.address_bits // 2)
 
 
-def masqueraded_sides(ruleset: Ruleset) -> set[str]:
+@lru_cache(maxsize=64)
+def masqueraded_sides(ruleset: Ruleset) -> frozenset[str]:
     """Input interfaces that are the inside of a masquerading router: named in FORWARD rules towards a masqueraded
     side.
     """
@@ -210,6 +212,6 @@ def masqueraded_sides(ruleset: Ruleset) -> set[str]:
         if isinstance(item, Interface) and item.field is Field.OIF
     }
     if not outside:
-        return set()
+        return frozenset()
     named_in = {n for rule in ruleset.rules() for n in _interfaces(rule) if not n.startswith("!")}
-    return named_in - outside - {"lo"}
+    return frozenset(named_in - outside - {"lo"})

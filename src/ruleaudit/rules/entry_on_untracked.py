@@ -230,6 +230,8 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
     space, part = pair.space, pair.space.connection_part
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
     working: dict[str, PacketSet] = {}
+    given: dict[tuple[str, ...], PacketSet] = {}
+    unknown = space.diagrams.cube(space.unknown_tests)
     for rule, what, role, packets in consumed(before):
         if what not in _LOSSES or rule in told:
             continue
@@ -237,9 +239,12 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
         found = unmarked(space, packets) & seen.untracked
         # the rest of the rule has to match, too, whatever the limit says
         matched = tracked.walk.matched.get(rule, space.none)
-        found = found & matched.exists(space.diagrams.cube(space.unknown_tests))
-        if what in _WRITERS:
-            found = found & _given(pair, before, _WRITERS[what])
+        found = found & matched.exists(unknown)
+        if what in _WRITERS and not is_empty(found):
+            writers = _WRITERS[what]
+            if writers not in given:
+                given[writers] = _given(pair, before, writers)
+            found = found & given[writers]
         if is_empty(found):
             continue
         if role not in working:

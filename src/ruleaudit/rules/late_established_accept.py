@@ -178,6 +178,8 @@ def _misses(audit: Audit, rule: Rule) -> list[Rule]:
     """The rules before it that do something with packets of open connections which it would accept in front."""
     space = audit.space
     before = set(_earlier(audit, rule))
+    remembering = {r for r in before if any(m.memory or m.writes or m.consumer for m in r.matches)}
+    acting = [r for r in before if r not in remembering and not _passes(r)]
     found: set[Rule] = set()
     for walk in map(audit.free, PATHS):
         mine = walk.looked_up & space.condition(rule.condition, walk.frame, walk.view())
@@ -185,11 +187,8 @@ def _misses(audit: Audit, rule: Rule) -> list[Rule]:
             if isinstance(by, Block) and by.rules[0] in before and not is_empty(packets & mine):
                 met_by = (r for r in by.rules if not is_empty(mine & may_match(space, r, walk.frame)))
                 found |= set(islice(met_by, SHOWN))
-        for other in before:
-            remembers = any(m.memory or m.writes or m.consumer for m in other.matches)
-            met = may_match(space, other, walk.frame) if remembers else walk.matched.get(other, walk.none)
-            if (remembers or not _passes(other)) and not is_empty(met & mine):
-                found.add(other)
+        found.update(r for r in remembering if not is_empty(mine & may_match(space, r, walk.frame)))
+        found.update(r for r in acting if r in walk.matched and not is_empty(mine & walk.matched[r]))
     return sorted(found, key=lambda r: r.span)
 
 

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import ANY_OTHER, Frame
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.verdicts import ACCEPT
@@ -228,11 +229,13 @@ def _refusals(audit: Audit, kind: Kind) -> PacketSet:
     hook, space = HOOKS[kind.name], audit.space
     if any(isinstance(c.policy, Drop) for c in audit.ruleset.base_chains(hook)):
         return space.all
-    chains, out = filtering(audit.ruleset, hook), space.none
-    for rule in audit.ruleset.rules():
-        if (rule.table, rule.chain) in chains and isinstance(rule.verdict, Drop | Reject | Queue | Unknown):
-            out = out | opening(audit.whole, rule)
-    return out
+    chains = filtering(audit.ruleset, hook)
+    refusing = (
+        rule
+        for rule in audit.ruleset.rules()
+        if (rule.table, rule.chain) in chains and isinstance(rule.verdict, Drop | Reject | Queue | Unknown)
+    )
+    return union([opening(audit.whole, rule) for rule in refusing], space.none)
 
 
 def _finding(

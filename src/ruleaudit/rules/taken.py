@@ -1,6 +1,7 @@
 """Who took the packets of a rule of which none is left: what findings about such rules have in common."""
 
 from dataclasses import replace
+from itertools import islice
 
 from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.left import Void
@@ -37,17 +38,19 @@ def first(audit: Audit, void: Void) -> Rule:
     """The first rule of its chain that takes packets of the rule, or leads to one that does: to meet any, the rule
     would have to stand before it.
     """
+    here = (void.rule.table, void.rule.chain)
     takers = {taker for taker, _ in void.takers}
-    elsewhere = {(taker.table, taker.chain) for taker in takers} - {(void.rule.table, void.rule.chain)}
+    elsewhere = {(taker.table, taker.chain) for taker in takers} - {here}
     table = audit.ruleset.tables[void.rule.table]
-    for rule in table.chains[void.rule.chain].rules:
+    rules = table.chains[void.rule.chain].rules
+    of_chain = [rule for rule in takers if (rule.table, rule.chain) == here]
+    end = min((audit.left.places[rule] for rule in of_chain), default=len(rules))
+    for rule in rules[:end] if elsewhere else ():
         match rule.verdict:
-            case _ if rule in takers:
-                return rule
             case Jump(name) | Goto(name) if name in table.chains:
                 if elsewhere & chains_from(audit.ruleset, (table.chains[name],)):
                     return rule
-    return void.takers[0][0]
+    return rules[end] if of_chain else void.takers[0][0]
 
 
 def labels(void: Void) -> tuple[Label, ...]:
@@ -62,7 +65,7 @@ def witness(audit: Audit, void: Void) -> Witness | None:
     """A packet that the rule would match, and that the reference interpreter sees taken before; for the first rules of
     a file.
     """
-    if void not in audit.left.void[:WITNESSES]:
+    if all(void is not one for one in islice(audit.left.void, WITNESSES)):
         return None
     pair, space = audit.whole, audit.space
     possible = possible_states(space, pair.helpers) & ~void.walk.tag
