@@ -1,4 +1,4 @@
-"""Which elements of a verdict map come before others is found without comparing each with each; the answer is the same."""
+"""Which elements of a verdict map meet earlier ones is found without comparing each with each."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
