@@ -104,9 +104,7 @@ def test_a_second_rule_of_a_kind_goes_by_plan() -> None:
 def test_rules_of_chains_and_of_other_addresses_share_a_plan() -> None:
     reader = RuleReader(Family.IPV4)
     for number in range(20):
-        text = (
-            f'-A KUBE-SVC-{number} ! -s 10.0.{number}.1/32 -m comment --comment "a -> {number}" -j KUBE-SEP-{number}'
-        )
+        text = f'-A KUBE-SVC-{number} ! -s 10.0.{number}.1/32 -m comment --comment "a -> {number}" -j KUBE-SEP-{number}'
         read = reader.read("nat", text)
         assert read.verdict == Jump(f"KUBE-SEP-{number}") and read == RuleReader(Family.IPV4).read_slowly("nat", text)
     assert len(reader._plans) == 1

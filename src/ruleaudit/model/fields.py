@@ -116,6 +116,8 @@ class Hook(Enum):
     OUTPUT = "output"
     POSTROUTING = "postrouting"
 
+    __hash__ = object.__hash__
+
 
 TCP, UDP, UDPLITE, SCTP, DCCP, ICMP, ICMPV6 = 6, 17, 136, 132, 33, 1, 58
 #: Protocols whose header starts with two 16-bit ports.
