@@ -25,11 +25,17 @@ class Meanings:
         return self._conditions.setdefault(condition, condition)
 
     def general_test(self, option: str, word: str, negated: bool) -> Condition:
-        """The condition of -s, -d, -i, -o, -p or -f; raises Refused. Equal words give one object."""
+        """The condition of -s, -d, -i, -o, -p or -f; raises Refused.
+
+        Addresses are many, and spelled alike where they are equal: they are one object by their words.
+        """
         known = self._tests[option, negated]
         found = known.get(word)
         if found is None:
-            found = known[word] = general_test(option, word, negated, self.family)
+            found = general_test(option, word, negated, self.family)
+            if option not in ("-s", "-d"):
+                found = self.interned(found)
+            known[word] = found
         return found
 
     def meaning(self, extension: MatchExtension, given: tuple[Given, ...], context: Context) -> Meaning:
