@@ -13,6 +13,8 @@ class Family(Enum):
     IPV4 = "ip"
     IPV6 = "ip6"
 
+    __hash__ = object.__hash__
+
     @property
     def address_bits(self) -> int:
         return 32 if self is Family.IPV4 else 128
