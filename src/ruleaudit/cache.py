@@ -54,14 +54,18 @@ def key(source: SourceFile, beside: Iterable[SourceFile], settings: Settings, la
     said = (
         program(),
         os.getcwd(),
-        (source.path, source.text),
+        (source.path, _digest(source.text)),
         included,
-        [(other.path, other.text) for other in beside],
+        [(other.path, _digest(other.text)) for other in beside],
         repr(replace(settings, source=None)),
         (configuration.path, configuration.text) if configuration else None,
         language,
     )
-    return hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
+    return _digest(repr(said))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _included(source: SourceFile) -> "list[Found] | None":

@@ -57,8 +57,9 @@ def suppressions(source: SourceFile) -> Iterator[Suppression]:
 
 
 def _in_one_file(source: SourceFile, base: int) -> Iterator[Suppression]:
-    lines = source.text.split("\n")
-    for found in _IGNORE.finditer(source.text):
+    comments = list(_IGNORE.finditer(source.text)) if "ruleaudit:" in source.text else []
+    lines = source.text.split("\n") if comments else []
+    for found in comments:
         number = source.position(found.start()).line
         own_line = lines[number - 1].lstrip().startswith("#")
         about = number
@@ -87,12 +88,16 @@ def apply_to(source: SourceFile, findings: Sequence[Finding], redirects: Mapping
     comments = list(suppressions(source))
     if not comments:
         return Applied(tuple(findings))
+    about: dict[tuple[str, int | None], list[Suppression]] = {}
+    for comment in comments:
+        about.setdefault((comment.path, comment.line), []).append(comment)
     kept: list[Finding] = []
     covered: list[Finding] = []
     used: set[Suppression] = set()
     for finding in findings:
         place = source.position(finding.span.start)
-        by = [comment for comment in comments if comment.covers(finding, place, redirects)]
+        near = [*about.get((place.path, place.line), ()), *about.get((place.path, None), ())]
+        by = [comment for comment in near if comment.covers(finding, place, redirects)]
         used.update(by)
         (covered if by else kept).append(finding)
     unused = tuple(c for c in comments if c not in used)

@@ -13,6 +13,8 @@ class Family(Enum):
     IPV4 = "ip"
     IPV6 = "ip6"
 
+    __hash__ = object.__hash__
+
     @property
     def address_bits(self) -> int:
         return 32 if self is Family.IPV4 else 128
@@ -115,6 +117,8 @@ class Hook(Enum):
     FORWARD = "forward"
     OUTPUT = "output"
     POSTROUTING = "postrouting"
+
+    __hash__ = object.__hash__
 
 
 TCP, UDP, UDPLITE, SCTP, DCCP, ICMP, ICMPV6 = 6, 17, 136, 132, 33, 1, 58

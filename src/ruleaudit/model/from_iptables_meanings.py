@@ -1,5 +1,6 @@
 """What the options of one family mean; equal conditions are one object."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
@@ -16,6 +17,7 @@ class Meanings:
         self.family = family
         self.sets = sets
         self.known_sets: set[str] = set()
+        self._tests: defaultdict[tuple[str, bool], dict[str, Condition]] = defaultdict(dict)
         self._conditions: dict[Condition, Condition] = {}
 
     def interned(self, condition: Condition) -> Condition:
@@ -23,8 +25,18 @@ class Meanings:
         return self._conditions.setdefault(condition, condition)
 
     def general_test(self, option: str, word: str, negated: bool) -> Condition:
-        """The condition of -s, -d, -i, -o, -p or -f; raises Refused."""
-        return self.interned(general_test(option, word, negated, self.family))
+        """The condition of -s, -d, -i, -o, -p or -f; raises Refused.
+
+        Addresses are many, and spelled alike where they are equal: they are one object by their words.
+        """
+        known = self._tests[option, negated]
+        found = known.get(word)
+        if found is None:
+            found = general_test(option, word, negated, self.family)
+            if option not in ("-s", "-d"):
+                found = self.interned(found)
+            known[word] = found
+        return found
 
     def meaning(self, extension: MatchExtension, given: tuple[Given, ...], context: Context) -> Meaning:
         """What a match extension makes of its options; raises Refused and HostName."""

@@ -4,9 +4,10 @@ Everything is an immutable value. A rule keeps the span of its text, so that eve
 Sources: iptables(8), iptables-extensions(8), nft(8); priorities from linux/netfilter_ipv4.h.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from ruleaudit.model.condition import Condition, all_of
@@ -270,7 +271,7 @@ class Ruleset:
         """Written in nft's language or its JSON, not for iptables-restore."""
         return self.language != "iptables-save"
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of rules."""
         return sum(len(chain.rules) for table in self.tables.values() for chain in table.chains.values())
@@ -281,16 +282,28 @@ class Ruleset:
             for chain in table.chains.values():
                 yield from chain.rules
 
-    def base_chains(self, hook: Hook) -> list[Chain]:
+    def base_chains(self, hook: Hook) -> Sequence[Chain]:
         """The base chains at a hook, in the order in which a packet meets them.
 
         Of two with the same priority the kernel runs the one first that was loaded last. All nat chains of a hook
         stand where NAT does; their own priorities only set their order among each other.
         """
-        found = [c for t in self.tables.values() for c in t.chains.values() if c.hook is hook]
-        found.reverse()
-        found.sort(key=lambda c: c.priority)
-        return sorted(found, key=lambda c: NAT_PRIORITIES[hook] if c.nat and hook in NAT_PRIORITIES else c.priority)
+        return self._base_chains.get(hook, ())
+
+    @cached_property
+    def _base_chains(self) -> dict[Hook, Sequence[Chain]]:
+        found: dict[Hook, list[Chain]] = {}
+        for table in reversed(self.tables.values()):
+            for chain in reversed(table.chains.values()):
+                if chain.hook is not None:
+                    found.setdefault(chain.hook, []).append(chain)
+        return {hook: _in_order(hook, chains) for hook, chains in found.items()}
+
+
+def _in_order(hook: Hook, chains: list[Chain]) -> list[Chain]:
+    """The chains of a hook, by their priorities."""
+    chains.sort(key=lambda c: c.priority)
+    return sorted(chains, key=lambda c: NAT_PRIORITIES[hook] if c.nat and hook in NAT_PRIORITIES else c.priority)
 
 
 #: priority of each iptables table at each of its hooks, and whether its chains are nat chains

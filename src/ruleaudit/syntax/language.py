@@ -25,21 +25,21 @@ _SHELL = re.compile(
     r"^[ \t]*(?:\S*/)?(?:sudo[ \t]+)?\$?\{?(?:ip6?tables|IPT(?:ABLES)?|ip6?t)\}?[ \t]+(?:-[A-Za-z]|--)", re.M | re.I
 )
 _NFT_NAME = re.compile(r"\.nft$|^nftables[\w.-]*\.conf$")
-_TEMPLATE = re.compile(r"\{\{|\{%")
 
 
 def sniff(source: SourceFile) -> Language:
     """The language of a file; `template` wins over the language that the template will render to."""
     text = source.text
-    if _TEMPLATE.search(text):
+    if "{{" in text or "{%" in text:
         return "template"
     start = text.lstrip("\ufeff \t\r\n")
     if start[:1] == "{" and '"nftables"' in start[:4096]:
         return "nft-json"
     if start.startswith("#!") and not re.match(r"#!.*(?:\bnft\b|ip6?tables-restore)", start):
         return "shell"
-    saved, nft = _SAVE.search(text), _NFT.search(text)
-    if saved and not (nft and nft.start() < saved.start() and not re.search(r"^\*|^COMMIT", text, re.M)):
+    saved = _SAVE.search(text)
+    nft = _NFT.search(text, 0, saved.start() if saved else len(text))
+    if saved and not (nft and not re.search(r"^\*|^COMMIT", text, re.M)):
         return "iptables-save"
     if nft:
         return "nft"
@@ -63,8 +63,10 @@ _IPV6_CONTENTS = re.compile(
 
 def family(source: SourceFile) -> Family:
     """The family that a file is for: by its name, else by the comment of iptables-save, else by its contents."""
-    if _IPV6_NAME.search(PurePath(source.path).name) or _IPV6_COMMENT.search(source.text):
+    if _IPV6_NAME.search(PurePath(source.path).name) or (
+        "ip6tables" in source.text and _IPV6_COMMENT.search(source.text)
+    ):
         return Family.IPV6
-    if _IPV4_COMMENT.search(source.text) or _IPV4_CONTENTS.search(source.text):
+    if ("iptables" in source.text and _IPV4_COMMENT.search(source.text)) or _IPV4_CONTENTS.search(source.text):
         return Family.IPV4
     return Family.IPV6 if _IPV6_CONTENTS.search(source.text) else Family.IPV4

@@ -225,6 +225,8 @@ def tokens(text: str, base: int = 0) -> list[Token]:
             continue
         start, end = found.span(group)
         word = text[start:end]
+        if base:
+            start, end = start + base, end + base
         if group == "mark":
             kind = word
         elif group == "number":
@@ -237,12 +239,12 @@ def tokens(text: str, base: int = 0) -> list[Token]:
             kind = _OPERATOR_KINDS.get(word, word)
         elif group == "selector":
             if out and out[-1].kind == "/":  # 5/hour
-                add(Token(WORD, word, start + base, end + base))
+                add(Token(WORD, word, start, end))
                 continue
             kind, word = SELECTOR, selector_text(word)
             if word.startswith(_TUNNELS) and out and out[-1].kind in _BEFORE_VALUES and word.count(" ") > 1:
                 tunnel, _, word = word.partition(" ")
-                add(Token(WORD, tunnel, start + base, start + base + len(tunnel)))
+                add(Token(WORD, tunnel, start, start + len(tunnel)))
                 start += len(tunnel) + 1
         elif group == "end":
             kind = END
@@ -262,5 +264,5 @@ def tokens(text: str, base: int = 0) -> list[Token]:
             kind, word = "%", "ct count"
         else:
             kind = JUNK
-        add(Token(kind, word, start + base, end + base))
+        add(Token(kind, word, start, end))
     return out

@@ -251,8 +251,11 @@ def _of_sibling(type_: Type, text: str) -> str:
     return ""
 
 
+_compiled = cache(re.compile)
+
+
 def _address(type_: Type, text: str) -> Wrong | None:
-    if re.fullmatch(type_.pattern, text) or text == "*":
+    if _compiled(type_.pattern).fullmatch(text) or text == "*":
         return None
     if (
         re.fullmatch(r"[A-Za-z_](?=[\w.-]*[g-zG-Z_-])[\w.-]*|[A-Za-z][\w-]*(?:\.[\w-]+)+", text)

@@ -17,6 +17,7 @@ def read(source: SourceFile, load: Load | None = None) -> NftDocument:
     """The tree of a file and of what it includes; whatever the text is, there is one."""
     reader = CommandReader(source, load)
     reader.run()
+    reader.words.words.clear()  # the readers know each other: without the collector they would live on with all of it
     check(reader)
     problems = tuple(sorted(reader.words.problems, key=lambda problem: problem.span.start))
     return NftDocument(
