@@ -157,21 +157,27 @@ class _Judge:
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
                 others = visit.without_state & ~visit.matched
-                more = others & visit.differs
-                less = visit.matched & visit.differs
+                more = others & (visit.differs | visit.counted)
+                less = visit.matched & (visit.differs | visit.counted)
                 touched = visit.touches & visit.without_state
                 if visit.rule.effects or not is_empty(touched):
                     spoiled.add(visit.rule)
                     continue
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
-                otherwise = (visit.matched ^ visit.others) & visit.accept_differs
+                seen_otherwise = visit.counted & visit.lives
+                otherwise = visit.matched ^ visit.others
                 hanging.always = hanging.always and is_empty(others)
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
                 for words, packets, state in real:
-                    hanging.stateless = hanging.stateless and is_empty(otherwise & packets)
+                    matters = visit.accept_differs
+                    if state is State.NEW:
+                        matters = matters | seen_otherwise
+                    elif state is State.ESTABLISHED:
+                        matters = matters | visit.counted
+                    hanging.stateless = hanging.stateless and is_empty(otherwise & matters & packets)
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
-                        here = gains & visit.accept_differs & packets
+                        here = gains & matters & packets
                         if not is_empty(here) and len(into) < 4:
                             into.append(_Example(words, here, path, state))
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
