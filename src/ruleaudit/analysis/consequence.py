@@ -51,13 +51,15 @@ class Fate:
     """What becomes of a packet that stands at some place.
 
     ends      a partition by verdict
-    touches   who meets an effect on the way that is one with those of other rules: a mark, a translation
+    touches   who may meet an effect on the way: a mark, a limit, a list
+    shared    who meets one that is the same as those of other rules: a mark, a translation
     counted   who is counted or written down in this base chain, by rules that stand nowhere else
     goes_on   who comes to the next base chain
     """
 
     ends: dict[Verdict, PacketSet]
     touches: PacketSet
+    shared: PacketSet
     counted: PacketSet
     goes_on: PacketSet
 
@@ -74,7 +76,8 @@ class Visit:
     others      packets that match the stateless test in the state tests' place, if one was given
     differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or
     not
-    touches     packets that would meet an effect on one of the two ways, and maybe the same one on the other
+    touches     packets that may meet an effect on one of the two ways
+    doubtful    packets of which it cannot be told whether these are the same effects on both
     counted     packets that a limit or a list would see on one of the two ways only
     lives       packets that are accepted on one of the two ways
     """
@@ -88,6 +91,7 @@ class Visit:
     differs: PacketSet
     accept_differs: PacketSet
     touches: PacketSet
+    doubtful: PacketSet
     counted: PacketSet
     lives: PacketSet
 
@@ -99,6 +103,7 @@ class _Ways:
     differs: PacketSet
     accept_differs: PacketSet
     touches: PacketSet
+    doubtful: PacketSet
     counted: PacketSet
     lives: PacketSet
 
@@ -175,15 +180,15 @@ class Consequences:
     def _fate_of_base(self, chain: Chain, frame: Frame, after: Fate) -> Fate:
         none = self.space.none
         self.beyond = after.counted
-        accepted = Fate(after.ends, after.touches, none, self.space.all)
+        accepted = Fate(after.ends, after.touches, after.shared, none, self.space.all)
         policy = accepted if isinstance(chain.policy, Accept) else self._end(DROP)
         inside = self._backward(chain, frame, (), policy, accepted)
-        whole = Fate(inside.ends, inside.touches, inside.counted | (inside.goes_on & after.counted), none)
+        whole = replace(inside, counted=inside.counted | (inside.goes_on & after.counted), goes_on=none)
         return self._either(self._nat_only(chain), whole, after) if chain.nat else whole
 
     def _end(self, verdict: Verdict) -> Fate:
         none = self.space.none
-        return Fate({verdict: self.space.all}, none, none, none)
+        return Fate({verdict: self.space.all}, none, none, none, none)
 
     def _backward(self, chain: Chain, frame: Frame, stack: tuple[int, ...], returned: Fate, accepted: Fate) -> Fate:
         space, numbers = self.space, self.side.identities.numbers
@@ -196,6 +201,8 @@ class Consequences:
                 following = self._either(space.block(rule, frame, self.view), refused, following)
                 continue
             if rule.is_idle and rule not in self.interest:
+                if rule.is_seen:
+                    following = replace(following, touches=space.all)
                 continue
             number = numbers[rule]
             hit = space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
@@ -224,11 +231,13 @@ class Consequences:
             if rule in self.interest:
                 self.ways[(*stack, number)] = self._ways(rule, target, following)
             new = self._either(hit, target, following) if target is not following else following
+            if any(e.kind is not EffectKind.LOG for e in rule.effects) or rule.is_seen:
+                new = replace(new, touches=new.touches | (space.all if rule.is_seen else hit))
             if any(e.kind not in (EffectKind.LOG, EffectKind.WRITE) for e in rule.effects):
-                new = replace(new, touches=new.touches | hit)
+                new = replace(new, shared=new.shared | hit)
             counted = self._counted(rule, frame, hit)
             # a rule that stands in the way twice counts a packet once
-            new = replace(new, counted=new.counted | counted) if alone else replace(new, touches=new.touches | counted)
+            new = replace(new, counted=new.counted | counted) if alone else replace(new, shared=new.shared | counted)
             following = new
         return following
 
@@ -252,11 +261,12 @@ class Consequences:
         for key in {*target.ends, *following.ends}:
             differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
         accepted = target.accepted(none), following.accepted(none)
-        touches = target.touches | following.touches | (target.counted & following.counted)
+        touches = target.touches | following.touches
+        doubtful = target.shared | following.shared | (target.counted & following.counted)
         if rule.is_seen or any(e.kind is not EffectKind.LOG for e in rule.effects):
-            touches = self.space.all
+            touches = doubtful = self.space.all
         counted = target.counted | following.counted | (self.beyond & (target.goes_on ^ following.goes_on))
-        return _Ways(differs, accepted[0] ^ accepted[1], touches, counted, accepted[0] | accepted[1])
+        return _Ways(differs, accepted[0] ^ accepted[1], touches, doubtful, counted, accepted[0] | accepted[1])
 
     def _either(self, hit: PacketSet, one: Fate, other: Fate) -> Fate:
         none = self.space.none
@@ -268,6 +278,7 @@ class Consequences:
         return Fate(
             ends,
             hit.ite(one.touches, other.touches),
+            hit.ite(one.shared, other.shared),
             hit.ite(one.counted, other.counted),
             hit.ite(one.goes_on, other.goes_on),
         )
@@ -298,7 +309,7 @@ class Consequences:
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
                 others = wide & self._instead(rule, frame) if rule in self.instead else hit
                 w = self.ways[(*stack, number)]
-                two = (w.differs, w.accept_differs, w.touches, w.counted, w.lives)
+                two = (w.differs, w.accept_differs, w.touches, w.doubtful, w.counted, w.lives)
                 yield Visit(self.path, rule, alive, hit, wide, others, *two)
             if is_empty(hit):
                 continue
