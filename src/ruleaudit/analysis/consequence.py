@@ -80,6 +80,7 @@ class Visit:
     doubtful    packets of which it cannot be told whether these are the same effects on both
     counted     packets that a limit or a list would see on one of the two ways only
     lives       packets that are accepted on one of the two ways
+    once        the rule stands in no other place of this path
     """
 
     path: str
@@ -94,6 +95,7 @@ class Visit:
     doubtful: PacketSet
     counted: PacketSet
     lives: PacketSet
+    once: bool
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Consequences:
         fate = self._end(ACCEPT)
         for chain, frame in reversed(chains):
             fate = self._fate_of_base(chain, frame, fate)
+        self.places = Counter(number for *_, number in self.ways)
         alive = walk.looked_up
         for chain, frame in chains:
             meets = alive & self._nat_only(chain)
@@ -309,7 +312,7 @@ class Consequences:
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
                 others = wide & self._instead(rule, frame) if rule in self.instead else hit
                 w = self.ways[(*stack, number)]
-                two = (w.differs, w.accept_differs, w.touches, w.doubtful, w.counted, w.lives)
+                two = (w.differs, w.accept_differs, w.touches, w.doubtful, w.counted, w.lives, self.places[number] == 1)
                 yield Visit(self.path, rule, alive, hit, wide, others, *two)
             if is_empty(hit):
                 continue

@@ -169,6 +169,8 @@ class _Judge:
                     continue
                 if not is_empty(visit.touches & visit.without_state):
                     touched.add(visit.rule)
+                    if not visit.once:
+                        spoiled.add(visit.rule)
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
                 otherwise = visit.matched ^ visit.others
                 hanging.always = hanging.always and is_empty(others)
