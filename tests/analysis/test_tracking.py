@@ -44,6 +44,13 @@ def test_what_may_stand_in_the_place_of_a_test() -> None:
     assert [j.instead for j in judged(KNOWN + invalid + new).judgements] == [None, NEVER, ALWAYS]
 
 
+def test_a_rule_that_stands_in_the_way_twice_is_not_spared_because_of_itself() -> None:
+    call = "-A FORWARD -j USER\n"
+    known = "-A USER -m conntrack ! --ctstate ESTABLISHED -j DROP\n"
+    found = judged(f":USER - [0:0]\n{2 * call}{known}-A FORWARD -j ACCEPT\n")
+    assert [j.instead for j in found.judgements] != [NEVER]
+
+
 def behind_limits(seed: int) -> str:
     """A few tables in which rules count, write and log behind state tests and in front of them."""
     some = random.Random(seed)

@@ -89,7 +89,7 @@ def together(found: Sequence[Tracking]) -> Tracking:
 
 
 #: so many rules in front of limits and lists are looked at one by one
-MOST_ALONE = 16
+MOST_ALONE = 64
 
 
 class _Judge:
@@ -164,13 +164,11 @@ class _Judge:
                 others = visit.without_state & ~visit.matched
                 more = others & (visit.differs | visit.counted)
                 less = visit.matched & (visit.differs | visit.counted)
-                if visit.rule.effects or not is_empty(visit.doubtful & visit.without_state):
+                if not visit.once or visit.rule.effects or not is_empty(visit.doubtful & visit.without_state):
                     spoiled.add(visit.rule)
                     continue
                 if not is_empty(visit.touches & visit.without_state):
                     touched.add(visit.rule)
-                    if not visit.once:
-                        spoiled.add(visit.rule)
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
                 otherwise = visit.matched ^ visit.others
                 hanging.always = hanging.always and is_empty(others)
