@@ -3,6 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ruleaudit import lower
 from ruleaudit.analysis.pair import make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.trace import Packet, trace
@@ -11,6 +12,7 @@ from ruleaudit.model.condition import Opaque
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.source import SourceFile
 from tests.analysis.random_rulesets import packets, rulesets
 
 
@@ -73,3 +75,29 @@ def test_the_outcomes_are_a_partition_of_what_was_sent(ruleset: Ruleset, path: s
         assert is_empty(union & members)
         union = union | members
     assert union == space.domain
+
+
+def test_what_a_rule_saw_that_only_logs_is_told_when_asked_for() -> None:
+    text = """table ip t {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        tcp dport 22 drop
+        meta l4proto tcp limit rate 5/minute log prefix "late "
+        tcp dport 80 drop
+        tcp dport 22 log prefix "never "
+    }
+}
+"""
+    ruleset = lower(SourceFile("some.nft", text), "nft").rulesets[0]
+    space = make_space((ruleset,), 1 << 16)
+    walk = Walk(space, ruleset, Identities.of(ruleset), Frame("any"), {State.NEW: space.all}, space.all)
+    walk.run(PATHS["in"], space.all)
+    ssh, late, _, never = ruleset.tables["ip t"].chains["input"].rules
+    assert not space.unknown_tests  # nobody asked for the limit yet
+    left = space.is_(Field.PROTOCOL, 6) & ~walk.matched[ssh]
+    seen = walk.matched[late]
+    (limit,) = space.unknown_tests
+    assert seen == left & space.diagrams.bit(limit)
+    assert never not in walk.matched
+    assert list(walk.effects.values()) == [seen]
+    assert list(walk.evaluated.values()) == [left]

@@ -5,14 +5,15 @@ who gets there. Both together answer "what if this rule matched more, or less" f
 operations each, instead of a walk through the whole ruleset.
 """
 
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ruleaudit.analysis.pair import Side
 from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
-from ruleaudit.analysis.walk import ABSENT, ABSENT_OF_OWN, PATHS, Walk, early_chains, mentions_state
+from ruleaudit.analysis.walk import ABSENT, ABSENT_OF_OWN, PATHS, Walk, chains_from, early_chains, mentions_state
 from ruleaudit.model.condition import Condition, Masked, Values, all_of, tests
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.model.ruleset import (
@@ -36,12 +37,20 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a packet that stands at some place: a partition by verdict, and who meets an effect on the
-    way.
+    """What becomes of a packet that stands at some place.
+
+    ends      a partition by verdict
+    touches   who may meet an effect on the way: a mark, a limit, a list
+    shared    who meets one that is the same as those of other rules: a mark, a translation
+    counted   who is counted or written down in this base chain, by rules that stand nowhere else
+    goes_on   who comes to the next base chain
     """
 
     ends: dict[Verdict, PacketSet]
     touches: PacketSet
+    shared: PacketSet
+    counted: PacketSet
+    goes_on: PacketSet
 
     def accepted(self, none: PacketSet) -> PacketSet:
         return self.ends.get(ACCEPT, none)
@@ -55,7 +64,12 @@ class Visit:
     matched     those that match; `without_state`: those that would without its state tests
     others      packets that match the stateless test in the state tests' place, if one was given
     differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or
-    not touches     packets that would meet an effect (a mark, a limit, a list) on one of the two ways
+    not
+    touches     packets that may meet an effect on one of the two ways
+    doubtful    packets of which it cannot be told whether these are the same effects on both
+    counted     packets that a limit or a list would see on one of the two ways only
+    lives       packets that are accepted on one of the two ways
+    once        the rule stands in no other place of this path
     """
 
     path: str
@@ -67,6 +81,22 @@ class Visit:
     differs: PacketSet
     accept_differs: PacketSet
     touches: PacketSet
+    doubtful: PacketSet
+    counted: PacketSet
+    lives: PacketSet
+    once: bool
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How the two ways of a visit differ; the fields are those of Visit."""
+
+    differs: PacketSet
+    accept_differs: PacketSet
+    touches: PacketSet
+    doubtful: PacketSet
+    counted: PacketSet
+    lives: PacketSet
 
 
 def is_plain(ruleset: Ruleset) -> bool:
@@ -96,11 +126,14 @@ class Consequences:
         """
         self.walk, self.path = walk, path
         self.view: View = walk.view()
-        self.fates: dict[tuple[int, ...], tuple[PacketSet, PacketSet, PacketSet]] = {}
+        self.ways: dict[tuple[int, ...], _Ways] = {}
         chains = list(self._base_chains(path))
-        fate = Fate({ACCEPT: self.space.all}, self.space.none)
+        met = Counter(c for chain, _ in chains for c in chains_from(self.side.ruleset, (chain,)))
+        self.met_twice = {chain for chain, times in met.items() if times > 1}
+        fate = self._end(ACCEPT)
         for chain, frame in reversed(chains):
             fate = self._fate_of_base(chain, frame, fate)
+        self.places = Counter(number for *_, number in self.ways)
         alive = walk.looked_up
         for chain, frame in chains:
             meets = alive & self._nat_only(chain)
@@ -137,33 +170,40 @@ class Consequences:
     # -- backwards -----------------------------------------------------------------------------------
 
     def _fate_of_base(self, chain: Chain, frame: Frame, after: Fate) -> Fate:
-        policy = after if isinstance(chain.policy, Accept) else Fate({DROP: self.space.all}, self.space.none)
-        inside = self._backward(chain, frame, (), policy, after)
-        if not chain.nat:
-            return inside
-        meets = self._nat_only(chain)
-        return self._either(meets, inside, after)
+        none = self.space.none
+        self.beyond = after.counted
+        accepted = Fate(after.ends, after.touches, after.shared, none, self.space.all)
+        policy = accepted if isinstance(chain.policy, Accept) else self._end(DROP)
+        inside = self._backward(chain, frame, (), policy, accepted)
+        whole = replace(inside, counted=inside.counted | (inside.goes_on & after.counted), goes_on=none)
+        return self._either(self._nat_only(chain), whole, after) if chain.nat else whole
+
+    def _end(self, verdict: Verdict) -> Fate:
+        none = self.space.none
+        return Fate({verdict: self.space.all}, none, none, none, none)
 
     def _backward(self, chain: Chain, frame: Frame, stack: tuple[int, ...], returned: Fate, accepted: Fate) -> Fate:
-        space, none = self.space, self.space.none
-        numbers = self.side.identities.numbers
+        space, numbers = self.space, self.side.identities.numbers
         table = self.side.ruleset.tables[chain.table]
+        alone = (chain.table, chain.name) not in self.met_twice
         following = returned
         for rule in reversed(stretches(chain)):
             if isinstance(rule, Stretch):
-                found = shares(space, rule, frame)
-                following = self._either(found.taken, Fate(found.ends, none), following)
+                for verdict, packets in shares(space, rule, frame).ends.items():
+                    target = accepted if verdict == ACCEPT else self._end(verdict)
+                    following = self._either(packets, target, following)
                 continue
             if isinstance(rule, Release):
-                following = Fate(following.ends, following.touches | released(space, rule, frame).together)
+                hit = released(space, rule, frame).together
+                following = replace(following, touches=following.touches | hit, shared=following.shared | hit)
                 continue
             if isinstance(rule, Block):
-                refused = Fate({rule.verdict: space.all}, none)
+                refused = self._end(rule.verdict)
                 following = self._either(space.block(rule, frame, self.view), refused, following)
                 continue
             if rule.is_idle and rule not in self.interest:
                 if rule.is_seen:
-                    following = Fate(following.ends, space.all)
+                    following = replace(following, touches=space.all)
                 continue
             number = numbers[rule]
             hit = space.cached(rule.key, rule.condition, frame, self.view, number, rule.understood)
@@ -173,35 +213,61 @@ class Consequences:
                 case Accept():
                     target = accepted
                 case Drop():
-                    target = Fate({DROP: space.all}, none)
+                    target = self._end(DROP)
                 case Reject(kind):
-                    target = Fate({("reject", kind): space.all}, none)
+                    target = self._end(("reject", kind))
                 case Queue(queue):
-                    target = Fate({("queue", queue): space.all}, none)
+                    target = self._end(("queue", queue))
                 case Return():
                     target = returned
                 case Jump(name) | Goto(name):
                     called = table.chains.get(name)
                     back = returned if isinstance(rule.verdict, Goto) else following
                     if called is None or len(stack) > 64:
-                        target = Fate({("unknown", name): space.all}, none)
+                        target = self._end(("unknown", name))
                     else:
                         target = self._backward(called, frame, (*stack, number), back, accepted)
                 case Unknown(text):
-                    target = Fate({("unknown", text): space.all}, none)
-            effects = any(e.kind is not EffectKind.LOG for e in rule.effects)
+                    target = self._end(("unknown", text))
             if rule in self.interest:
-                differs = none
-                for key in {*target.ends, *following.ends}:
-                    differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
-                touches = space.all if effects or rule.is_seen else target.touches | following.touches
-                accept = target.accepted(none) ^ following.accepted(none)
-                self.fates[(*stack, number)] = (differs, accept, touches)
+                self.ways[(*stack, number)] = self._ways(rule, target, following)
             new = self._either(hit, target, following) if target is not following else following
-            if effects or rule.is_seen:
-                new = Fate(new.ends, new.touches | (space.all if rule.is_seen else hit))
+            if any(e.kind is not EffectKind.LOG for e in rule.effects) or rule.is_seen:
+                new = replace(new, touches=new.touches | (space.all if rule.is_seen else hit))
+            if any(e.kind not in (EffectKind.LOG, EffectKind.WRITE) for e in rule.effects):
+                new = replace(new, shared=new.shared | hit)
+            counted = self._counted(rule, frame, hit)
+            # a rule that stands in the way twice counts a packet once
+            new = replace(new, counted=new.counted | counted) if alone else replace(new, shared=new.shared | counted)
             following = new
         return following
+
+    def _counted(self, rule: Rule, frame: Frame, hit: PacketSet) -> PacketSet:
+        """The packets that a rule counts, or writes down, of all that come to it; logs apart."""
+        out = hit if any(e.kind is EffectKind.WRITE for e in rule.effects) else self.space.none
+        if not rule.is_seen or rule.is_idle:
+            return out
+        seen, number = self.space.all, self.side.identities.numbers[rule]
+        for match in rule.matches:
+            if match.memory:
+                out = out | seen
+            seen = seen & self.space.condition(match.condition, frame, self.view, number, match.understood)
+            if match.writes:
+                out = out | seen
+        return out
+
+    def _ways(self, rule: Rule, target: Fate, following: Fate) -> _Ways:
+        none = self.space.none
+        differs = none
+        for key in {*target.ends, *following.ends}:
+            differs = differs | (target.ends.get(key, none) ^ following.ends.get(key, none))
+        accepted = target.accepted(none), following.accepted(none)
+        touches = target.touches | following.touches
+        doubtful = target.shared | following.shared | (target.counted & following.counted)
+        if rule.is_seen or any(e.kind is not EffectKind.LOG for e in rule.effects):
+            touches = doubtful = self.space.all
+        counted = target.counted | following.counted | (self.beyond & (target.goes_on ^ following.goes_on))
+        return _Ways(differs, accepted[0] ^ accepted[1], touches, doubtful, counted, accepted[0] | accepted[1])
 
     def _either(self, hit: PacketSet, one: Fate, other: Fate) -> Fate:
         none = self.space.none
@@ -210,7 +276,13 @@ class Consequences:
             found = hit.ite(one.ends.get(key, none), other.ends.get(key, none))
             if not is_empty(found):
                 ends[key] = found
-        return Fate(ends, hit.ite(one.touches, other.touches))
+        return Fate(
+            ends,
+            hit.ite(one.touches, other.touches),
+            hit.ite(one.shared, other.shared),
+            hit.ite(one.counted, other.counted),
+            hit.ite(one.goes_on, other.goes_on),
+        )
 
     # -- forwards ------------------------------------------------------------------------------------
 
@@ -241,9 +313,10 @@ class Consequences:
                 loose = all_of(m.condition for m in rule.matches if not mentions_state(m.condition))
                 key = (*rule.key, "stateless")
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
-                differs, accept, touches = self.fates[(*stack, number)]
                 others = wide & self._instead(rule, frame) if rule in self.instead else hit
-                yield Visit(self.path, rule, alive, hit, wide, others, differs, accept, touches)
+                w = self.ways[(*stack, number)]
+                two = (w.differs, w.accept_differs, w.touches, w.doubtful, w.counted, w.lives, self.places[number] == 1)
+                yield Visit(self.path, rule, alive, hit, wide, others, *two)
             if is_empty(hit):
                 continue
             match rule.verdict:

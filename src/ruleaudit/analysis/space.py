@@ -145,9 +145,10 @@ class Space:
         self._static: dict[tuple[object, ...], PacketSet] = {}
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
+        #: the bits of all but some fields, and that no unknown test holds, for so many unknown tests
+        self._others: dict[tuple[Field, ...], tuple[int, PacketSet]] = {}
+        self._no_unknown: tuple[int, PacketSet] | None = None
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
-        self._others: dict[tuple[frozenset[Field], int], PacketSet] = {}
-        self._no_unknown = (0, self.all)
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
         self.domain = self._domain()
@@ -217,13 +218,12 @@ class Space:
 
     def no_unknown(self) -> PacketSet:
         """The packets for which no opaque test holds."""
-        number, out = self._no_unknown
-        if number != len(self.unknown_tests):
+        if self._no_unknown is None or self._no_unknown[0] != len(self.unknown_tests):
             out = self.all
             for number in reversed(self.unknown_tests):
                 out = ~self.diagrams.bit(number) & out
-            self._no_unknown = len(self.unknown_tests), out
-        return out
+            self._no_unknown = (len(self.unknown_tests), out)
+        return self._no_unknown[1]
 
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
         """Which variable an opaque test is (design section 3.1)."""
@@ -258,13 +258,15 @@ class Space:
 
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""
-        key = (frozenset(names), len(self.unknown_tests))
-        others = self._others.get(key)
-        if others is None:
-            every = [b for name, bits in self.bits.items() if name not in key[0] for b in bits]
-            every += [*self.state_bits, self.direction_bit, *self.unknown_tests]
-            others = self._others[key] = self.diagrams.cube(every)
-        return found.exists(others)
+        key = tuple(names)
+        known = self._others.get(key)
+        if known is None or known[0] != len(self.unknown_tests):
+            kept = {b for name in key for b in self.bits[name]}
+            every = [b for bits in self.bits.values() for b in bits] + [*self.state_bits, self.direction_bit]
+            every += self.unknown_tests
+            others = self.diagrams.cube([b for b in every if b not in kept])
+            known = self._others[key] = (len(self.unknown_tests), others)
+        return found.exists(known[1])
 
     def number_taken(self, found: PacketSet, name: Field) -> int:
         """How many values a field takes among some packets."""

@@ -83,6 +83,10 @@ def together(found: Sequence[Tracking]) -> Tracking:
     return Tracking(found[0].ruleset, tuple(judgements))
 
 
+#: so many rules in front of limits and lists are looked at one by one
+MOST_ALONE = 64
+
+
 class _Judge:
     def __init__(self, whole: Pair) -> None:
         self.whole, self.space, self.ruleset = whole, whole.space, whole.old.ruleset
@@ -149,32 +153,42 @@ class _Judge:
         consequences = Consequences(self.space, self.living, rules, instead)
         found: dict[Rule, _Hanging] = {}
         spoiled: set[Rule] = set()
+        touched: set[Rule] = set()
         for path in PATHS:
             walk = self._free(path)
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
                 others = visit.without_state & ~visit.matched
-                more = others & visit.differs
-                less = visit.matched & visit.differs
-                touched = visit.touches & visit.without_state
-                if visit.rule.effects or not is_empty(touched):
+                more = others & (visit.differs | visit.counted)
+                less = visit.matched & (visit.differs | visit.counted)
+                if not visit.once or visit.rule.effects or not is_empty(visit.doubtful & visit.without_state):
                     spoiled.add(visit.rule)
                     continue
+                if not is_empty(visit.touches & visit.without_state):
+                    touched.add(visit.rule)
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
-                otherwise = (visit.matched ^ visit.others) & visit.accept_differs
+                otherwise = visit.matched ^ visit.others
                 hanging.always = hanging.always and is_empty(others)
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
-                for words, packets, state in real:
-                    hanging.stateless = hanging.stateless and is_empty(otherwise & packets)
+                for words, packets, state, works in real:
+                    matters = visit.accept_differs
+                    if works is not None and not is_empty(visit.counted):
+                        now = self.space.connection_part(visit.reach & visit.lives & packets)
+                        matters = matters | (visit.counted & (works | now))
+                    hanging.stateless = hanging.stateless and is_empty(otherwise & matters & packets)
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
-                        here = gains & visit.accept_differs & packets
+                        here = gains & matters & packets
                         if not is_empty(here) and len(into) < 4:
                             into.append(_Example(words, here, path, state))
+        if len(touched) <= MOST_ALONE:
+            spoiled |= touched  # walks of their own tell more of what a limit sees
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
 
-    def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State]]:
-        """The packets of real connections on a path: what they are called, and the state in which they come."""
+    def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State, PacketSet | None]]:
+        """The packets of real connections on a path: what they are called, and the state in which they come; and the
+        connections that work, where it matters what else sees these packets.
+        """
         space = self.space
         part = space.connection_part
         anything = False
@@ -186,21 +200,21 @@ class _Judge:
             anything = anything or not is_empty(works)
             new, established = space.in_state(State.NEW), space.in_state(State.ESTABLISHED)
             if path == kind.there:
-                yield _role_words(kind.name, "opening"), new & role_shape(space, "opening"), State.NEW
+                yield _role_words(kind.name, "opening"), new & role_shape(space, "opening"), State.NEW, works
             if kind.name == "looped":
                 continue  # nobody answers, so that there is neither a later packet nor a reply
             if path == kind.there:
                 later = established & works & role_shape(space, "later")
-                yield _role_words(kind.name, "later"), later, State.ESTABLISHED
+                yield _role_words(kind.name, "later"), later, State.ESTABLISHED, works
             if path == kind.back:
                 answered = self.whole.answered(kind, self.whole.old)
                 shape = reply_shape(space)
-                yield _role_words(kind.name, "reply"), established & answered & shape, State.ESTABLISHED
+                yield _role_words(kind.name, "reply"), established & answered & shape, State.ESTABLISHED, space.all
         if anything and path not in ("local", "looped"):
             related = space.in_state(State.RELATED)
-            yield "ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED
+            yield "ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED, None
             if self.whole.helpers:
-                yield "data connections of helpers", related & ~icmp_errors(space), State.RELATED
+                yield "data connections of helpers", related & ~icmp_errors(space), State.RELATED, None
 
     def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
         """The class of a rule from what hangs on it."""

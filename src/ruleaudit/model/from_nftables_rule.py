@@ -1,8 +1,8 @@
 """One nft rule as rules of the model: its matches, effects and verdict, in the order in which the kernel runs them.
 
-A verdict map is a rule for each of its verdicts, and for each state that it names; a map that gives a mark is one for
-each of its elements. A statement that changes something and stands before another match is a rule of its own, because
-it happens whatever that match says (nft(8), STATEMENTS).
+A verdict map is a rule for each of its elements, a large one for each of its verdicts; so is a map that gives a mark,
+always for each element. A statement that changes something and stands before another match is a rule of its own,
+because it happens whatever that match says (nft(8), STATEMENTS).
 """
 
 from bisect import bisect_right
@@ -52,6 +52,9 @@ from ruleaudit.model.ruleset import Unknown as UnknownTarget
 from ruleaudit.model.ruleset import Verdict as ModelVerdict
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_tree as tree
+
+#: a map of so many elements is a rule for each of them, so that what is wrong with one can be told
+MOST_APART = 100
 
 _CONTINUE, _ACCEPT, _DROP = Continue(), Accept(), Drop()
 
@@ -444,13 +447,13 @@ def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
 def _by_verdict(
     keyed: list[tuple[tree.Element, Condition]],
 ) -> Iterator[tuple[int, tree.Element, ModelVerdict, Condition]]:
-    """The elements of a map with the same verdict as one, under the number of the first; those that name states, or
-    what cannot be known, stay apart.
+    """The elements of a large map with the same verdict as one, under the number of the first; those that name states,
+    or what cannot be known, stay apart.
     """
     alike: dict[object, list[tuple[int, tree.Element, ModelVerdict, Condition]]] = {}
     for number, (element, condition) in enumerate(keyed):
         decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
-        apart = any(isinstance(test, States | Opaque) for test in tests(condition))
+        apart = len(keyed) <= MOST_APART or any(isinstance(test, States | Opaque) for test in tests(condition))
         alike.setdefault(number if apart else decided, []).append((number, element, decided, condition))
     for some in alike.values():
         number, element, decided, condition = some[0]

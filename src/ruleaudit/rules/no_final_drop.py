@@ -29,6 +29,7 @@ References
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
@@ -176,34 +177,60 @@ def check(audit: Audit) -> Iterator[Finding]:
     if audit.ruleset.partial or any(f.severity is Severity.ERROR for f in audit.read):
         return
     for kind in (KINDS[0], KINDS[2]):
+        if not has_accepts(audit.ruleset, HOOKS[kind.name]):
+            continue
+        open_hook = _OpenHook(audit, kind)
         for chain in audit.ruleset.base_chains(HOOKS[kind.name]):
-            if not chain.nat and isinstance(chain.policy, Accept) and has_accepts(audit.ruleset, HOOKS[kind.name]):
-                yield from _open(audit, kind, chain)
+            if not chain.nat and isinstance(chain.policy, Accept):
+                yield from _open(open_hook, chain)
 
 
-def _open(audit: Audit, kind: Kind, chain: Chain) -> Iterator[Finding]:
-    space, pair = audit.space, audit.whole
-    services = Services(pair, kind)
+class _OpenHook:
+    """What its chains have in common; computed when a chain asks for it."""
+
+    def __init__(self, audit: Audit, kind: Kind) -> None:
+        self.audit, self.kind = audit, kind
+        self.services = Services(audit.whole, kind)
+
+    @cached_property
+    def rests(self) -> dict[Chain, PacketSet]:
+        """What each chain accepts by its policy."""
+        out: dict[Chain, PacketSet] = {}
+        for by, verdict, packets in self.services.roles.opening.walk.decided:
+            if isinstance(by, Chain) and verdict == ACCEPT:
+                out[by] = out.get(by, self.audit.space.none) | (packets & self.services.roles.opening.accepted)
+        return out
+
+    @cached_property
+    def accepted(self) -> list[tuple[Rule, PacketSet]]:
+        """The rules that accept openings."""
+        return list(self.services.accepted())
+
+    @cached_property
+    def refusals(self) -> PacketSet:
+        """The openings that some chain would refuse if they came to it."""
+        return _refusals(self.audit, self.kind)
+
+
+def _open(hook: _OpenHook, chain: Chain) -> Iterator[Finding]:
+    audit, kind, services = hook.audit, hook.kind, hook.services
+    space = audit.space
     seen = services.roles.opening
-    rest = space.none
-    for by, verdict, packets in seen.walk.decided:
-        if by is chain and verdict == ACCEPT:
-            rest = rest | (packets & seen.accepted)
+    rest = hook.rests.get(chain, space.none)
     if is_empty(rest) or not _is_most(audit, rest):
         return
     own = chains_from(audit.ruleset, (chain,))
     accepts = [
         (rule, openings)
-        for rule, openings in services.accepted()
+        for rule, openings in hook.accepted
         if (rule.table, rule.chain) in own and not called_from_outside(rule.chain)
     ]
     accepts = [(rule, o) for rule, o in accepts if services.by_port(o) and _from_anywhere(audit, o)]
     if not accepts:
         return
-    refusals = _refusals(audit, kind)
-    if any(not is_empty(openings & refusals) for _, openings in accepts):
+    if any(not is_empty(openings & hook.refusals) for _, openings in accepts):
         return
-    if _from_anywhere(audit, seen.packets & refusals & space.is_(Field.PROTOCOL, TCP)):
+    if _from_anywhere(audit, seen.packets & hook.refusals & space.is_(Field.PROTOCOL, TCP)):
         return  # a list of what is closed
     span = places.policy(chain, audit.source)
     if span is not None:
