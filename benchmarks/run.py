@@ -82,13 +82,18 @@ class Measuring:
                     found[command.name] = [done]
                     waiting = [c for c in waiting if c.name != command.name]
 
-    def figures(self, shape: str, size: int) -> dict[str, tuple[float, float]]:
-        """Medians of seconds of the processor, and peaks of memory, by command; only of those that did their work."""
+    def figures(self, shape: str, size: int) -> dict[str, tuple[float, float, float]]:
+        """Median cpu, peak of memory, and median wall of each command that did its work."""
         every = self.results[shape, size]
         return {
-            name: (statistics.median(run.cpu for run in runs), max(run.megabytes for run in runs))
-            for name, runs in every.items() if not refused(name, runs)
-        }  # fmt: skip
+            name: (
+                statistics.median(run.cpu for run in runs),
+                max(run.megabytes for run in runs),
+                statistics.median(run.wall for run in runs),
+            )
+            for name, runs in every.items()
+            if not refused(name, runs)
+        }
 
 
 def refused(name: str, runs: list[Run]) -> bool:
@@ -184,7 +189,7 @@ def rows(measuring: Measuring, shape: str, size: int) -> Iterator[str]:
         if name not in figures:
             yield f"{start} | | | refused, status {runs[-1].code} |"
             continue
-        ratios = [f" {cpu / figures[peer][0]:.2f}" if figures.get(peer, (0.0,))[0] else "" for peer in PEERS]
+        ratios = [f" {wall / figures[peer][2]:.2f}" if peer in figures else "" for peer in PEERS]
         yield f"{start}{' |'.join(ratios)} | {targets.judged(shape, size, name, figures)} |"
 
 
