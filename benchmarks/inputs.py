@@ -19,7 +19,8 @@ _VERDICTS = {
     ".json": re.compile(r'(?<=")(accept|drop)(?=": null)'),
 }
 _OTHER = {"ACCEPT": "DROP", "DROP": "ACCEPT", "accept": "drop", "drop": "accept"}
-_BRACES = re.compile(r"^\t\t[^{\n]*\{", re.M)
+#: a set in a rule, of a block or of a command
+_BRACES = re.compile(r"^(?:\s*add rule |\t\t|    +)[^{\n]*\{", re.M)
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,13 @@ def hosting(rules: int) -> Iterator[str]:
 def chains(rules: int) -> Iterator[str]:
     """The sources of a port in a chain of fifty, which ends in one chain for all of them."""
     number = max(1, (rules - 8) // 51)
+    longer = rules - 8 - number * 51
     yield _HEAD + ":others - [0:0]\n" + "".join(f":part{n} - [0:0]\n" for n in range(number))
     yield _FIRST
     for n in range(number):
         yield f"-A INPUT -p tcp -m tcp --dport {1024 + n} -j part{n}\n"
     for n in range(number):
-        for m in range(49):
+        for m in range(49 + (longer if n == number - 1 else 0)):
             yield f"-A part{n} -s {dotted(scattered(n * 49 + m))}/32 -j ACCEPT\n"
         yield f"-A part{n} -j others\n"
     yield "-A others -s 10.0.0.0/8 -j RETURN\n-A others -j DROP\n"

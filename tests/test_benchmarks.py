@@ -1,8 +1,11 @@
 """The benchmarks work on tiny sizes; nothing is said of how long it takes."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -39,3 +42,19 @@ def test_each_command_is_measured(tmp_path: Path) -> None:
 
 def test_the_profile_names_functions_of_ours() -> None:
     assert "ruleaudit/cli.py" in _run("hotspots.py", "check", "services", "20")
+
+
+def test_thousands_of_sets_in_braces_are_never_given_to_nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    may_be_loaded = importlib.import_module("inputs").may_be_loaded
+    forms = {
+        "add rule ip filter INPUT ip protocol tcp tcp dport { 80,443 } counter accept\n": "v4.nft",
+        "\t\ttcp dport { 80, 443 } accept\n": "block.nft",
+        '{"match": {"op": "==", "right": {"set": [80, 443]}}},\n': "rules.json",
+    }
+    for rule, name in forms.items():
+        path = tmp_path / name
+        path.write_text(rule * 900)
+        assert may_be_loaded(path)
+        path.write_text(rule * 1100)
+        assert not may_be_loaded(path)
