@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -36,6 +37,12 @@ def own_network() -> bool:
     return os.geteuid() == 0 and _libc.unshare(_NEW_NETWORK) == 0
 
 
+def _kilobytes(gigabytes: int) -> str:
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    asked = gigabytes << 30
+    return str((asked if most == resource.RLIM_INFINITY else min(asked, most)) >> 10)
+
+
 #: waits for a line on 4, so that nothing has ended before its parent has left; 3 is what the command reads
 _STARTER = 'ulimit -v "$1"; shift; { read -r _ <&4; exec "$@" <&3 4<&-; } >/dev/null 2>&1 & echo $!'
 
@@ -49,7 +56,7 @@ def run(words: list[str], stdin: Path | None, timeout: float, surroundings: dict
     late = threading.Event()
     with (stdin or Path(os.devnull)).open("rb") as source, tempfile.TemporaryDirectory() as folder:
         hold, release = os.pipe()
-        starter = ["/bin/sh", "-c", f"exec 3<&0 4<&{hold}; {_STARTER}", "sh", str(memory * 1024 * 1024), *words]
+        starter = ["/bin/sh", "-c", f"exec 3<&0 4<&{hold}; {_STARTER}", "sh", _kilobytes(memory), *words]
         shell = subprocess.run(
             starter, stdin=source, stdout=subprocess.PIPE, check=True, pass_fds=[hold],
             env={**surroundings, "XTABLES_LOCKFILE": f"{folder}/lock"},
