@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rulesets import dotted, scattered
+
 #: a test: what is looked at, and its value; a list of values stands for any of them
 Test = tuple[str, str | int | list[str]]
 
@@ -76,15 +78,6 @@ class Ruleset:
             yield "\t}"
         yield "}"
 
-    def changed(self) -> "Ruleset":
-        """The same with three rules in its middle that let pass what they refused, or the other way round."""
-        longest = max(self.chains, key=lambda name: len(self.chains[name]))
-        rules = list(self.chains[longest])
-        for place in (len(rules) // 2 + step for step in range(3)):
-            rule = rules[place]
-            rules[place] = Rule(rule.tests, "drop" if rule.verdict == "accept" else "accept")
-        return Ruleset({**self.chains, longest: rules}, self.sets)
-
     @property
     def json(self) -> str:
         """The ruleset as `nft -j list ruleset` prints it."""
@@ -123,18 +116,9 @@ _LAST = (
 )
 
 
-def _dotted(address: int) -> str:
-    return ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
-
-
-def _scattered(number: int) -> int:
-    # 7919 is prime: the addresses lie scattered, and none comes twice
-    return 0x0B000000 + number * 7919 % 0x70000000
-
-
 def blocklist(rules: int) -> Ruleset:
     """A web server behind a list of blocked sources."""
-    blocked = (Rule((("ip saddr", _dotted(_scattered(n))),), "drop") for n in range(rules - 7))
+    blocked = (Rule((("ip saddr", dotted(scattered(n))),), "drop") for n in range(rules - 7))
     return Ruleset({"input": [*_FIRST, *blocked, *_LAST]})
 
 
@@ -143,7 +127,7 @@ def acl(rules: int) -> Ruleset:
 
     def services() -> Iterable[Rule]:
         for n in range(rules - 7):
-            ends = ("ip saddr", _dotted(_scattered(n))), ("ip daddr", f"10.9.{n % 7}.{n % 251}")
+            ends = ("ip saddr", dotted(scattered(n))), ("ip daddr", f"10.9.{n % 7}.{n % 251}")
             yield Rule((*ends, ("tcp dport", 1024 + n * 31 % 60000), ("ct state", ["new"])), "accept")
 
     return Ruleset({"input": [*_FIRST, *services(), *_LAST]})
@@ -155,7 +139,7 @@ def chains(rules: int) -> Ruleset:
     parts: dict[str, list[Rule]] = {}
     for n in range(rules - 7):
         port = 1024 + n // wide
-        rule = Rule((("ip saddr", _dotted(_scattered(n))),), "accept")
+        rule = Rule((("ip saddr", dotted(scattered(n))),), "accept")
         parts.setdefault(f"port-{port}", []).append(rule)
     jumps = [Rule((("tcp dport", int(name.removeprefix("port-"))),), name) for name in parts]
     return Ruleset({**parts, "input": [*_FIRST, *jumps, *_LAST]})
@@ -163,7 +147,7 @@ def chains(rules: int) -> Ruleset:
 
 def addresses(elements: int) -> Ruleset:
     """A web server behind a named set of addresses."""
-    values = [_dotted(_scattered(n)) for n in range(elements)]
+    values = [dotted(scattered(n)) for n in range(elements)]
     return _with_set(Elements(values, intervals=False))
 
 
@@ -172,8 +156,8 @@ def intervals(elements: int) -> Ruleset:
 
     def values() -> Iterable[str]:
         for n in range(elements):
-            low = _scattered(n) & ~0xF
-            yield f"{_dotted(low)}/{28 + n % 5}" if n % 4 else f"{_dotted(low)}-{_dotted(low + 1 + n % 40)}"
+            low = scattered(n) & ~0xF
+            yield f"{dotted(low)}/{28 + n % 5}" if n % 4 else f"{dotted(low)}-{dotted(low + 1 + n % 40)}"
 
     return _with_set(Elements([*values()], intervals=True))
 
@@ -182,10 +166,51 @@ def _with_set(blocked: Elements) -> Ruleset:
     return Ruleset({"input": [*_FIRST, Rule((("ip saddr", "@blocked"),), "drop"), *_LAST]}, {"blocked": blocked})
 
 
-KINDS: dict[str, tuple[Callable[[int], Ruleset], tuple[int, ...]]] = {
-    "blocklist": (blocklist, (20, 1_000, 10_000, 100_000)),
-    "acl": (acl, (1_000, 10_000, 100_000)),
-    "chains": (chains, (1_000, 10_000, 100_000)),
-    "addresses": (addresses, (1_000, 10_000, 100_000)),
-    "intervals": (intervals, (1_000, 10_000, 100_000)),
+def verdict_map(elements: int) -> str:
+    """The services of a cluster: a map from address and port to the chain of each; as text alone."""
+    number = min(elements, 500)
+    lines = ["table ip bench {"]
+    for n in range(number):
+        lines.append(f"\tchain service{n} {{\n\t\tmeta l4proto tcp dnat to {dotted(0x0AF40001 + n)}:8080\n\t}}")
+    pairs = (f"{dotted(0x0A600000 + n)} . {80 + n % 3} : goto service{n % number}" for n in range(elements))
+    lines.append("\tmap services {\n\t\ttype ipv4_addr . inet_service : verdict")
+    lines.append(f"\t\telements = {{ {(',' + chr(10) + chr(9) * 3).join(pairs)} }}\n\t}}")
+    lines.append("\tchain prerouting {\n\t\ttype nat hook prerouting priority dstnat; policy accept;")
+    lines.append("\t\tip daddr . tcp dport vmap @services\n\t}\n}")
+    return "\n".join(lines) + "\n"
+
+
+def tables(rules: int) -> str:
+    """Tenants with a table of fifty rules each, each on the way in; as text alone."""
+    lines = []
+    for number in range(max(1, rules // 50)):
+        lines.append(f"table {('ip', 'ip6', 'inet')[number % 3]} tenant{number} {{")
+        lines.append("\tchain raw_in {")
+        lines.append(f"\t\ttype filter hook prerouting priority {-300 + number % 50}; policy accept;")
+        if number % 4 == 0:
+            lines.append(f"\t\ttcp dport {1000 + number} notrack")
+        lines.append("\t}\n\tchain input {")
+        lines.append(f"\t\ttype filter hook input priority {number % 100}; policy accept;")
+        lines.append("\t\tct state established,related accept")
+        for n in range(48):
+            port = 1024 + (number * 48 + n) * 31 % 60000
+            lines.append((
+                f"\t\ttcp dport {port} counter packets 0 bytes 0 accept",
+                f'\t\tiifname "eth{n % 4}" udp dport {port}-{port + 10} drop',
+                f"\t\ttcp dport {port} ct count over {1 + n} reject with tcp reset",
+                f'\t\tmeta mark {port:#x} limit rate 5/minute log prefix "tenant{number} "',
+            )[n % 4])  # fmt: skip
+        lines.append("\t}\n}")
+    return "\n".join(lines) + "\n"
+
+
+#: each shape of one table
+KINDS: dict[str, Callable[[int], Ruleset]] = {
+    "blocklist": blocklist,
+    "acl": acl,
+    "chains": chains,
+    "addresses": addresses,
+    "intervals": intervals,
 }
+#: each shape that is written as text alone
+TEXTS: dict[str, Callable[[int], str]] = {"verdict map": verdict_map, "tables": tables}

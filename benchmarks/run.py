@@ -1,216 +1,300 @@
-"""Time ruleaudit beside the kernel's own checkers, on the same rulesets, and print a markdown table.
+"""Time ruleaudit beside the kernel's own checkers, on the same rulesets: one command, one page of markdown.
 
-    python benchmarks/run.py [--runs 5] [--timeout 60] [--language nft] [--largest 10000] [FILE...]
+    python benchmarks/run.py [--sizes 100,1000,10000,100000] [--runs 3] [--timeout 60] [--only acl,kube] [FILE...]
+    python benchmarks/run.py --write benchmarks/results.md
 
-The checkers ask the kernel and need root: they run in a network namespace of their own and only test, load nothing.
-Each figure is the median of the runs, process start included; the commands of a ruleset take turns, so that whatever
-else the machine does meets them all. `wall` is what a clock shows, `cpu` what the process took of it (user and system):
-on a busy machine only the second can be compared. Memory is the peak of the process; the kernel counts that from before
-exec, so what this script itself takes (about 20 MB) is the floor. What did not end in time is not tried on larger
-rulesets of the kind.
+benchmarks/README.md says what is measured and how to read it.
 """
 
 import argparse
+import math
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
-from typing import TypeVar
 
-import nft_rulesets
-import rulesets
+import inputs
+import processes
+import targets
+from inputs import Input
+from processes import Run
 
-Answer = TypeVar("Answer")
-
-#: beyond this many rules no iptables ruleset is translated: each list becomes an anonymous set of the kernel's
-TRANSLATED_RULES = 1000
+HERE = Path(__file__).parent
+_READ = "import gc, sys; gc.disable(); import ruleaudit; ruleaudit.lower(ruleaudit.load(sys.argv[1]))"
+PEERS = ("nft -c -o", "nft -c", "iptables-nft-restore --test")
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is measured; the ratios are to the first checker of the kernel."""
+    """What is measured; `codes` are the exit statuses of one that did its work."""
 
     name: str
     words: list[str]
     stdin: Path | None = None
-    checker: bool = False
+    codes: tuple[int, ...] = (0,)
+    compiled: bool = True
 
 
-@dataclass(frozen=True)
-class Run:
-    """Seconds by the clock and of the processor, and peak memory, of one run."""
+@dataclass
+class Measuring:
+    """What was asked for, and what is known so far: `ended` are the commands that did not end in time, by shape."""
 
-    wall: float
-    cpu: float
-    megabytes: float
+    runs: int
+    timeout: float
+    gigabytes: int
+    peers: bool
+    folder: Path
+    results: dict[tuple[str, int], dict[str, list[Run]]] = field(default_factory=dict)
+    late: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    def environment(self, compiled: bool = True) -> dict[str, str]:
+        """Byte code and caches of its own; without `compiled` no byte code at all."""
+        left = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        code = {"PYTHONPYCACHEPREFIX": str(self.folder / ("code" if compiled else "no-code"))}
+        code |= {} if compiled else {"PYTHONDONTWRITEBYTECODE": "1"}
+        return {**left, **code, "XDG_CACHE_HOME": str(self.folder / "cache"), "NO_COLOR": "1"}
 
-@dataclass(frozen=True)
-class Ruleset:
-    """A ruleset in a file; `changed` is a copy with a few rules changed, for verify."""
+    def once(self, command: Command) -> Run | None:
+        """One run; none if it did not end in time."""
+        surroundings = self.environment(command.compiled)
+        return processes.run(command.words, command.stdin, self.timeout, surroundings, self.gigabytes)
 
-    kind: str
-    size: int
-    path: Path
-    changed: Path | None = None
-
-
-def measure(commands: Sequence[Command], runs: int, timeout: float) -> dict[str, list[Run]]:
-    """The runs of some commands, which take turns; those of one that did not end in time are missing."""
-    found: dict[str, list[Run]] = {command.name: [] for command in commands}
-    for _ in range(runs):
-        for command in commands:
-            if command.name in found:
-                done = _once(command, timeout)
+    def measure(self, ruleset: Input) -> None:
+        """The commands on a ruleset take turns, so that whatever else the machine does meets them all."""
+        found = self.results.setdefault((ruleset.shape, ruleset.size), {})
+        waiting = [c for c in commands(self, ruleset) if (ruleset.shape, c.name) not in self.late]
+        for turn in range(self.runs):
+            for command in [c for c in waiting if (ruleset.shape, c.name) not in self.late]:
+                progress(f"{ruleset.shape} {ruleset.size}: {command.name} ({turn + 1} of {self.runs})")
+                done = self.once(command)
                 if done is None:
-                    del found[command.name]
+                    self.late[ruleset.shape, command.name] = ruleset.size
+                    found.pop(command.name, None)
+                elif done.code in command.codes:
+                    found.setdefault(command.name, []).append(done)
                 else:
-                    found[command.name].append(done)
-    return found
+                    found[command.name] = [done]
+                    waiting = [c for c in waiting if c.name != command.name]
+
+    def figures(self, shape: str, size: int) -> dict[str, tuple[float, float, float]]:
+        """Median cpu, peak of memory, and median wall of each command that did its work."""
+        every = self.results[shape, size]
+        return {
+            name: (
+                statistics.median(run.cpu for run in runs),
+                max(run.megabytes for run in runs),
+                statistics.median(run.wall for run in runs),
+            )
+            for name, runs in every.items()
+            if not refused(name, runs)
+        }
 
 
-def _once(command: Command, timeout: float) -> Run | None:
-    started = monotonic()
-    with (command.stdin or Path(os.devnull)).open("rb") as source, tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "XTABLES_LOCKFILE": f"{folder}/lock"}
-        process = subprocess.Popen(
-            command.words, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-        )
-        watch = threading.Timer(timeout, process.kill)
-        watch.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        watch.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode < 0:
-        return None
-    return Run(monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def refused(name: str, runs: list[Run]) -> bool:
+    """Whether a command did not take the ruleset; verify and check find things, and say so by their status."""
+    most = {"check": 1, "check, no byte code": 1, "verify 20 changed": 2, "verify rewrite": 2}.get(name, 0)
+    return any(not 0 <= run.code <= most for run in runs)
 
 
-def commands(ruleset: Ruleset, folder: Path) -> Iterator[Command]:
+def commands(measuring: Measuring, ruleset: Input) -> Iterator[Command]:
     """What is measured on a ruleset."""
     path = str(ruleset.path)
     ours = [sys.executable, "-m", "ruleaudit"]
-    yield Command("check", [*ours, "check", path])
-    yield Command("explain", [*ours, "explain", path])
-    yield Command("suggest --diff", [*ours, "suggest", "--diff", path])
+    check = [*ours, "check", "-q", "--no-cache", "--no-config", path]
+    if ruleset.size < 100:
+        yield Command("the interpreter alone", [sys.executable, "-c", "pass"])
+        yield Command("ruleaudit --version", [*ours, "--version"])
+        yield Command("check, no byte code", check, codes=(0, 1), compiled=False)
+    yield Command("read", [sys.executable, "-c", _READ, path])
+    yield Command("check", check, codes=(0, 1))
+    yield Command("explain", [*ours, "explain", "-q", path])
+    yield Command("suggest", [*ours, "suggest", "-q", path])
     if ruleset.changed is not None:
-        yield Command("verify", [*ours, "verify", path, str(ruleset.changed)])
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        return
-    nft = ["unshare", "-n", "--", "nft"]
-    if ruleset.path.suffix == ".json":
-        yield Command("nft -j -c", [*nft, "-j", "-c", "-f", path], checker=True)
-    elif ruleset.path.suffix == ".nft":
-        yield Command("nft -c", [*nft, "-c", "-f", path], checker=True)
-        yield Command("nft -c -o", [*nft, "-c", "-o", "-f", path], checker=True)
-    else:
+        yield Command("verify 20 changed", [*ours, "verify", "-q", path, str(ruleset.changed)], codes=(0, 1, 2))
+    rewritten = rewrite(measuring, ruleset)
+    if rewritten is not None:
+        yield Command("verify rewrite", [*ours, "verify", "-q", path, str(rewritten)], codes=(0, 1, 2))
+    if measuring.peers:
+        yield from peers(measuring, ruleset)
+
+
+def rewrite(measuring: Measuring, ruleset: Input) -> Path | None:
+    """The ruleset as `suggest` writes it, if there is a rewrite and it ends in time."""
+    if (ruleset.shape, "suggest") in measuring.late:
+        return None
+    into = ruleset.path.with_name(f"rewritten-{ruleset.path.name}")
+    progress(f"{ruleset.shape} {ruleset.size}: its rewrite")
+    words = [sys.executable, "-m", "ruleaudit", "suggest", "-q", "-o", str(into), str(ruleset.path)]
+    done = processes.run(words, None, measuring.timeout, measuring.environment(), measuring.gigabytes)
+    if done is None:
+        measuring.late[ruleset.shape, "suggest"] = ruleset.size
+    return into if done is not None and into.exists() else None
+
+
+def peers(measuring: Measuring, ruleset: Input) -> Iterator[Command]:
+    """The kernel's own checkers, as far as they are there and may be asked."""
+    path = ruleset.path
+    if not ruleset.of_nft:
         for variant in ("nft", "legacy"):
             restore = f"iptables-{variant}-restore"
             if shutil.which(restore):
-                words = ["unshare", "-n", "--", restore, "--test"]
-                yield Command(f"{restore} --test", words, ruleset.path, checker=True)
-        translated = translate(ruleset, folder)
-        if translated is not None:
-            yield Command("nft -c", [*nft, "-c", "-f", str(translated)], checker=True)
+                yield Command(f"{restore} --test", [restore, "--test"], path)
+        if not shutil.which("iptables-restore-translate"):
+            return
+        translate = ["iptables-restore-translate", "-f", str(path)]
+        yield Command("iptables-restore-translate", translate)
+        path = measuring.folder / f"{path.name}.nft"
+        with path.open("wb") as into:
+            subprocess.run(translate, stdout=into, stderr=subprocess.DEVNULL, check=False)
+    if shutil.which("nft") and inputs.may_be_loaded(path):
+        words = ["nft", *(["-j"] if path.suffix == ".json" else [])]
+        yield Command("nft -c", [*words, "-c", "-f", str(path)])
+        if path.suffix != ".json":
+            yield Command("nft -c -o", [*words, "-c", "-o", "-f", str(path)])
 
 
-def translate(ruleset: Ruleset, folder: Path) -> Path | None:
-    """An iptables ruleset in nft's language, where it is small enough."""
-    if ruleset.size > TRANSLATED_RULES or not (shutil.which("iptables-restore-translate") and shutil.which("nft")):
-        return None
-    out = folder / f"{ruleset.path.name}.translated"
-    done = subprocess.run(
-        ["iptables-restore-translate", "-f", str(ruleset.path)], capture_output=True, text=True, timeout=60, check=False
-    )
-    out.write_text(done.stdout)
-    return out if done.returncode == 0 else None
+def progress(text: str) -> None:
+    """What is being done, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text[:100]}", end="", file=sys.stderr, flush=True)
 
 
-def made(language: str, largest: int, folder: Path) -> Iterator[Ruleset]:
-    """The rulesets of `rulesets.py` or `nft_rulesets.py`, those of one kind and language together."""
-    if language == "iptables":
-        for kind, (_, sizes) in rulesets.KINDS.items():
-            for size in (s for s in sizes if s <= largest):
-                path = folder / f"{kind}-{size}.v4"
-                elsewhere(write_iptables, kind, size, path)
-                yield Ruleset(kind, size, path)
-        return
-    for kind, (_, sizes) in nft_rulesets.KINDS.items():
-        for suffix in ("nft", "json"):
-            for size in (s for s in sizes if s <= largest):
-                path, changed = folder / f"{kind}-{size}.{suffix}", folder / f"{kind}-{size}-changed.{suffix}"
-                elsewhere(write_nft, kind, size, path, changed)
-                yield Ruleset(f"{kind}, {'JSON' if suffix == 'json' else 'text'}", size, path, changed)
+def page(measuring: Measuring, head: list[str]) -> Iterator[str]:
+    """The whole page, line by line."""
+    yield from head
+    for shape in dict.fromkeys(shape for shape, _ in measuring.results):
+        yield f"\n### {shape}\n"
+        yield "| size | command | wall s | cpu s | MB | x nft -c -o | x nft -c | x iptables-nft-restore | targets |"
+        yield "|---:|---|---:|---:|---:|---:|---:|---:|---|"
+        for size in (size for name, size in measuring.results if name == shape):
+            yield from rows(measuring, shape, size)
+        late = [f"`{name}` at {size:,}" for (of, name), size in measuring.late.items() if of == shape]
+        if late:
+            yield f"\nNot within {measuring.timeout:.0f} s, and not tried on larger ones: {', '.join(late)}."
+    yield from growth(measuring)
 
 
-def elsewhere(do: Callable[..., Answer], *arguments: object) -> Answer:
-    """Do something in a process of its own: the memory that it takes is not counted as that of what is measured."""
-    with ProcessPoolExecutor(1) as pool:
-        return pool.submit(do, *arguments).result()
-
-
-def write_iptables(kind: str, size: int, path: Path) -> None:
-    path.write_text("".join(rulesets.KINDS[kind][0](size)))
-
-
-def write_nft(kind: str, size: int, path: Path, changed: Path) -> None:
-    ruleset = nft_rulesets.KINDS[kind][0](size)
-    for one, into in ((ruleset, path), (ruleset.changed(), changed)):
-        into.write_text(one.json if path.suffix == ".json" else one.text)
-
-
-def rules_in(path: Path) -> int:
-    """The number of rules in a file, about: lines that look like one, or JSON objects."""
-    text = path.read_text()
-    return text.count('"rule"') or sum(line.startswith(("-A", "[", "\t\t")) for line in text.splitlines())
-
-
-def rows(ruleset: Ruleset, asked: argparse.Namespace, failed: set[str], folder: Path) -> Iterator[str]:
-    """The lines of the table for one ruleset; `failed` are the commands that did not end in time before."""
-    every = [command for command in commands(ruleset, folder) if command.name not in failed]
-    found = measure(every, asked.runs, asked.timeout)
-    checkers = [command.name for command in every if command.checker and command.name in found]
-    peer = statistics.median(run.cpu for run in found[checkers[0]]) if checkers else 0.0
-    for command in every:
-        start = f"| {ruleset.kind} | {ruleset.size} | {command.name} |"
-        if command.name not in found:
-            failed.add(command.name)
-            yield f"{start} not within {asked.timeout:.0f} s | | | |"
-            continue
-        runs = found[command.name]
+def rows(measuring: Measuring, shape: str, size: int) -> Iterator[str]:
+    """The lines of the table for one ruleset."""
+    figures = measuring.figures(shape, size)
+    for name, runs in measuring.results[shape, size].items():
         wall, cpu = (statistics.median(getattr(run, what) for run in runs) for what in ("wall", "cpu"))
-        ratio = f"{cpu / peer:.1f}" if peer else ""
-        yield f"{start} {wall:.2f} | {cpu:.2f} | {max(run.megabytes for run in runs):.0f} | {ratio} |"
+        start = f"| {size:,} | {name} | {wall:.3f} | {cpu:.3f} | {max(run.megabytes for run in runs):.0f} |"
+        if name not in figures:
+            yield f"{start} | | | refused, status {runs[-1].code} |"
+            continue
+        ratios = [f" {wall / figures[peer][2]:.2f}" if peer in figures else "" for peer in PEERS]
+        yield f"{start}{' |'.join(ratios)} | {targets.judged(shape, size, name, figures)} |"
+
+
+def growth(measuring: Measuring) -> Iterator[str]:
+    """How seconds and memory grow from one size to the next: 1.0 is in proportion, 2.0 with the square."""
+    yield "\n## Growth\n"
+    yield "Exponents of cpu seconds and of memory between sizes, and the bytes that each further rule takes.\n"
+    yield "| shape | command | sizes | cpu | memory | bytes per rule |"
+    yield "|---|---|---|---:|---:|---:|"
+    for shape in dict.fromkeys(shape for shape, _ in measuring.results):
+        sizes = sorted(size for name, size in measuring.results if name == shape and size >= 100)
+        for small, large in zip(sizes, sizes[1:], strict=False):
+            before, after = measuring.figures(shape, small), measuring.figures(shape, large)
+            for name in (name for name in after if name in before and min(before[name]) > 0 and min(after[name]) > 0):
+                cpu, memory = (
+                    math.log(after[name][what] / before[name][what]) / math.log(large / small) for what in (0, 1)
+                )
+                each = (after[name][1] - before[name][1]) * 1024 * 1024 / (large - small)
+                yield f"| {shape} | {name} | {small:,} to {large:,} | {cpu:.2f} | {memory:.2f} | {each:.0f} |"
+
+
+def heading(asked: argparse.Namespace) -> list[str]:
+    """Where and how it was measured."""
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    version = subprocess.run(["nft", "--version"], capture_output=True, text=True, check=False).stdout.split()[1:2] \
+        if shutil.which("nft") else []  # fmt: skip
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return [
+        "## Commands on one ruleset\n",
+        f"Commit {commit.stdout.strip() or 'unknown'}, Python {platform.python_version()}, {os.cpu_count()} cores,",
+        f"nft {' '.join(version) or 'absent'}, Linux {platform.release()}, load at the start {load}.",
+        f"Medians of {asked.runs} runs which take turns, process start included; byte code is there (one run before),",
+        "the cache of reports is off. MB is the peak of the process itself. How to read it: [README](README.md).",
+    ]
 
 
 def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="more: .nft, .json, or iptables-save text")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="more: .v4, .nft or .json")
+    parser.add_argument("--sizes", default="20,100,1000,10000,100000", help="rules, or elements of a set")
+    parser.add_argument("--only", default="", metavar="SHAPES", help="shapes whose name has one of these words in it")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds that one run may take")
-    parser.add_argument("--language", choices=("iptables", "nft", "none"), help="only these, or only the files")
-    parser.add_argument("--largest", type=int, default=100_000, help="rules or elements of the largest ruleset")
+    parser.add_argument("--gigabytes", type=int, default=6, help="address space that one run may take")
+    parser.add_argument("--no-peers", action="store_true", help="ruleaudit alone")
+    parser.add_argument("--generator", type=Path, metavar="FILE", help="a Python program that writes further shapes")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="replace what FILE holds between the marks of this")
     asked = parser.parse_args()
-    languages = [asked.language] if asked.language else ["iptables", "nft"]
-    print("| ruleset | size | command | wall s | cpu s | MB | cpu of the first checker's |")
-    print("|---|---:|---|---:|---:|---:|---:|", flush=True)
-    failed: dict[str, set[str]] = {}
+    processes.adopt()
+    peers = not asked.no_peers and processes.own_network()
+    head = heading(asked)
+    if not peers:
+        head.append("Without the kernel's checkers: they need root.")
+    sizes = sorted({int(size) for size in asked.sizes.split(",")})
+    wanted = [word for word in asked.only.split(",") if word]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        every = [ruleset for language in languages if language != "none"
-                 for ruleset in made(language, asked.largest, folder)]  # fmt: skip
-        for ruleset in [*every, *(Ruleset(path.name, elsewhere(rules_in, path), path) for path in asked.files)]:
-            for line in rows(ruleset, asked, failed.setdefault(ruleset.kind, set()), folder):
-                print(line, flush=True)
+        measuring = Measuring(asked.runs, asked.timeout, asked.gigabytes, peers, folder)
+        warm(measuring)
+        for ruleset in every(asked, sizes, folder):
+            if not wanted or any(word in ruleset.shape for word in wanted):
+                measuring.measure(ruleset)
+        progress("")
+        text = "\n".join(page(measuring, head)) + "\n"
+    if asked.write:
+        replace(asked.write, text)
+    else:
+        print(text, end="")
+
+
+def every(asked: argparse.Namespace, sizes: list[int], folder: Path) -> Iterator[Input]:
+    """All rulesets, made one after the other."""
+    yield from inputs.iptables(sizes, folder)
+    yield from inputs.nft(sizes, folder)
+    if asked.generator:
+        yield from inputs.generated(asked.generator, sizes, folder)
+    for path in asked.files:
+        yield Input(path.name, path.read_text().count("\n"), path)
+
+
+def warm(measuring: Measuring) -> None:
+    """One run of each command, so that there is byte code; nft's grammar is met when the first of its shapes is."""
+    progress("a first run, which is not counted")
+    one = next(inputs.iptables([20], measuring.folder))
+    for command in commands(Measuring(1, 60, measuring.gigabytes, False, measuring.folder), one):
+        measuring.once(command)
+
+
+_MARKS = ("<!-- run.py: from here -->\n", "<!-- run.py: to here -->\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Put the page into a file, between its marks or at its end, in one step."""
+    old = path.read_text() if path.exists() else ""
+    start, end = (old.find(mark) for mark in _MARKS)
+    if start < 0 or end < start:
+        start, end, closing = len(old), len(old), _MARKS[1]
+    else:
+        closing = ""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(f"{old[:start]}{_MARKS[0]}{text}{closing}{old[end:]}")
+    os.replace(beside, path)
 
 
 if __name__ == "__main__":
