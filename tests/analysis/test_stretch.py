@@ -1,0 +1,79 @@
+"""Rules that are taken together do what they do one by one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ruleaudit.analysis import consequence, stretch, walk
+from ruleaudit.analysis.pair import Pair, make_space
+from ruleaudit.analysis.stretch import Block, blocks
+from ruleaudit.analysis.tracking import judge_in
+from ruleaudit.analysis.walk import PATHS, Walk
+from ruleaudit.model.ruleset import Chain, Rule, Ruleset
+from ruleaudit.packets.diagram import PacketSet, is_empty
+from tests.analysis.random_rulesets import rulesets
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Even two neighbours are taken together."""
+    with patch.object(stretch, "_LEAST", 1):
+        stretch._of_chains.clear()
+        yield
+    stretch._of_chains.clear()
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """No rules are taken together, except refusals of one kind."""
+    with patch.object(walk, "stretches", blocks), patch.object(consequence, "stretches", blocks):
+        yield
+
+
+Deciding = dict[tuple[Rule | Block | Chain, str], PacketSet]
+
+
+def decided(done: Walk) -> Deciding:
+    """Who decides about which packets; the first rule of a block stands for it."""
+    found: Deciding = {}
+    for by, verdict, packets in done.decided:
+        who = by.rules[0] if isinstance(by, Block) else by
+        key = (who, str(verdict))
+        found[key] = found.get(key, done.none) | packets
+    return {key: packets for key, packets in found.items() if not is_empty(packets)}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@given(rulesets(), st.sampled_from(sorted(PATHS)))
+def test_a_walk_with_stretches_is_the_walk_without(ruleset: Ruleset, path: str) -> None:
+    space = make_space((ruleset,), 1 << 16)
+    with one_by_one():
+        plain = Pair.alone(space, ruleset)
+        before = plain.free(plain.old, path)
+        old = decided(before)
+    with together():
+        pair = Pair.alone(space, ruleset)
+        after = pair.free(pair.old, path)
+        new = decided(after)
+    assert new == old
+    assert after.outcomes == before.outcomes
+    assert after.tag == before.tag
+    assert after.mark == before.mark
+    for ours, theirs in ((after.matched, before.matched), (after.effects, before.effects)):
+        assert dict(ours.items()) == dict(theirs.items())
+    assert dict(after.evaluated.items()) == dict(before.evaluated.items())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@given(rulesets())
+def test_rules_are_judged_alike(ruleset: Ruleset) -> None:
+    with one_by_one():
+        before = judge_in(Pair.alone(make_space((ruleset,), 1 << 18), ruleset))
+    with together():
+        after = judge_in(Pair.alone(make_space((ruleset,), 1 << 18), ruleset))
+    assert [(j.rule, j.kind) for j in after.judgements] == [(j.rule, j.kind) for j in before.judgements]
