@@ -48,10 +48,10 @@ def decided(done: Walk) -> Deciding:
     return {key: packets for key, packets in found.items() if not is_empty(packets)}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(rulesets(), st.sampled_from(sorted(PATHS)))
 def test_a_walk_with_stretches_is_the_walk_without(ruleset: Ruleset, path: str) -> None:
-    space = make_space((ruleset,), 1 << 16)
+    space = make_space((ruleset,), 1 << 20)
     with one_by_one():
         plain = Pair.alone(space, ruleset)
         before = plain.free(plain.old, path)
@@ -69,11 +69,11 @@ def test_a_walk_with_stretches_is_the_walk_without(ruleset: Ruleset, path: str) 
     assert dict(after.evaluated.items()) == dict(before.evaluated.items())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(rulesets())
 def test_rules_are_judged_alike(ruleset: Ruleset) -> None:
     with one_by_one():
-        before = judge_in(Pair.alone(make_space((ruleset,), 1 << 18), ruleset))
+        before = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
     with together():
-        after = judge_in(Pair.alone(make_space((ruleset,), 1 << 18), ruleset))
+        after = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
     assert [(j.rule, j.kind) for j in after.judgements] == [(j.rule, j.kind) for j in before.judgements]
