@@ -1,11 +1,11 @@
 """`suggest`: the rewritten ruleset of each file, as text, JSON, a diff or a page."""
 
+import os
 import re
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from re import Pattern
 from shlex import quote
 
@@ -61,7 +61,7 @@ def _sort_files(asked: Namespace) -> None:
 
 def _looks(path: str, lines: Pattern[str]) -> bool:
     """A file has such lines; standard input, and what cannot be read, is left to those who read it."""
-    if path == "-" or not Path(path).is_file():
+    if path == "-" or not os.path.isfile(path):  # unlike Path.is_file, False where nobody may look
         return False
     with suppress(SourceError):
         return lines.search(read(path, ruleset=False).text) is not None
