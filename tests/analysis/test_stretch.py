@@ -7,6 +7,7 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ruleaudit import lower
 from ruleaudit.analysis import consequence, stretch, walk
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.stretch import Block, blocks
@@ -14,6 +15,7 @@ from ruleaudit.analysis.tracking import judge_in
 from ruleaudit.analysis.walk import PATHS, Walk
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
+from ruleaudit.source import SourceFile
 from tests.analysis.random_rulesets import rulesets
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -76,4 +78,19 @@ def test_rules_are_judged_alike(ruleset: Ruleset) -> None:
         before = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
     with together():
         after = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
-    assert [(j.rule, j.kind) for j in after.judgements] == [(j.rule, j.kind) for j in before.judgements]
+    assert after.judgements == before.judgements
+
+
+def test_what_a_stretch_accepts_goes_on_to_the_next_hook() -> None:
+    """What this host sends to itself is accepted in OUTPUT and meets INPUT, where a rule asks for its state."""
+    accepts = "".join(f"-A OUTPUT -p udp -m udp --dport {port} -j ACCEPT\n" for port in range(53, 63))
+    text = (
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [0:0]\n"
+        "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n"
+        f"{accepts}-A OUTPUT -p icmp -j ACCEPT\nCOMMIT\n"
+    )
+    (ruleset,) = lower(SourceFile("rules.v4", text)).rulesets
+    with one_by_one():
+        before = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
+    after = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
+    assert after.judgements == before.judgements

@@ -298,7 +298,9 @@ class Consequences:
             if is_empty(alive):
                 break
             if isinstance(rule, Stretch):
-                alive = alive & ~shares(space, rule, frame).taken
+                found = shares(space, rule, frame)
+                self._accepted = self._accepted | (alive & found.ends.get(ACCEPT, space.none))
+                alive = alive & ~found.taken
                 continue
             if isinstance(rule, Release):
                 continue
