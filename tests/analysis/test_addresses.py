@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruleaudit.analysis.addresses import Classes, Plain, masked_intervals
-from ruleaudit.analysis.space import Space
-from ruleaudit.model.condition import Interval, merged
+from ruleaudit.analysis.space import Frame, Space, View
+from ruleaudit.model.condition import Interval, Masked, merged
 from ruleaudit.model.fields import Family, Field
-from ruleaudit.packets.diagram import Diagrams, OutOfRoom, is_empty
+from ruleaudit.packets.diagram import Diagrams, OutOfRoom, PacketSet, is_empty
 
 BITS = 10
 LAST = (1 << BITS) - 1
@@ -34,19 +34,20 @@ def test_sets_of_codes_are_those_of_addresses(
     bits = diagrams.add(codes.bits)
     every = [*declared, *asked]
     built = [diagrams.within(bits, codes.of(one)) for one in every]  # what was built early is used late
+
+    def taken(found: PacketSet) -> set[int]:
+        return members(tuple(codes.taken(diagrams, found, bits)))
+
     for one, found in zip(every, built, strict=True):
-        numbers = diagrams.intervals(found, bits)
-        assert codes.addresses(numbers) == list(one)
-        assert codes.count(numbers) == len(members(one))
+        assert codes.taken(diagrams, found, bits) == list(one)
+        assert codes.few(diagrams, found, bits, 3) == (list(one) if len(one) <= 3 else None)
+        assert codes.count(diagrams, found, bits) == len(members(one))
         assert found == diagrams.within(bits, codes.of(one))
         points = {a: diagrams.within(bits, codes.of(((a, a),))) for a in range(LAST + 1)}
         assert members(one) == {a for a, point in points.items() if not is_empty(found & point)}
         for other, more in zip(every, built, strict=True):
-            common = diagrams.intervals(found & more, bits)
-            assert members(tuple(codes.addresses(common))) == members(one) & members(other)
-            assert members(tuple(codes.addresses(diagrams.intervals(found & ~more, bits)))) == members(one) - members(
-                other
-            )
+            assert taken(found & more) == members(one) & members(other)
+            assert taken(found & ~more) == members(one) - members(other)
 
 
 @given(st.lists(sets, max_size=6), ends)
@@ -83,7 +84,14 @@ def test_single_bits_of_addresses(mask: int, value: int) -> None:
 
 def test_too_many_single_bits_leave_addresses_as_they_are() -> None:
     assert masked_intervals(128, 1, 1) is None
-    assert isinstance(Space(Family.IPV6, ()).codes, Plain)
+    assert isinstance(Space(Family.IPV6, ()).codes[Field.SADDR], Plain)
+
+
+def test_addresses_that_are_as_they_are_are_not_counted_one_by_one() -> None:
+    space = Space(Family.IPV6, ())
+    odd = space.condition(Masked(Field.SADDR, 1, 1), Frame("any"), View({}, [], space.all))
+    assert space.few_taken(odd, Field.SADDR, 32) is None
+    assert space.number_taken(odd, Field.SADDR) == 1 << 127
 
 
 def test_both_sides_have_the_same_codes() -> None:

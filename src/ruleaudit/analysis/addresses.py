@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from ruleaudit.model.condition import merged
-from ruleaudit.packets.diagram import Interval, OutOfRoom
+from ruleaudit.packets.diagram import Diagrams, Interval, OutOfRoom, PacketSet
 
 #: so many intervals a test of single bits of an address may stand for; beyond that, addresses are written as they are
 MOST_PIECES = 4096
@@ -30,44 +30,54 @@ _AFTER = (sys.maxsize, sys.maxsize)
 
 
 class Codes(Protocol):
-    """Numbers for addresses: packets that no rule tells apart may have the same."""
+    """Numbers for the values of a field: packets that no rule tells apart may have the same.
+
+    The sets of packets that are asked about depend on no other bits than those of the number.
+    """
 
     bits: int  #: the width of a number
 
-    def of(self, addresses: Sequence[Interval]) -> Sequence[Interval]:
-        """The numbers of some addresses, and of no others: sorted, disjoint intervals. Raises OutOfRoom."""
+    def of(self, values: Sequence[Interval]) -> Sequence[Interval]:
+        """The numbers of some values, and of no others: sorted, disjoint intervals. Raises OutOfRoom."""
 
-    def addresses(self, codes: Iterable[Interval]) -> list[Interval]:
-        """The addresses that have some numbers: sorted, merged intervals."""
+    def taken(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> list[Interval]:
+        """The values that a set of packets takes: sorted, merged intervals."""
 
-    def count(self, codes: Iterable[Interval]) -> int:
-        """How many addresses have some numbers."""
+    def few(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int], limit: int) -> list[Interval] | None:
+        """The same, or None when they are more than `limit` intervals."""
 
-    def first(self, code: int) -> int:
-        """The lowest address that has a number."""
+    def count(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> int:
+        """How many values a set of packets takes."""
+
+    def first(self, number: int) -> int:
+        """The lowest value that has a number."""
 
 
 class Plain:
-    """Every address is its own number."""
+    """Every value is its own number."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
 
-    def of(self, addresses: Sequence[Interval]) -> Sequence[Interval]:
+    def of(self, values: Sequence[Interval]) -> Sequence[Interval]:
         """See Codes."""
-        return addresses
+        return values
 
-    def addresses(self, codes: Iterable[Interval]) -> list[Interval]:
+    def taken(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> list[Interval]:
         """See Codes."""
-        return list(codes)
+        return diagrams.intervals(found, bits)
 
-    def count(self, codes: Iterable[Interval]) -> int:
-        """See Codes."""
-        return sum(high - low + 1 for low, high in codes)
+    def few(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int], limit: int) -> list[Interval] | None:
+        """See Codes; no more of them are looked at than `limit`."""
+        return diagrams.few_intervals(found, bits, limit)
 
-    def first(self, code: int) -> int:
+    def count(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> int:
         """See Codes."""
-        return code
+        return diagrams.count(found, bits)
+
+    def first(self, number: int) -> int:
+        """See Codes."""
+        return number
 
 
 class Classes:
@@ -98,10 +108,10 @@ class Classes:
         for number, low in zip(self._class, self._starts, strict=True):
             self._parts[number].append(low)
 
-    def of(self, addresses: Sequence[Interval]) -> Sequence[Interval]:
+    def of(self, values: Sequence[Interval]) -> Sequence[Interval]:
         """See Codes; classes of which only some addresses are asked for are divided."""
         inside: dict[int, list[int]] = {}
-        for low, high in addresses:
+        for low, high in values:
             first = self._cut(low)
             last = self._cut(high + 1)
             for place in range(first, last):
@@ -144,23 +154,28 @@ class Classes:
             self._parts[number] = sorted({*self._parts[number]}.difference(taken))
         return new
 
-    def addresses(self, codes: Iterable[Interval]) -> list[Interval]:
+    def taken(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> list[Interval]:
         """See Codes; looks at the classes that have the numbers, or at the others where those are fewer."""
-        runs = [self._run(low, high) for low, high in codes]
+        runs = [self._run(low, high) for low, high in diagrams.intervals(found, bits)]
         if sum(end - start for start, end in runs) * 2 <= len(self._by_code):
             return self._addresses(runs)
         others = self._addresses([(end, start) for (_, end), (start, _) in pairwise([(0, 0), *runs, _AFTER])])
         ends = [(-1, -1), *others, (self._end, self._end)]
         return [(below + 1, above - 1) for (_, below), (above, _) in pairwise(ends) if below + 1 < above]
 
-    def count(self, codes: Iterable[Interval]) -> int:
+    def few(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int], limit: int) -> list[Interval] | None:
         """See Codes."""
-        runs = {self._run(low, high) for low, high in codes}
+        every = self.taken(diagrams, found, bits)
+        return every if len(every) <= limit else None
+
+    def count(self, diagrams: Diagrams, found: PacketSet, bits: Sequence[int]) -> int:
+        """See Codes."""
+        runs = {self._run(low, high) for low, high in diagrams.intervals(found, bits)}
         return sum(self._sizes[number] for run in runs for _, number in self._by_code[slice(*run)])
 
-    def first(self, code: int) -> int:
+    def first(self, number: int) -> int:
         """See Codes."""
-        return self._parts[self._by_code[self._run(code, code)[0]][1]][0]
+        return self._parts[self._by_code[self._run(number, number)[0]][1]][0]
 
     def _run(self, low: int, high: int) -> tuple[int, int]:
         """The classes that have some codes, as a part of the row of all classes; none has others too."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ruleaudit.analysis.addresses import Classes, Codes, Plain, masked_intervals
+from ruleaudit.analysis.row import union
 from ruleaudit.model.condition import (
     Always,
     And,
@@ -111,32 +112,30 @@ class Space:
         self.alphabet = _alphabet(self.names)
         width = max(1, (len(self.alphabet) - 1).bit_length())
         size = self.family.address_bits
-        self.codes: Codes = (
+        address: Codes = (
             Plain(size)
             if self.address_sets is None
             else Classes(size, [*_BY_NATURE[self.family].values(), *self.address_sets])
         )
-        size = self.codes.bits
-        self.bits: dict[Field, range] = {}
         # protocol and ports first: a rule about one port touches that port alone, however many addresses others name
-        for name, bits in (
-            (Field.PROTOCOL, 8),
-            (Field.DPORT, 16),
-            (Field.SPORT, 16),
-            (Field.SADDR, size),
-            (Field.DADDR, size),
-            (Field.IIF, width),
-            (Field.OIF, width),
-            (Field.ICMP_TYPE, 8),
-            (Field.ICMP_CODE, 8),
-            (Field.TCP_FLAGS, 8),
-            (Field.SRC_TYPE, 3),
-            (Field.DST_TYPE, 3),
-            (Field.FRAGMENT, 2),
-            (Field.PKTTYPE, 2),
-            (Field.MARK, 32),
-        ):
-            self.bits[name] = d.add(bits)
+        self.codes: dict[Field, Codes] = {
+            Field.PROTOCOL: Plain(8),
+            Field.DPORT: Plain(16),
+            Field.SPORT: Plain(16),
+            Field.SADDR: address,
+            Field.DADDR: address,
+            Field.IIF: Plain(width),
+            Field.OIF: Plain(width),
+            Field.ICMP_TYPE: Plain(8),
+            Field.ICMP_CODE: Plain(8),
+            Field.TCP_FLAGS: Plain(8),
+            Field.SRC_TYPE: Plain(3),
+            Field.DST_TYPE: Plain(3),
+            Field.FRAGMENT: Plain(2),
+            Field.PKTTYPE: Plain(2),
+            Field.MARK: Plain(32),
+        }
+        self.bits = {name: d.add(codes.bits) for name, codes in self.codes.items()}
         self.state_bits = d.add(2)
         self.direction_bit = d.add(1)[0]
         self.none, self.all = d.none, d.all
@@ -164,7 +163,7 @@ class Space:
         place = MIRROR.get(name, name) if reverse else name
         found = self._values.get((place, intervals))
         if found is None:
-            numbers = self.codes.of(intervals) if place in ADDRESSES else intervals
+            numbers = self.codes[place].of(intervals)
             found = self._values[place, intervals] = self.diagrams.within(self.bits[place], numbers)
         return found
 
@@ -270,33 +269,26 @@ class Space:
 
     def number_taken(self, found: PacketSet, name: Field) -> int:
         """How many values a field takes among some packets."""
-        alone = self.forget_all_but(found, (name,))
-        if name in ADDRESSES:
-            return self.codes.count(self.diagrams.intervals(alone, self.bits[name]))
-        return self.diagrams.count(alone, self.bits[name])
+        return self.codes[name].count(self.diagrams, self.forget_all_but(found, (name,)), self.bits[name])
 
     def taken(self, found: PacketSet, name: Field, reverse: bool = False) -> list[tuple[int, int]]:
         """The values that a field takes among some packets, as intervals."""
         name = MIRROR.get(name, name) if reverse else name
-        numbers = self.diagrams.intervals(self.forget_all_but(found, (name,)), self.bits[name])
-        return self.codes.addresses(numbers) if name in ADDRESSES else numbers
+        return self.codes[name].taken(self.diagrams, self.forget_all_but(found, (name,)), self.bits[name])
 
     def few_taken(
         self, found: PacketSet, name: Field, limit: int, reverse: bool = False
     ) -> list[tuple[int, int]] | None:
         """`taken`, or None when it is more intervals than `limit`."""
         name = MIRROR.get(name, name) if reverse else name
-        if name in ADDRESSES:
-            found_all = self.taken(found, name)
-            return found_all if len(found_all) <= limit else None
-        return self.diagrams.few_intervals(self.forget_all_but(found, (name,)), self.bits[name], limit)
+        return self.codes[name].few(self.diagrams, self.forget_all_but(found, (name,)), self.bits[name], limit)
 
     def number(self, bits: Mapping[int, bool], name: Field) -> int:
         """The value of a field in a vector (`Diagrams.support`); bits that do not matter are 0."""
         value = 0
         for bit in self.bits[name]:
             value = value << 1 | bits.get(bit, False)
-        return self.codes.first(value) if name in ADDRESSES else value
+        return self.codes[name].first(value)
 
     # -- conditions --------------------------------------------------------------------------------
 
@@ -353,9 +345,7 @@ class Space:
         if found is None:
             parts = [self.condition(condition, frame, view) for condition in block.others]
             parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
-            while len(parts) > 1:
-                parts = [a | b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) & ~1 :]
-            found = self._static[key] = parts[0]
+            found = self._static[key] = union(parts, self.none)
         return found
 
     def _mark_within(self, mark: list[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
