@@ -57,18 +57,32 @@ class Fate:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """The two ways that a packet may go from a rule, whether it matches or not.
+
+    differs     packets whose fate (verdict and kind) is not the same on both; `accept_differs`: accept or not
+    touches     packets that may meet an effect on one of them
+    doubtful    packets of which it cannot be told whether these are the same effects on both
+    counted     packets that a limit or a list would see on one of them only
+    lives       packets that are accepted on one of them
+    """
+
+    differs: PacketSet
+    accept_differs: PacketSet
+    touches: PacketSet
+    doubtful: PacketSet
+    counted: PacketSet
+    lives: PacketSet
+
+
+@dataclass(frozen=True)
 class Visit:
     """One rule in one place of a path.
 
     reach       packets that get to the rule
     matched     those that match; `without_state`: those that would without its state tests
     others      packets that match the stateless test in the state tests' place, if one was given
-    differs     packets whose fate (verdict and kind) depends on whether they match here; `accept_differs`: accept or
-    not
-    touches     packets that may meet an effect on one of the two ways
-    doubtful    packets of which it cannot be told whether these are the same effects on both
-    counted     packets that a limit or a list would see on one of the two ways only
-    lives       packets that are accepted on one of the two ways
+    ways        what hangs on whether a packet matches here
     once        the rule stands in no other place of this path
     """
 
@@ -78,25 +92,8 @@ class Visit:
     matched: PacketSet
     without_state: PacketSet
     others: PacketSet
-    differs: PacketSet
-    accept_differs: PacketSet
-    touches: PacketSet
-    doubtful: PacketSet
-    counted: PacketSet
-    lives: PacketSet
+    ways: Ways
     once: bool
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """How the two ways of a visit differ; the fields are those of Visit."""
-
-    differs: PacketSet
-    accept_differs: PacketSet
-    touches: PacketSet
-    doubtful: PacketSet
-    counted: PacketSet
-    lives: PacketSet
 
 
 def is_plain(ruleset: Ruleset) -> bool:
@@ -126,7 +123,7 @@ class Consequences:
         """
         self.walk, self.path = walk, path
         self.view: View = walk.view()
-        self.ways: dict[tuple[int, ...], _Ways] = {}
+        self.ways: dict[tuple[int, ...], Ways] = {}
         chains = list(self._base_chains(path))
         met = Counter(c for chain, _ in chains for c in chains_from(self.side.ruleset, (chain,)))
         self.met_twice = {chain for chain, times in met.items() if times > 1}
@@ -256,7 +253,7 @@ class Consequences:
                 out = out | seen
         return out
 
-    def _ways(self, rule: Rule, target: Fate, following: Fate) -> _Ways:
+    def _ways(self, rule: Rule, target: Fate, following: Fate) -> Ways:
         none = self.space.none
         differs = none
         for key in {*target.ends, *following.ends}:
@@ -267,7 +264,7 @@ class Consequences:
         if rule.is_seen or any(e.kind is not EffectKind.LOG for e in rule.effects):
             touches = doubtful = self.space.all
         counted = target.counted | following.counted | (self.beyond & (target.goes_on ^ following.goes_on))
-        return _Ways(differs, accepted[0] ^ accepted[1], touches, doubtful, counted, accepted[0] | accepted[1])
+        return Ways(differs, accepted[0] ^ accepted[1], touches, doubtful, counted, accepted[0] | accepted[1])
 
     def _either(self, hit: PacketSet, one: Fate, other: Fate) -> Fate:
         none = self.space.none
@@ -316,9 +313,8 @@ class Consequences:
                 key = (*rule.key, "stateless")
                 wide = alive & space.cached(key, loose, frame, self.view, number, rule.understood)
                 others = wide & self._instead(rule, frame) if rule in self.instead else hit
-                w = self.ways[(*stack, number)]
-                two = (w.differs, w.accept_differs, w.touches, w.doubtful, w.counted, w.lives, self.places[number] == 1)
-                yield Visit(self.path, rule, alive, hit, wide, others, *two)
+                ways = self.ways[(*stack, number)]
+                yield Visit(self.path, rule, alive, hit, wide, others, ways, self.places[number] == 1)
             if is_empty(hit):
                 continue
             match rule.verdict:

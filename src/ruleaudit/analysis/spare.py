@@ -212,7 +212,7 @@ def _has_effects(rule: Rule) -> bool:
     """Packets that come by leave a trace, or the rule may do anything."""
     if rule.effects or rule.consumers or not rule.understood or isinstance(rule.verdict, Unknown):
         return True
-    return any(m.memory or m.consumer or m.writes is not None for m in rule.matches)
+    return rule.is_seen
 
 
 def _may_go(rule: Rule) -> bool:

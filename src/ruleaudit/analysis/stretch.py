@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import cast
 from weakref import WeakKeyDictionary
 
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space, View, is_static
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Interval, Never, Values, merged
@@ -104,7 +105,7 @@ def released(space: Space, release: Release, frame: Frame) -> Released:
     if found is None:
         nowhere = View({}, [], space.all)
         rules = {r: space.cached(r.key, r.condition, frame, nowhere, 0, True) for r in release.rules}
-        found = space.remembered[key] = Released(rules, _union(list(rules.values())))
+        found = space.remembered[key] = Released(rules, union(list(rules.values()), space.none))
     return cast(Released, found)
 
 
@@ -132,13 +133,7 @@ def _shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
             parts.setdefault(verdict, []).append(share)
             taken = taken | share
     rules = {step: share for step, (_, share) in of.items() if isinstance(step, Rule)}
-    return Shares(of, rules, {verdict: _union(some) for verdict, some in parts.items()}, taken)
-
-
-def _union(sets: list[PacketSet]) -> PacketSet:
-    while len(sets) > 1:
-        sets = [a | b for a, b in zip(sets[::2], sets[1::2], strict=False)] + sets[len(sets) & ~1 :]
-    return sets[0]
+    return Shares(of, rules, {verdict: union(some, space.none) for verdict, some in parts.items()}, taken)
 
 
 Step = Rule | Block | Stretch | Release
@@ -205,7 +200,7 @@ def _blocks(chain: Chain) -> tuple[Rule | Block, ...]:
         run.clear()
 
     for rule in chain.rules:
-        if isinstance(rule.condition, Never) and not any(m.memory or m.consumer or m.writes for m in rule.matches):
+        if isinstance(rule.condition, Never) and not rule.is_seen:
             continue
         verdict = _verdict(rule)
         verdict = None if verdict == ACCEPT else verdict

@@ -6,7 +6,7 @@ is what the kernel is compared with.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6
 from ruleaudit.analysis.walk import PATHS
@@ -96,13 +96,19 @@ def trace(
     return _Run(ruleset, packet, state, answers, active, immune).run(hooks)
 
 
-@lru_cache(maxsize=4096)
-def _asked(chain: Chain) -> tuple[tuple[Rule, tuple[tuple[str, int, int], ...]], ...]:
+_Asked = tuple[tuple[Rule, tuple[tuple[str, int, int], ...]], ...]
+_asked_of: WeakKeyDictionary[Chain, _Asked] = WeakKeyDictionary()
+
+
+def _asked(chain: Chain) -> _Asked:
     """The rules of a chain, with (field, lowest, highest) of the header tests that a packet has to pass in any case.
 
     By one of them it passes by most rules of a long chain.
     """
-    return tuple((rule, tuple(_plain(rule.condition))) for rule in chain.rules)
+    found = _asked_of.get(chain)
+    if found is None:
+        found = _asked_of[chain] = tuple((rule, tuple(_plain(rule.condition))) for rule in chain.rules)
+    return found
 
 
 def _plain(condition: Condition) -> Iterator[tuple[str, int, int]]:

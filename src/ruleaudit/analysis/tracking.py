@@ -159,12 +159,12 @@ class _Judge:
             real = list(self._real(path))
             for visit in consequences.visits(path, walk):
                 others = visit.without_state & ~visit.matched
-                more = others & (visit.differs | visit.counted)
-                less = visit.matched & (visit.differs | visit.counted)
-                if not visit.once or visit.rule.effects or not is_empty(visit.doubtful & visit.without_state):
+                more = others & (visit.ways.differs | visit.ways.counted)
+                less = visit.matched & (visit.ways.differs | visit.ways.counted)
+                if not visit.once or visit.rule.effects or not is_empty(visit.ways.doubtful & visit.without_state):
                     spoiled.add(visit.rule)
                     continue
-                if not is_empty(visit.touches & visit.without_state):
+                if not is_empty(visit.ways.touches & visit.without_state):
                     touched.add(visit.rule)
                 hanging = found.setdefault(visit.rule, _Hanging(stateless=visit.rule in instead))
                 otherwise = visit.matched ^ visit.others
@@ -172,10 +172,10 @@ class _Judge:
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
                 for words, packets, state, works in real:
-                    matters = visit.accept_differs
-                    if works is not None and not is_empty(visit.counted):
-                        now = self.space.connection_part(visit.reach & visit.lives & packets)
-                        matters = matters | (visit.counted & (works | now))
+                    matters = visit.ways.accept_differs
+                    if works is not None and not is_empty(visit.ways.counted):
+                        now = self.space.connection_part(visit.reach & visit.ways.lives & packets)
+                        matters = matters | (visit.ways.counted & (works | now))
                     hanging.stateless = hanging.stateless and is_empty(otherwise & matters & packets)
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
                         here = gains & matters & packets

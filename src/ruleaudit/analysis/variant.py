@@ -172,7 +172,7 @@ class Changed:
     def _met(self, walk: Walk, packets: PacketSet) -> PacketSet:
         """Those of the packets of a walk that match the rule in one ruleset and may not in the other."""
         rule, space = self.rule, self.space
-        if self.test is None and not any(m.memory or m.writes or m.consumer for m in rule.matches):
+        if self.test is None and not rule.is_seen:
             return packets & walk.matched.get(rule, space.none)
         met = packets & self._may_match(walk.frame.reverse)
         asked = [m.condition for m in rule.matches if mentions_state(m.condition)]

@@ -14,15 +14,7 @@ from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
-from ruleaudit.model.condition import (
-    Condition,
-    Direction,
-    Never,
-    Opaque,
-    Scope,
-    States,
-    tests,
-)
+from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
 from ruleaudit.model.fields import Family, Field, Hook, State
 from ruleaudit.model.ruleset import (
     CONNTRACK_PRIORITY,

@@ -220,9 +220,9 @@ def _is_blanket(audit: Audit, rule: Rule, kind: Kind) -> bool:
     matched = walk.matched.get(rule, space.none)
     matched = matched & space.values(Field.PROTOCOL, tuple((p, p) for p in sorted(PORT_PROTOCOLS)))
     ports = (space.taken(matched, port) for port in (Field.SPORT, Field.DPORT))
-    bits = space.family.address_bits
-    sources = sum(high - low + 1 for low, high in space.taken(matched, Field.SADDR))
-    return all(taken == _EVERY_PORT for taken in ports) and sources > 1 << (bits - 1)
+    if any(taken != _EVERY_PORT for taken in ports):
+        return False
+    return space.number_taken(matched, Field.SADDR) > 1 << (space.family.address_bits - 1)
 
 
 def _strict(audit: Audit, rule: Rule) -> Pair:

@@ -178,7 +178,7 @@ def _misses(audit: Audit, rule: Rule) -> list[Rule]:
     """The rules before it that do something with packets of open connections which it would accept in front."""
     space = audit.space
     before = set(_earlier(audit, rule))
-    remembering = {r for r in before if any(m.memory or m.writes or m.consumer for m in r.matches)}
+    remembering = {r for r in before if r.is_seen}
     acting = [r for r in before if r not in remembering and not _passes(r)]
     found: set[Rule] = set()
     for walk in map(audit.free, PATHS):
