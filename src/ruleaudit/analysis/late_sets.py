@@ -6,7 +6,7 @@ rules takes gigabytes, and most questions look at none of them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from ruleaudit.analysis.row import union
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -19,27 +19,25 @@ Entry = TypeVar("Entry")
 
 
 class LateList(Generic[Entry]):
-    """Entries in the order in which they came, of which some are made when somebody asks."""
+    """Entries in the order in which they came, of which some are made whenever somebody asks, and not kept."""
 
     def __init__(self) -> None:
         self._parts: list[Entry | _PutOff[Entry]] = []
-        self._waiting = False
 
     def append(self, entry: Entry) -> None:
         """Add one."""
         self._parts.append(entry)
 
     def put_off(self, entries: Callable[[], Iterable[Entry]]) -> None:
-        """Add some, when somebody asks."""
+        """Add some, which are made when somebody asks."""
         self._parts.append(_PutOff(entries))
-        self._waiting = True
 
     def __iter__(self) -> Iterator[Entry]:
-        if self._waiting:
-            made = [part.make() if isinstance(part, _PutOff) else (part,) for part in self._parts]
-            self._parts = [entry for some in made for entry in some]
-            self._waiting = False
-        return iter(cast(list[Entry], self._parts))
+        for part in self._parts:
+            if isinstance(part, _PutOff):
+                yield from part.make()
+            else:
+                yield part
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ class LateSets(Mapping[Key, PacketSet]):
         self._sets: dict[Key, PacketSet | None] = {}  #: None: nothing but what is put off
         self._put_off: dict[Key, list[Callable[[], PacketSet]]] = {}
         self._shares: dict[int, _Share[Key]] = {}
-        self._known: dict[Key, PacketSet | None] = {}
         self._holding: dict[Key, list[_Share[Key]]] | None = None  #: who has a share for a key
 
     def add(self, key: Key, packets: PacketSet) -> None:
@@ -64,13 +61,11 @@ class LateSets(Mapping[Key, PacketSet]):
             self._sets[key] = known | packets
         elif not is_empty(packets):
             self._sets[key] = packets
-        self._known.pop(key, None)
 
     def put_off(self, key: Key, packets: Callable[[], PacketSet]) -> None:
         """`add`, when somebody asks for the set of this key."""
         self._sets.setdefault(key, None)
         self._put_off.setdefault(key, []).append(packets)
-        self._known.pop(key, None)
 
     def put_off_all(self, sets: Mapping[Key, PacketSet], packets: PacketSet) -> None:
         """`add` for many keys their share of some packets, when somebody asks for it."""
@@ -81,20 +76,8 @@ class LateSets(Mapping[Key, PacketSet]):
             share = self._shares[id(sets)] = _Share(sets)
             self._holding = None
         share.parts.append(packets)
-        self._known.clear()
 
     def __getitem__(self, key: Key) -> PacketSet:
-        if self._shares:
-            if key not in self._known:
-                self._known[key] = self._found(key)
-            found = self._known[key]
-        else:
-            found = self._found(key)
-        if found is None:
-            raise KeyError(key)
-        return found
-
-    def _found(self, key: Key) -> PacketSet | None:
         for late in self._put_off.pop(key, ()):
             self.add(key, late())
         found = self._sets.get(key)
@@ -104,6 +87,8 @@ class LateSets(Mapping[Key, PacketSet]):
                 here = share.packets & whole
                 if not is_empty(here):
                     found = here if found is None else found | here
+        if found is None:
+            raise KeyError(key)
         return found
 
     def _sharing(self, key: Key) -> Iterable["_Share[Key]"]:
@@ -133,7 +118,11 @@ class LateSets(Mapping[Key, PacketSet]):
 
     def of(self, wanted: Callable[[Key], bool]) -> Iterator[tuple[Key, PacketSet]]:
         """The keys for which something holds, with their sets; the sets of others are not made."""
-        return ((key, self[key]) for key in self._keys() if wanted(key) and key in self)
+        for key in self._keys():
+            if wanted(key):
+                found = self.get(key)
+                if found is not None:
+                    yield key, found
 
     def unlike(self, other: "LateSets[Key]", within: PacketSet) -> Iterator[Key]:
         """The keys whose sets may not be the same in both, within some packets; of no other key they differ."""
