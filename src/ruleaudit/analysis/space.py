@@ -117,27 +117,28 @@ class Space:
             if self.address_sets is None
             else Classes(size, [*_BY_NATURE[self.family].values(), *self.address_sets])
         )
-        # protocol and ports first: a rule about one port touches that port alone, however many addresses others name
+        # what tells the packets of one walk from those of another comes first: behind it, walks share what they know.
+        # then protocol and ports: a rule about one port touches that port alone, however many addresses others name
         self.codes: dict[Field, Codes] = {
-            Field.PROTOCOL: Plain(8),
-            Field.DPORT: Plain(16),
-            Field.SPORT: Plain(16),
-            Field.SADDR: address,
-            Field.DADDR: address,
-            Field.IIF: Plain(width),
-            Field.OIF: Plain(width),
-            Field.ICMP_TYPE: Plain(8),
-            Field.ICMP_CODE: Plain(8),
-            Field.TCP_FLAGS: Plain(8),
-            Field.SRC_TYPE: Plain(3),
-            Field.DST_TYPE: Plain(3),
             Field.FRAGMENT: Plain(2),
             Field.PKTTYPE: Plain(2),
+            Field.PROTOCOL: Plain(8),
+            Field.TCP_FLAGS: Plain(8),
+            Field.DPORT: Plain(16),
+            Field.SPORT: Plain(16),
+            Field.IIF: Plain(width),
+            Field.OIF: Plain(width),
+            Field.SRC_TYPE: Plain(3),
+            Field.DST_TYPE: Plain(3),
+            Field.SADDR: address,
+            Field.DADDR: address,
+            Field.ICMP_TYPE: Plain(8),
+            Field.ICMP_CODE: Plain(8),
             Field.MARK: Plain(32),
         }
-        self.bits = {name: d.add(codes.bits) for name, codes in self.codes.items()}
         self.state_bits = d.add(2)
         self.direction_bit = d.add(1)[0]
+        self.bits = {name: d.add(codes.bits) for name, codes in self.codes.items()}
         self.none, self.all = d.none, d.all
         self.mark = tuple(d.vector(self.bits[Field.MARK]))  #: that of a packet on entry, bit by bit
         self.unknowns: dict[tuple[object, ...], int] = {}
@@ -145,9 +146,8 @@ class Space:
         self._static: dict[tuple[object, ...], PacketSet] = {}
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
-        #: the bits of all but some fields, and that no unknown test holds, for so many unknown tests
+        #: the bits of all but some fields, for so many unknown tests
         self._others: dict[tuple[Field, ...], tuple[int, PacketSet]] = {}
-        self._no_unknown: tuple[int, PacketSet] | None = None
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
@@ -215,15 +215,6 @@ class Space:
             number = self.unknowns[key] = self.diagrams.add(1)[0]
             self.unknown_tests[number] = test
         return self.diagrams.bit(number)
-
-    def no_unknown(self) -> PacketSet:
-        """The packets for which no opaque test holds."""
-        if self._no_unknown is None or self._no_unknown[0] != len(self.unknown_tests):
-            out = self.all
-            for number in reversed(self.unknown_tests):
-                out = ~self.diagrams.bit(number) & out
-            self._no_unknown = (len(self.unknown_tests), out)
-        return self._no_unknown[1]
 
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
         """Which variable an opaque test is (design section 3.1)."""

@@ -563,6 +563,25 @@ class Walk:
             into[key] = packets
 
 
+def effect_changes(before: Walk, after: Walk, within: PacketSet) -> Iterator[tuple[EffectKey, PacketSet]]:
+    """Effects, limits and lists that some packets meet in one of two walks only, and these packets."""
+    none = before.none
+    for ours, theirs in (
+        (before.effects, after.effects),
+        (before.on_entries, after.on_entries),
+        (before.evaluated, after.evaluated),
+    ):
+        for key in ours.unlike(theirs, within):
+            found = within & (ours.get(key, none) ^ theirs.get(key, none))
+            if not is_empty(found):
+                yield key, found
+
+
+def is_log(key: EffectKey) -> bool:
+    """An effect that only writes a line somewhere, or a limit of such lines."""
+    return key[0] in ("log", EffectKind.LOG)
+
+
 def _of(decided: Iterable[Decision], packets: PacketSet) -> Iterator[Decision]:
     """The decisions about some packets."""
     for by, verdict, found in decided:
