@@ -151,6 +151,8 @@ class Space:
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
+        #: every bit but those of unknown tests
+        self._known = d.cube([*(b for bits in self.bits.values() for b in bits), *self.state_bits, self.direction_bit])
         self.domain = self._domain()
 
     # -- sets of field values ----------------------------------------------------------------------
@@ -232,6 +234,13 @@ class Space:
     def _opaque(self, test: Opaque, frame: Frame, identity: int | None, understood: bool) -> PacketSet:
         key = self.unknown_key(test, frame, identity)
         return self.unknown(key, UnknownTest(test.name, test.scope, identity, frame.role, understood))
+
+    def is_certain(self, found: PacketSet) -> bool:
+        """Some packet of a set is in it although no opaque test holds."""
+        left = found.exists(self._known)
+        while (halves := left.cofactors()) is not None:
+            left = halves[1]
+        return left.satisfiable()
 
     def connection_part(self, found: PacketSet, *, keep_interfaces: bool = False) -> PacketSet:
         """The connections of which some packet is in the set: what is the packet's own is forgotten.
