@@ -341,7 +341,7 @@ class Space:
 
     def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
         """The packets that some rule of a block matches."""
-        key = (block.key, frame.reverse, frame.request, frame.absent)
+        key = (block.key, seen_through(frame, block.needs))
         found = self._static.get(key)
         if found is None:
             parts = [self.condition(condition, frame, view) for condition in block.others]
@@ -370,15 +370,7 @@ class Space:
     ) -> PacketSet:
         if isinstance(parts.fixed, Always):
             return self.all
-        needs = parts.needs
-        key = (
-            name,
-            frame.reverse,
-            frame.request,
-            frame.absent if needs & BY_HOOK else None,
-            frame.role if needs & BY_ROLE else None,
-            identity if needs & BY_RULE else None,
-        )
+        key = (name, seen_through(frame, parts.needs), identity if parts.needs & BY_RULE else None)
         found = self._static.get(key)
         if found is None:
             found = self._static[key] = self.condition(parts.fixed, frame, view, identity, understood)
@@ -394,6 +386,8 @@ class Refusals(Protocol):
     def lists(self) -> Mapping[Field, tuple[Interval, ...]]: ...
     @property
     def others(self) -> Sequence[Condition]: ...
+    @property
+    def needs(self) -> int: ...
 
 
 def is_static(condition: Condition) -> bool:
@@ -404,7 +398,17 @@ def is_static(condition: Condition) -> bool:
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
-DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE = 1, 2, 4, 8
+DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER = 1, 2, 4, 8, 16
+
+
+def seen_through(frame: Frame, needs: int) -> Hashable:
+    """What of a frame decides about tests with such needs: through two that are alike in it, they are the same."""
+    return (
+        frame.reverse,
+        frame.request if needs & BY_ANSWER else None,
+        frame.absent if needs & BY_HOOK else None,
+        frame.role if needs & BY_ROLE else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +446,9 @@ def _parts(condition: Condition) -> _Parts:
 
 
 def needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
+    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, as
+    bits.
+    """
     found = 0
     for test in tests(condition):
         match test:
@@ -450,6 +456,8 @@ def needs(condition: Condition) -> int:
                 found |= DYNAMIC
             case Interface():
                 found |= BY_HOOK
+            case Values(Field.ICMP_TYPE):
+                found |= BY_ANSWER
             case Opaque(scope=Scope.PACKET):
                 found |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
-from ruleaudit.analysis.space import BY_HOOK, BY_ROLE, BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
@@ -398,14 +398,8 @@ class Walk:
     def _passage(self, table: Table, chain: Chain, key: Settled) -> "Walk":
         """What a settled chain does with every packet that there could be."""
         frame = self._frame
-        name = (
-            key,
-            frame.reverse,
-            frame.request,
-            frame.absent if key.needs & BY_HOOK else None,
-            frame.role if key.needs & BY_ROLE else None,
-            (self.identities.origin or self.identities) if key.needs & BY_RULE else None,
-        )
+        rules = (self.identities.origin or self.identities) if key.needs & BY_RULE else None
+        name = (key, seen_through(frame, key.needs), rules)
         found = self.space.remembered.get(name)
         if found is None:
             self.space.diagrams.check_room()
