@@ -179,7 +179,7 @@ class Space:
         """Packets whose interface matches a name or a `prefix+`."""
         out = self.none
         for index, symbol in enumerate(self.alphabet):
-            if _covers(pattern, symbol):
+            if covers(pattern, symbol):
                 out = out | self.diagrams.equal(self.bits[name], index)
         return out
 
@@ -469,7 +469,8 @@ def _alphabet(names: Iterable[str]) -> tuple[str, ...]:
     return (*sorted({"lo", *names} - {"+", ""}), ANY_OTHER)
 
 
-def _covers(pattern: str, symbol: str) -> bool:
+def covers(pattern: str, symbol: str) -> bool:
+    """Whether an interface that some symbol of the alphabet stands for matches a name or a `prefix+`."""
     if not pattern.endswith("+"):
         return pattern == symbol
     return pattern == "+" or (symbol != ANY_OTHER and symbol.startswith(pattern[:-1]))

@@ -203,14 +203,14 @@ class Walk:
     _sent: bool = False  #: the packet is this host's own
     _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
-    def alone(self, chain: Chain, untracked: PacketSet) -> None:
-        """Send every packet there could be through one chain, the untracked among them; a user chain has no hook.
+    def alone(self, chain: Chain, untracked: PacketSet, packets: PacketSet) -> None:
+        """Send packets through one chain, in every state, the untracked among them; a user chain has no hook.
 
         What comes to prerouting by lo has been looked up in output.
         """
         self._looked_up = chain.hook is not Hook.OUTPUT or chain.priority >= CONNTRACK_PRIORITY
         self.tag = untracked
-        self._base_chain(chain, chain.hook, self.space.all)
+        self._base_chain(chain, chain.hook, packets)
 
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
