@@ -6,36 +6,38 @@ rules takes gigabytes, and most questions look at none of them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
+from ruleaudit.analysis.row import union
 from ruleaudit.packets.diagram import PacketSet, is_empty
+
+#: so many shares are all looked at for each key
+_FEW = 8
 
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 
 
 class LateList(Generic[Entry]):
-    """Entries in the order in which they came, of which some are made when somebody asks."""
+    """Entries in the order in which they came, of which some are made whenever somebody asks, and not kept."""
 
     def __init__(self) -> None:
         self._parts: list[Entry | _PutOff[Entry]] = []
-        self._waiting = False
 
     def append(self, entry: Entry) -> None:
         """Add one."""
         self._parts.append(entry)
 
     def put_off(self, entries: Callable[[], Iterable[Entry]]) -> None:
-        """Add some, when somebody asks."""
+        """Add some, which are made when somebody asks."""
         self._parts.append(_PutOff(entries))
-        self._waiting = True
 
     def __iter__(self) -> Iterator[Entry]:
-        if self._waiting:
-            made = [part.make() if isinstance(part, _PutOff) else (part,) for part in self._parts]
-            self._parts = [entry for some in made for entry in some]
-            self._waiting = False
-        return iter(cast(list[Entry], self._parts))
+        for part in self._parts:
+            if isinstance(part, _PutOff):
+                yield from part.make()
+            else:
+                yield part
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ class _PutOff(Generic[Entry]):
 
 
 class LateSets(Mapping[Key, PacketSet]):
-    """The sets that are not empty, by key, in the order in which the keys came."""
+    """The sets that are not empty, by key: those that were added in the order in which they came, then the others."""
 
     def __init__(self) -> None:
         self._sets: dict[Key, PacketSet | None] = {}  #: None: nothing but what is put off
         self._put_off: dict[Key, list[Callable[[], PacketSet]]] = {}
-        self._shares: dict[int, tuple[Mapping[Key, PacketSet], PacketSet]] = {}
+        self._shares: dict[int, _Share[Key]] = {}
+        self._holding: dict[Key, list[_Share[Key]]] | None = None  #: who has a share for a key
 
     def add(self, key: Key, packets: PacketSet) -> None:
         """Unite the set of a key with these packets."""
@@ -64,28 +67,48 @@ class LateSets(Mapping[Key, PacketSet]):
         self._sets.setdefault(key, None)
         self._put_off.setdefault(key, []).append(packets)
 
-    def put_off_all(self, shares: Mapping[Key, PacketSet], packets: PacketSet) -> None:
-        """`add` for many keys their share of some packets, when somebody asks for it; keys are not told twice."""
-        _, before = self._shares.get(id(shares), (shares, None))
-        self._shares[id(shares)] = shares, packets if before is None else before | packets
+    def put_off_all(self, sets: Mapping[Key, PacketSet], packets: PacketSet) -> None:
+        """`add` for many keys their share of some packets, when somebody asks for it."""
+        if isinstance(sets, LateSets) and not (sets._sets or sets._shares):
+            return
+        share = self._shares.get(id(sets))
+        if share is None:
+            share = self._shares[id(sets)] = _Share(sets)
+            self._holding = None
+        share.parts.append(packets)
 
     def __getitem__(self, key: Key) -> PacketSet:
         for late in self._put_off.pop(key, ()):
             self.add(key, late())
         found = self._sets.get(key)
-        for shares, packets in self._shares.values():
-            if key in shares:
-                here = packets & shares[key]
+        for share in self._sharing(key):
+            whole = share.sets.get(key)
+            if whole is not None:
+                here = share.packets & whole
                 if not is_empty(here):
                     found = here if found is None else found | here
         if found is None:
             raise KeyError(key)
         return found
 
+    def _sharing(self, key: Key) -> Iterable["_Share[Key]"]:
+        if len(self._shares) <= _FEW:
+            return self._shares.values()
+        if self._holding is None:
+            self._holding = {}
+            for share in self._shares.values():
+                for held in _keys(share.sets):
+                    self._holding.setdefault(held, []).append(share)
+        return self._holding.get(key, ())
+
     def _keys(self) -> Iterator[Key]:
+        seen = set(self._sets)
         yield from list(self._sets)
-        for shares, _ in list(self._shares.values()):
-            yield from (key for key in shares if key not in self._sets)
+        for share in list(self._shares.values()):
+            for key in _keys(share.sets):
+                if key not in seen:
+                    seen.add(key)
+                    yield key
 
     def __iter__(self) -> Iterator[Key]:
         return (key for key in self._keys() if key in self)
@@ -95,4 +118,44 @@ class LateSets(Mapping[Key, PacketSet]):
 
     def of(self, wanted: Callable[[Key], bool]) -> Iterator[tuple[Key, PacketSet]]:
         """The keys for which something holds, with their sets; the sets of others are not made."""
-        return ((key, self[key]) for key in self._keys() if wanted(key) and key in self)
+        for key in self._keys():
+            if wanted(key):
+                found = self.get(key)
+                if found is not None:
+                    yield key, found
+
+    def unlike(self, other: "LateSets[Key]", within: PacketSet) -> Iterator[Key]:
+        """The keys whose sets may not be the same in both, within some packets; of no other key they differ."""
+        same = {
+            place
+            for place, share in self._shares.items()
+            if place in other._shares and is_empty(within & (share.packets ^ other._shares[place].packets))
+        }
+        keys: dict[Key, None] = {}
+        for sets in (self, other):
+            keys.update(dict.fromkeys(sets._sets))
+            for place, share in sets._shares.items():
+                if place not in same:
+                    keys.update(dict.fromkeys(_keys(share.sets)))
+        return iter(keys)
+
+
+def _keys(sets: Mapping[Key, PacketSet]) -> Iterable[Key]:
+    """The keys of some sets, and perhaps of some that are empty."""
+    return sets._keys() if isinstance(sets, LateSets) else sets
+
+
+class _Share(Generic[Key]):
+    """Of each of some sets, what they have in common with some packets."""
+
+    __slots__ = ("parts", "sets")
+
+    def __init__(self, sets: Mapping[Key, PacketSet]) -> None:
+        self.sets = sets
+        self.parts: list[PacketSet] = []  #: the packets; never none
+
+    @property
+    def packets(self) -> PacketSet:
+        if len(self.parts) > 1:
+            self.parts = [union(self.parts, self.parts[0])]
+        return self.parts[0]

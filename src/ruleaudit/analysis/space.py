@@ -82,7 +82,7 @@ class View:
     """What of a packet depends on where it is: its state, its mark by now, and its direction."""
 
     states: Mapping[State, PacketSet]
-    mark: list[PacketSet]
+    mark: Sequence[PacketSet]
     original: PacketSet
 
 
@@ -139,6 +139,7 @@ class Space:
         self.state_bits = d.add(2)
         self.direction_bit = d.add(1)[0]
         self.none, self.all = d.none, d.all
+        self.mark = tuple(d.vector(self.bits[Field.MARK]))  #: that of a packet on entry, bit by bit
         self.unknowns: dict[tuple[object, ...], int] = {}
         self.unknown_tests: dict[int, UnknownTest] = {}
         self._static: dict[tuple[object, ...], PacketSet] = {}
@@ -348,7 +349,7 @@ class Space:
             found = self._static[key] = union(parts, self.none)
         return found
 
-    def _mark_within(self, mark: list[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
+    def _mark_within(self, mark: Sequence[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
         out = self.none
         for low, high in intervals:
             out = out | _between(mark, low, high, self.all)
@@ -397,7 +398,7 @@ class Refusals(Protocol):
 
 def is_static(condition: Condition) -> bool:
     """Nothing but the header, and what is known of a connection, decides."""
-    return not _needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
+    return not needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
 
 
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
@@ -425,38 +426,38 @@ def _parts(condition: Condition) -> _Parts:
     items = condition.items if isinstance(condition, And) else (condition,)
     fixed: list[Condition] = []
     varying: list[Condition] = []
-    needs = 0
+    all_needs = 0
     for item in items:
-        of_item = _needs(item)
+        of_item = needs(item)
         if of_item & DYNAMIC:
             varying.append(item)
         else:
             fixed.append(item)
-            needs |= of_item
-    parts = _Parts(all_of(fixed), all_of(varying), needs)
+            all_needs |= of_item
+    parts = _Parts(all_of(fixed), all_of(varying), all_needs)
     if len(_parts_memo) > 1_000_000:
         _parts_memo.clear()
     _parts_memo[id(condition)] = (condition, parts)
     return parts
 
 
-def _needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on."""
-    needs = 0
+def needs(condition: Condition) -> int:
+    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
+    found = 0
     for test in tests(condition):
         match test:
             case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
-                needs |= DYNAMIC
+                found |= DYNAMIC
             case Interface():
-                needs |= BY_HOOK
+                found |= BY_HOOK
             case Opaque(scope=Scope.PACKET):
-                needs |= BY_ROLE
+                found |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):
-                needs |= BY_ROLE | BY_RULE
-    return needs
+                found |= BY_ROLE | BY_RULE
+    return found
 
 
-def _between(bits: list[PacketSet], low: int, high: int, everything: PacketSet) -> PacketSet:
+def _between(bits: Sequence[PacketSet], low: int, high: int, everything: PacketSet) -> PacketSet:
     at_least = at_most = everything
     for place, bit in enumerate(reversed(bits)):
         at_least = (bit & at_least) if low >> place & 1 else (bit | at_least)

@@ -140,7 +140,7 @@ class _Judge:
         found: set[Rule] = set()
         for path in PATHS:
             walk = self._free(path)
-            found |= {rule for rule in self.mentioning if not is_empty(walk.matched.get(rule, walk.none))}
+            found |= {rule for rule in self.mentioning if rule not in found and rule in walk.matched}
         return found
 
     def _hanging(self, matched: Collection[Rule]) -> dict[Rule, "_Hanging"]:

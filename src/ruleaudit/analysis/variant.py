@@ -41,7 +41,7 @@ def variant(space: Space, side: Side, changes: Changes) -> Pair:
     """The ruleset (old) beside itself with some rules changed (new)."""
     heirs = {rule: _heir(rule, test) for rule, test in changes.items()}
     numbers = side.identities.numbers
-    identities = Identities(_Heirs(numbers, {heir: numbers[rule] for rule, heir in heirs.items()}))
+    identities = _with_heirs(side.identities, {heir: numbers[rule] for rule, heir in heirs.items()})
     alignment = Alignment(side.identities, identities, tuple(changes), (), len(changes) > 1)
     return Pair(space, side.ruleset, _with_chains(side.ruleset, heirs), alignment)
 
@@ -67,6 +67,10 @@ def _with_chains(ruleset: Ruleset, heirs: Mapping[Rule, Rule | None]) -> Ruleset
             chains[chain.name] = replace(chain, rules=tuple(rule for rule in rules if rule is not None))
         tables[name] = replace(tables[name], chains=chains)
     return replace(ruleset, tables=tables)
+
+
+def _with_heirs(identities: Identities, heirs: Mapping[Rule, int]) -> Identities:
+    return Identities(_Heirs(identities.numbers, heirs), identities.origin or identities)
 
 
 class _Heirs(dict[Rule, int]):
@@ -131,7 +135,7 @@ class Changed:
     def __init__(self, base: Pair, rule: Rule, test: Condition | None) -> None:
         self.base, self.space, self.rule, self.test = base, base.space, rule, test
         heir, numbers = _heir(rule, test), base.old.identities.numbers
-        identities = Identities(_Heirs(numbers, {heir: numbers[rule]}))
+        identities = _with_heirs(base.old.identities, {heir: numbers[rule]})
         self.side = Side(_with_chains(base.old.ruleset, {rule: heir}), identities, base.old.active)
         self._roles: dict[str, dict[str, tuple[Seen, Again]]] = {}
 
@@ -217,9 +221,14 @@ def effect_changes(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
     """The packets that meet other effects, or other limits and lists; logs apart."""
     none = before.none
     out = none
-    for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
-        for key in {key for effects in (ours, theirs) for key, _ in effects.of(lambda key: not _is_log(key))}:
-            out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
+    for ours, theirs in (
+        (before.effects, after.effects),
+        (before.on_entries, after.on_entries),
+        (before.evaluated, after.evaluated),
+    ):
+        for key in ours.unlike(theirs, within):
+            if not _is_log(key):
+                out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
     return out
 
 

@@ -4,14 +4,16 @@ Everything is computed as a function of the packet *on entry*: the mark is a vec
 So the outcome of every packet is exact, also behind rules that rewrite the mark, and two walks can be compared.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import takewhile
-from typing import TypeVar
+from typing import TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.late_sets import LateList, LateSets
-from ruleaudit.analysis.space import UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.settled import Settled, is_shared, settled
+from ruleaudit.analysis.space import BY_HOOK, BY_ROLE, BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
@@ -63,18 +65,31 @@ Key = TypeVar("Key")
 EffectKey = tuple[EffectKind | str, str, int]
 
 
+#: who decides about some packets, and how
+Decision = tuple[Rule | Block | Chain, Verdict, PacketSet]
+
 CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK, EffectKind.ZONE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identities:
     """Which rule of one ruleset is which rule of the other: rules with the same number are the same rule."""
 
     numbers: Mapping[Rule, int]
 
+    origin: "Identities | None" = None  #: whose numbers these are, besides those of rules that were changed
+
     @staticmethod
     def of(ruleset: Ruleset) -> "Identities":
-        return Identities({rule: number for number, rule in enumerate(ruleset.rules())})
+        """The rules of one ruleset, numbered; the same for everybody who asks."""
+        found = _identities.get(ruleset)
+        if found is None:
+            numbers = {rule: number for number, rule in enumerate(ruleset.rules())}
+            found = _identities[ruleset] = Identities(numbers)
+        return found
+
+
+_identities: WeakKeyDictionary[Ruleset, Identities] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=64)
@@ -154,12 +169,14 @@ class Walk:
     immune: bool = False
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
-    decided: LateList[tuple[Rule | Block | Chain, Verdict, PacketSet]] = field(default_factory=LateList)
+    decided: LateList[Decision] = field(default_factory=LateList)
     effects: LateSets[EffectKey] = field(default_factory=LateSets)
     evaluated: LateSets[EffectKey] = field(default_factory=LateSets)
-    consumed: dict[tuple[Rule, Consumer], PacketSet] = field(default_factory=dict)
+    on_entries: LateSets[EffectKey] = field(default_factory=LateSets)  #: effects that only packets with an entry meet
+    consumed: LateSets[tuple[Rule, Consumer]] = field(default_factory=LateSets)
     matched: LateSets[Rule] = field(default_factory=LateSets)
     retracked: dict[int, PacketSet] = field(default_factory=dict)  #: by the number of a rule that sets a zone
+    rest: PacketSet = field(init=False)  #: the packets that fall off the end of a settled chain
     looked_up: PacketSet = field(init=False)  #: the packets that got as far as conntrack
     unfollowed: list[Rule] = field(default_factory=list)
     _view: tuple[tuple[int, bool, PacketSet], View] | None = None  #: the last one, and what it was made of
@@ -167,10 +184,10 @@ class Walk:
 
     def __post_init__(self) -> None:
         self.none = self.space.none
-        self.looked_up = self.none
+        self.looked_up = self.rest = self.none
         self.tag: PacketSet = self.none
         self.template = self.none
-        self.mark = self.space.diagrams.vector(self.space.bits[Field.MARK])
+        self.mark: Sequence[PacketSet] = self.space.mark
         self._stack: list[str] = []
 
     # -- along the path ----------------------------------------------------------------------------
@@ -201,6 +218,7 @@ class Walk:
 
     _looked_up: bool = False
     _sent: bool = False  #: the packet is this host's own
+    _whole: bool = False  #: every packet there could be is sent: a chain that one rule calls is seen once
     _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
     def alone(self, chain: Chain, untracked: PacketSet, packets: PacketSet) -> None:
@@ -209,6 +227,7 @@ class Walk:
         What comes to prerouting by lo has been looked up in output.
         """
         self._looked_up = chain.hook is not Hook.OUTPUT or chain.priority >= CONNTRACK_PRIORITY
+        self._whole = True
         self.tag = untracked
         self._base_chain(chain, chain.hook, packets)
 
@@ -311,7 +330,7 @@ class Walk:
                 continue
             self.matched.add(rule, hit)
             for consumer in rule.consumers:
-                self._add(self.consumed, (rule, consumer), hit)
+                self.consumed.add((rule, consumer), hit)
             for effect in rule.effects:
                 self._effect(effect, number, hit)
             match rule.verdict:
@@ -363,6 +382,9 @@ class Walk:
 
     def _called(self, table: Table, rule: Rule, name: str, hit: PacketSet) -> PacketSet:
         target = table.chains.get(name)
+        chain = settled(table, name)
+        if target is not None and chain is not None and (not self._whole or is_shared(table, name)):
+            return self._cut(self._passage(table, target, chain), hit)
         if target is None or name in self._stack:
             self.unfollowed.append(rule)
             ends = self.space.unknown(
@@ -372,6 +394,57 @@ class Walk:
             self._decide(rule, ("unknown", name), hit & ends)
             return hit & ~ends
         return self._chain(table, target, hit)
+
+    def _passage(self, table: Table, chain: Chain, key: Settled) -> "Walk":
+        """What a settled chain does with every packet that there could be."""
+        frame = self._frame
+        name = (
+            key,
+            frame.reverse,
+            frame.request,
+            frame.absent if key.needs & BY_HOOK else None,
+            frame.role if key.needs & BY_ROLE else None,
+            (self.identities.origin or self.identities) if key.needs & BY_RULE else None,
+        )
+        found = self.space.remembered.get(name)
+        if found is None:
+            self.space.diagrams.check_room()
+            walk = Walk(self.space, self.ruleset, self.identities, frame, {}, self.space.all)
+            walk._frame, walk._accepted, walk._whole, walk._looked_up = frame, self.none, True, True
+            walk.rest = walk._chain(table, chain, self.space.all)
+            found = self.space.remembered[name] = walk
+        return cast(Walk, found)
+
+    def _cut(self, passage: "Walk", packets: PacketSet) -> PacketSet:
+        """Send packets through a settled chain; returns those that fall off its end."""
+        self._accepted = self._accepted | (packets & passage._accepted)
+        for verdict, ended in passage.outcomes.items():
+            self._end(verdict, packets & ended)
+        self.decided.put_off(lambda: _of(passage.decided, packets))
+        self.matched.put_off_all(passage.matched, packets)
+        self.effects.put_off_all(passage.effects, packets)
+        self.on_entries.put_off_all(passage.on_entries, packets & ~self.tag)
+        self.evaluated.put_off_all(passage.evaluated, packets)
+        self.consumed.put_off_all(passage.consumed, packets)
+        if passage.turns:
+            mark = list(self.mark)
+            for place, (on, off) in passage.turns.items():
+                mark[place] = packets.ite(mark[place].ite(on, off), mark[place])
+            self.mark = mark
+            self._version += 1
+        return packets & passage.rest
+
+    @cached_property
+    def turns(self) -> Mapping[int, tuple[PacketSet, PacketSet]]:
+        """The bits of the mark that a settled chain changes: the packets with the bit behind it, of those that had it
+        before, and of those that had not.
+        """
+        found = {}
+        for place, (before, after) in enumerate(zip(self.space.mark, self.mark, strict=True)):
+            if after != before:
+                cube = self.space.diagrams.cube([self.space.bits[Field.MARK][place]])
+                found[place] = (after & before).exists(cube), (after & ~before).exists(cube)
+        return found
 
     def _decide(self, by: Rule | Block | Chain, verdict: Verdict, packets: PacketSet) -> None:
         if not is_empty(packets):
@@ -409,7 +482,7 @@ class Walk:
                 self.effects.add((effect.kind, effect.text, number), hit)
             case EffectKind.NAT | EffectKind.ENTRY:
                 # what hangs on the entry happens to no packet that has none
-                self.effects.add((effect.kind, effect.text, 0), hit & ~self.tag)
+                self.on_entries.add((effect.kind, effect.text, 0), hit & ~self.tag)
             case _:
                 self.effects.add((effect.kind, effect.text, 0), hit)
 
@@ -454,7 +527,7 @@ class Walk:
         seen, place = alive, 0
         for match in rule.matches:
             if match.consumer is not None:
-                self._add(self.consumed, (rule, match.consumer), seen)
+                self.consumed.add((rule, match.consumer), seen)
             if match.memory:
                 self.evaluated.add(("memory", _nth(match, place), number), seen)
                 place += 1
@@ -488,6 +561,14 @@ class Walk:
             into[key] = known | packets
         elif not is_empty(packets):
             into[key] = packets
+
+
+def _of(decided: Iterable[Decision], packets: PacketSet) -> Iterator[Decision]:
+    """The decisions about some packets."""
+    for by, verdict, found in decided:
+        here = packets & found
+        if not is_empty(here):
+            yield by, verdict, here
 
 
 def _nth(match: Match, place: int) -> str:
