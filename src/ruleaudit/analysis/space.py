@@ -341,12 +341,17 @@ class Space:
 
     def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
         """The packets that some rule of a block matches."""
-        key = (block.key, frame.reverse, frame.request, frame.absent)
-        found = self._static.get(key)
+        key = (block.key, frame.reverse, frame.request)
+        found = self._static.get((*key, frame.absent))
         if found is None:
-            parts = [self.condition(condition, frame, view) for condition in block.others]
-            parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
-            found = self._static[key] = union(parts, self.none)
+            by_hook = any(needs(condition) & BY_HOOK for condition in block.others)
+            found = None if by_hook else self._static.get(key)
+            if found is None:
+                # rules about neighbouring ports beside each other: most of their unions are small
+                parts = [self.condition(condition, frame, view) for condition in sorted(block.others, key=_order)]
+                parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
+                found = self._static[key] = union(parts, self.none)
+            self._static[*key, frame.absent] = found
         return found
 
     def _mark_within(self, mark: Sequence[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
@@ -396,8 +401,20 @@ class Refusals(Protocol):
     def others(self) -> Sequence[Condition]: ...
 
 
+def _order(condition: Condition) -> list[tuple[Interval, ...]]:
+    """Conditions in the order of the values that decide first."""
+    items = condition.items if isinstance(condition, And) else (condition,)
+    asked = {item.field: item.intervals for item in items if type(item) is Values}
+    return [asked.get(name, ()) for name in _DECIDED_FIRST]
+
+
+_DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+
+
 def is_static(condition: Condition) -> bool:
     """Nothing but the header, and what is known of a connection, decides."""
+    if type(condition) is Values:
+        return condition.field is not Field.MARK
     return not needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
 
 
@@ -445,6 +462,8 @@ def needs(condition: Condition) -> int:
     """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
     found = 0
     for test in tests(condition):
+        if type(test) is Values and test.field is not Field.MARK:
+            continue
         match test:
             case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
                 found |= DYNAMIC
@@ -492,18 +511,24 @@ class Spoken:
 
     def add(self, family: Family, conditions: Iterable[Condition]) -> None:
         """What some conditions speak of; `address_sets` is None where they name too many at once by single bits."""
-        for test in (test for condition in conditions for test in tests(condition)):
-            match test:
-                case Interface():
-                    self.names.add(test.name)
-                case Masked(Field.MARK, mask, _):
-                    self.mark_bits |= mask
-                case Values(Field.MARK):
-                    self.mark_bits = 0xFFFFFFFF
-                case Values(Field.SADDR | Field.DADDR, intervals):
-                    self.address(intervals)
-                case Masked(Field.SADDR | Field.DADDR, mask, value):
-                    self.address(masked_intervals(family.address_bits, mask, value))
+        addresses: dict[tuple[Interval, ...], None] = {}
+        for condition in conditions:
+            for test in tests(condition):
+                if type(test) is Values:
+                    if test.field in ADDRESSES:
+                        addresses[test.intervals] = None
+                    elif test.field is Field.MARK:
+                        self.mark_bits = 0xFFFFFFFF
+                    continue
+                match test:
+                    case Interface():
+                        self.names.add(test.name)
+                    case Masked(Field.MARK, mask, _):
+                        self.mark_bits |= mask
+                    case Masked(Field.SADDR | Field.DADDR, mask, value):
+                        self.address(masked_intervals(family.address_bits, mask, value))
+        if self.address_sets is not None:
+            self.address_sets |= addresses
 
     def address(self, intervals: tuple[Interval, ...] | None) -> None:
         """Add a set of addresses."""
