@@ -7,7 +7,7 @@ looked at in the same way, with every packet at their start.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ruleaudit.analysis.ends import End, ends
@@ -126,7 +126,7 @@ class Left:
         """Where packets come in from outside, and what becomes there of those that the doubtful rules may match."""
         # whether a packet is untracked when it comes is a question of its own
         tag = self.space.diagrams.bit(self.space.diagrams.add(1)[0])
-        numbers, active = Identities.of(self.ruleset), is_tracking(self.ruleset)
+        numbers, active, near = Identities.of(self.ruleset), is_tracking(self.ruleset), self._near
         states = {state: self.space.in_state(state) for state in TRACKED_STATES}
         original = self.space.diagrams.bit(self.space.direction_bit)
         found = []
@@ -135,32 +135,40 @@ class Left:
             asked = [wide for rule, wide in self._doubtful.items() if rule in below]
             frames = {frame, Frame("any")}
             packets = union([may_match(self.space, rule, f) for rule in asked for f in frames], self.space.none)
-            walk = Walk(self.space, self.ruleset, numbers, frame, states, original, active)
-            walk.alone(chain, tag, packets)
-            found.append(_Entry(chain, frame, walk, self._apart(walk, frame, asked)))
+            walk = Walk(self.space, near, numbers, frame, states, original, active)
+            walk.alone(near.tables[chain.table].chains[chain.name], tag, packets)
+            found.append(_Entry(chain, frame, walk, self._apart(walk, frame)))
         return tuple(found)
 
-    def _apart(self, walk: Walk, frame: Frame, asked: Sequence[Rule]) -> Mapping[Rule, PacketSet]:
+    @property
+    def _near(self) -> Ruleset:
+        """The ruleset without the rules that match nothing of what the doubtful rules may match."""
+        wide = [rule.condition for rule in self._doubtful.values()]
+
+        def reduced(chain: Chain) -> Chain:
+            near = self.scouts.near(chain, wide)
+            rules = tuple(rule for rule in chain.rules if rule in near)
+            return chain if len(rules) == len(chain.rules) else replace(chain, rules=rules)
+
+        tables = {
+            name: replace(table, chains={chain.name: reduced(chain) for chain in table.chains.values()})
+            for name, table in self.ruleset.tables.items()
+        }
+        return replace(self.ruleset, tables=tables)
+
+    def _apart(self, walk: Walk, frame: Frame) -> Mapping[Rule, PacketSet]:
         """What each rule of a block matches of the packets that are asked about."""
         apart: dict[Rule, PacketSet] = {}
         view, none = View({}, [], self.space.all), self.space.none
         for by, _, packets in walk.decided:
             if not isinstance(by, Block):
                 continue
-            near = self.near(by, asked)
-            row = Row([packets & self.space.condition(rule.condition, frame, view) for rule in near])
-            for place, rule in enumerate(near):
+            row = Row([packets & self.space.condition(rule.condition, frame, view) for rule in by.rules])
+            for place, rule in enumerate(by.rules):
                 found = row.without(row.sets[place], 0, place)
                 if not is_empty(found):
                     apart[rule] = apart.get(rule, none) | found
         return apart
-
-    def near(self, block: Block, asked: Iterable[Rule]) -> list[Rule]:
-        """The rules of a block that may match what one of some other rules may match."""
-        first = block.rules[0]
-        chain = self.ruleset.tables[first.table].chains[first.chain]
-        near = self.scouts.near(chain, (rule.condition for rule in asked))
-        return [rule for rule in block.rules if rule in near]
 
     def is_called_elsewhere(self, chain: Chain) -> bool:
         """Rules that are not in this file may lead to a user chain."""

@@ -48,7 +48,7 @@ from ruleaudit.model.ruleset import (
 
 #: so many comparisons are made for each rule, and so many for a ruleset at least
 _STEPS, _LEAST = 64, 50_000
-#: a rule is found by one of these, where it names so few prefixes of it
+#: a rule is found by these, where it names so few prefixes of one
 _KEYS, _FEW = (Field.SADDR, Field.DADDR, Field.DPORT, Field.SPORT), 16
 #: which values and which states the scouts of one rule try, by number
 _ATTEMPTS = ((0, 0), (1, 0), (0, 1), (2, 2))
@@ -169,7 +169,7 @@ class Scouts:
     def __init__(self, ruleset: Ruleset) -> None:
         self.ruleset = ruleset
         self.steps = _LEAST + _STEPS * ruleset.size
-        self._courses: dict[Chain, _Course] = {}
+        self._courses: dict[Chain, Course] = {}
         self._quiet, self._states = _quiet(ruleset)
 
     def new(self, rules: Iterable[Rule], attempt: tuple[int, int], absent: frozenset[Field] = frozenset()) -> Scout:
@@ -227,7 +227,7 @@ class Scouts:
 
     def coming(self, chain: Chain, scout: Scout, start: int) -> Iterator[Rule]:
         """The rules of a chain that may match a packet, from a place on."""
-        for place in self._course(chain).places(scout.values):
+        for place in self._course(chain).coming(scout.values):
             self.steps -= 1
             if self.steps < 0:
                 raise OutOfSteps
@@ -236,79 +236,108 @@ class Scouts:
 
     def near(self, chain: Chain, conditions: Iterable[Condition]) -> set[Rule]:
         """The rules of a chain that may match what one of some conditions matches."""
-        course = self._course(chain)
-        found = set(course.everywhere)
+        course, found = self._course(chain), set[int]()
         for condition in conditions:
             found.update(course.beside(condition))
             if len(found) == len(chain.rules):
                 break
         return {chain.rules[place] for place in found}
 
-    def beside(self, chain: Chain, rule: Rule, start: int) -> list[Rule]:
-        """The rules of a chain from a place on that may match what a rule matches, in order."""
-        course, asked = self._course(chain), _asked(rule.condition)
-        places = sorted({*course.everywhere, *course.beside(rule.condition)})
-        self.steps -= len(places)
-        if self.steps < 0:
-            raise OutOfSteps
-        found = (chain.rules[place] for place in places if place >= start)
-        return [other for other in found if not _apart(asked, _asked(_wide(other)))]
+    def among(self, course: "Course", rule: Rule, start: int, first: int) -> Iterator[Rule]:
+        """The rules of a course, from a place on, that may match what a rule matches: some of the last ones first."""
+        asked = _asked(rule.condition)
 
-    def _course(self, chain: Chain) -> "_Course":
+        def found(places: Iterable[int]) -> Iterator[Rule]:
+            for place in places:
+                self.steps -= 1
+                if self.steps < 0:
+                    raise OutOfSteps
+                other = course.rules[place]
+                if place >= start and not _apart(asked, _asked(_wide(other))):
+                    yield other
+
+        yield from found(course.places[: -first - 1 : -1])
+        yield from found(course.beside(rule.condition))
+
+    def _course(self, chain: Chain) -> "Course":
         found = self._courses.get(chain)
         if found is None:
-            found = self._courses[chain] = _Course(chain.rules)
+            found = self._courses[chain] = Course(chain.rules, range(len(chain.rules)))
         return found
 
 
-class _Course:
-    """The rules of a chain by the prefixes that they name, whatever named sets hold."""
+class Course:
+    """The rules at some places of a chain by the prefixes that they name, whatever named sets hold."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.everywhere: list[int] = []  #: those that name none
-        self.tables: dict[Field, dict[int, dict[int, list[int]]]] = {}  #: by field, size of the prefix, and its start
-        self._starts: dict[tuple[Field, int], list[int]] = {}
-        for place, rule in enumerate(rules):
-            if isinstance(rule.condition, Never):
-                continue
-            asked = _asked(_wide(rule))
-            for field in _KEYS:
-                prefixes = asked.get(field)
-                if prefixes is not None and _are_prefixes(prefixes):
-                    by_size = self.tables.setdefault(field, {})
-                    for low, high in prefixes:
-                        by_size.setdefault(high - low + 1, {}).setdefault(low, []).append(place)
-                    break
-            else:
-                self.everywhere.append(place)
+    def __init__(self, rules: Sequence[Rule], places: Sequence[int]) -> None:
+        self.rules, self.places = rules, places
+        groups: dict[tuple[Field, ...], list[int]] = {}
+        for place in places:
+            if not isinstance(rules[place].condition, Never):
+                asked = _asked(_wide(rules[place]))
+                groups.setdefault(tuple(f for f in _KEYS if _are_prefixes(asked.get(f, ()))), []).append(place)
+        #: by the fields of which they name prefixes, those first of which they name the most
+        self._groups = {self._by_number(fields, some): some for fields, some in groups.items()}
+        self._tables: dict[tuple[tuple[Field, ...], Field], _Table] = {}
 
-    def places(self, values: Mapping[Field, int]) -> Iterable[int]:
+    def _by_number(self, fields: tuple[Field, ...], places: Sequence[int]) -> tuple[Field, ...]:
+        if len(fields) < 2:
+            return fields
+        asked = [_asked(_wide(self.rules[place])) for place in places]
+        return tuple(sorted(fields, key=lambda field: -len({one[field] for one in asked})))
+
+    def coming(self, values: Mapping[Field, int]) -> Iterable[int]:
         """Those that may match a packet, in order."""
-        found = [
-            some
-            for field, by_size in self.tables.items()
-            for size, by_start in by_size.items()
-            if (some := by_start.get(values[field] & -size)) is not None
-        ]
-        return merge(self.everywhere, *found) if found else self.everywhere
+        found: list[list[int]] = []
+        for fields, places in self._groups.items():
+            found += self._table(fields, fields[0]).at(values[fields[0]]) if fields else (places,)
+        return merge(*found) if len(found) > 1 else found[0] if found else ()
 
     def beside(self, condition: Condition) -> Iterator[int]:
-        """Those of them that name a prefix and may match what a condition asks for."""
-        asked = _asked(condition)
-        for field, by_size in self.tables.items():
-            for low, high in asked.get(field, ((0, -1),)):
-                for size, by_start in by_size.items():
-                    if high < low:
-                        starts: Iterable[int] = by_start
-                    elif high - low < size:
-                        starts = {low & -size, high & -size} & by_start.keys()
-                    else:
-                        every = self._starts.get((field, size))
-                        if every is None:
-                            every = self._starts[field, size] = sorted(by_start)
-                        starts = every[bisect_left(every, low & -size) : bisect_right(every, high)]
-                    for start in starts:
-                        yield from by_start[start]
+        """Those that may match what a condition asks for."""
+        asked = {field: intervals for field, intervals in _asked(condition).items() if len(intervals) <= _FEW}
+        for fields, places in self._groups.items():
+            field = next((f for f in fields if f in asked), None)
+            if field is None:
+                yield from places
+            else:
+                yield from self._table(fields, field).within(asked[field])
+
+    def _table(self, fields: tuple[Field, ...], field: Field) -> "_Table":
+        found = self._tables.get((fields, field))
+        if found is None:
+            rules = ((place, self.rules[place]) for place in self._groups[fields])
+            found = self._tables[fields, field] = _Table((place, _asked(_wide(rule))[field]) for place, rule in rules)
+        return found
+
+
+class _Table:
+    """Places by prefixes of one field."""
+
+    def __init__(self, entries: Iterable[tuple[int, tuple[Interval, ...]]]) -> None:
+        self._by_size: dict[int, dict[int, list[int]]] = {}  #: by the size of a prefix, and its start
+        for place, prefixes in entries:
+            for low, high in prefixes:
+                self._by_size.setdefault(high - low + 1, {}).setdefault(low, []).append(place)
+        self._starts: dict[int, list[int]] = {}
+
+    def at(self, value: int) -> list[list[int]]:
+        """The places of the prefixes that hold a value."""
+        return [some for size, by_start in self._by_size.items() if (some := by_start.get(value & -size)) is not None]
+
+    def within(self, intervals: Iterable[Interval]) -> Iterator[int]:
+        """The places of the prefixes that meet some intervals."""
+        for low, high in intervals:
+            for size, by_start in self._by_size.items():
+                if high - low < size:
+                    starts: Iterable[int] = {low & -size, high & -size} & by_start.keys()
+                else:
+                    every = self._starts.get(size)
+                    if every is None:
+                        every = self._starts[size] = sorted(by_start)
+                    starts = every[bisect_left(every, low & -size) : bisect_right(every, high)]
+                for start in starts:
+                    yield from by_start[start]
 
 
 def _asked(condition: Condition) -> dict[Field, tuple[Interval, ...]]:
@@ -334,7 +363,7 @@ def _apart(one: Mapping[Field, tuple[Interval, ...]], other: Mapping[Field, tupl
 
 
 def _are_prefixes(intervals: tuple[Interval, ...]) -> bool:
-    if len(intervals) > _FEW:
+    if not 0 < len(intervals) <= _FEW:
         return False
     return all(not (size := high - low + 1) & size - 1 and not low & size - 1 for low, high in intervals)
 

@@ -18,7 +18,7 @@ from ruleaudit.analysis.left import Left
 from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.row import Row, union
-from ruleaudit.analysis.scouts import OutOfSteps, Scout
+from ruleaudit.analysis.scouts import Course, OutOfSteps, Scout
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
 from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.walk import ABSENT, Identities, mentions_state
@@ -59,6 +59,7 @@ class Spares:
         self._numbers = Identities.of(self.ruleset).numbers
         self._ends: dict[tuple[str, str], Mapping[_Ending, PacketSet]] = {}
         self._found: set[Rule] = set()
+        self._courses: dict[tuple[Chain, _Ending], Course] = {}
         self._gone = left.behind | {part for void in left.void for part in void.parts}
 
     @cached_property
@@ -117,14 +118,23 @@ class Spares:
             return None
         if _fallen(chain) != ending and self._fate(chain, place + 1, scout) not in (ending, None):
             return True
-        others = [r for r in scouts.beside(chain, rule, place + 1) if not self._decides_so(r, ending)]
-        if not others and _fallen(chain) == ending:
-            return False
-        for other in others if len(others) <= 2 * _TRIED else others[:_TRIED] + others[-_TRIED:]:
+        alike, tried = _fallen(chain) == ending, 0
+        for other in scouts.among(self._otherwise(chain, ending), rule, place + 1, _TRIED):
+            alike, tried = False, tried + 1
+            if tried > 2 * _TRIED:
+                break
             scout = scouts.new((rule, other), (0, 0), _frame(chain).absent)
             if scout.holds(rule.condition) and self._fate(chain, place + 1, scout) not in (ending, None):
                 return True
-        return None
+        return False if alike else None
+
+    def _otherwise(self, chain: Chain, ending: _Ending) -> Course:
+        """The rules of a chain that may do something else than send packets to an ending."""
+        found = self._courses.get((chain, ending))
+        if found is None:
+            places = [place for place, rule in enumerate(chain.rules) if not self._decides_so(rule, ending)]
+            found = self._courses[chain, ending] = Course(chain.rules, places)
+        return found
 
     def _decides_so(self, rule: Rule, ending: _Ending) -> bool:
         """Whom it matches it sends to an ending, or on."""
@@ -275,10 +285,12 @@ class Spares:
     # -- who decides instead -------------------------------------------------------------------------
 
     def _spare(self, rule: Rule, chain: Chain, steps: int) -> tuple[Spare, int]:
-        frame, instead = _frame(chain), []
-        rest = self._hit(rule, frame) if steps else self.space.all
-        near = self.left.scouts.near(chain, (rule.condition,)) if steps else set()
-        for other in islice(chain.rules, self.left.places[rule] + 1, None):
+        place, frame, instead = self.left.places[rule], _frame(chain), []
+        if steps == 0:
+            return Spare(rule, (), place + 1 == len(chain.rules)), 0
+        rest = self._hit(rule, frame)
+        near = self.left.scouts.near(chain, (rule.condition,))
+        for other in islice(chain.rules, place + 1, None):
             if is_empty(rest):
                 break
             if steps == 0:
