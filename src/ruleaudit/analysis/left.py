@@ -272,14 +272,14 @@ class Left:
             if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
                 return None  # opposite tests need not have opposite answers where something is written between them
         if walk is not None:
-            return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
+            return Void(tuple(parts), tuple(self._needed(chain, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
         if chain.hook is not None or any(self._could_come(chain, part) for part in alike):
             return None
         possible = any(not is_empty(self._would_match(entry, alike)) for entry in self.entries)
         return Void(tuple(parts), (), self.entries[0].walk) if possible else None
 
-    def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
+    def _needed(self, chain: Chain, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
         """The takers without those whose packets the others would take as well: the last ones say it best."""
         rest = self.space.none
         for _, hit in taken:
@@ -289,8 +289,8 @@ class Left:
             if is_empty(rest):
                 break
             wide = hit
-            if by.chain == rule.chain and not isinstance(by.verdict, Goto):
-                for entry in self.entries:
+            if by.chain == chain.name and not isinstance(by.verdict, Goto):
+                for entry, _ in self._into(chain):
                     wide = wide | self._would_match(entry, (by,))
             if not is_empty(rest & wide):
                 needed.append((by, hit))
