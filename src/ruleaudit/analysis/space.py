@@ -182,7 +182,7 @@ class Space:
         """Packets whose interface matches a name or a `prefix+`."""
         out = self.none
         for index, symbol in enumerate(self.alphabet):
-            if _covers(pattern, symbol):
+            if covers(pattern, symbol):
                 out = out | self.diagrams.equal(self.bits[name], index)
         return out
 
@@ -344,7 +344,8 @@ class Space:
         key = (block.key, seen_through(frame, block.needs))
         found = self._static.get(key)
         if found is None:
-            parts = [self.condition(condition, frame, view) for condition in block.others]
+            # rules about neighbouring ports beside each other: most of their unions are small
+            parts = [self.condition(condition, frame, view) for condition in sorted(block.others, key=_order)]
             parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
             found = self._static[key] = union(parts, self.none)
         return found
@@ -390,8 +391,20 @@ class Refusals(Protocol):
     def needs(self) -> int: ...
 
 
+def _order(condition: Condition) -> list[tuple[Interval, ...]]:
+    """Conditions in the order of the values that decide first."""
+    items = condition.items if isinstance(condition, And) else (condition,)
+    asked = {item.field: item.intervals for item in items if type(item) is Values}
+    return [asked.get(name, ()) for name in _DECIDED_FIRST]
+
+
+_DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+
+
 def is_static(condition: Condition) -> bool:
     """Nothing but the header, and what is known of a connection, decides."""
+    if type(condition) is Values:
+        return condition.field is not Field.MARK
     return not needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
 
 
@@ -451,6 +464,8 @@ def needs(condition: Condition) -> int:
     """
     found = 0
     for test in tests(condition):
+        if type(test) is Values and test.field is not Field.MARK:
+            continue
         match test:
             case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
                 found |= DYNAMIC
@@ -478,7 +493,8 @@ def _alphabet(names: Iterable[str]) -> tuple[str, ...]:
     return (*sorted({"lo", *names} - {"+", ""}), ANY_OTHER)
 
 
-def _covers(pattern: str, symbol: str) -> bool:
+def covers(pattern: str, symbol: str) -> bool:
+    """Whether an interface that some symbol of the alphabet stands for matches a name or a `prefix+`."""
     if not pattern.endswith("+"):
         return pattern == symbol
     return pattern == "+" or (symbol != ANY_OTHER and symbol.startswith(pattern[:-1]))
@@ -499,18 +515,24 @@ class Spoken:
 
     def add(self, family: Family, conditions: Iterable[Condition]) -> None:
         """What some conditions speak of; `address_sets` is None where they name too many at once by single bits."""
-        for test in (test for condition in conditions for test in tests(condition)):
-            match test:
-                case Interface():
-                    self.names.add(test.name)
-                case Masked(Field.MARK, mask, _):
-                    self.mark_bits |= mask
-                case Values(Field.MARK):
-                    self.mark_bits = 0xFFFFFFFF
-                case Values(Field.SADDR | Field.DADDR, intervals):
-                    self.address(intervals)
-                case Masked(Field.SADDR | Field.DADDR, mask, value):
-                    self.address(masked_intervals(family.address_bits, mask, value))
+        addresses: dict[tuple[Interval, ...], None] = {}
+        for condition in conditions:
+            for test in tests(condition):
+                if type(test) is Values:
+                    if test.field in ADDRESSES:
+                        addresses[test.intervals] = None
+                    elif test.field is Field.MARK:
+                        self.mark_bits = 0xFFFFFFFF
+                    continue
+                match test:
+                    case Interface():
+                        self.names.add(test.name)
+                    case Masked(Field.MARK, mask, _):
+                        self.mark_bits |= mask
+                    case Masked(Field.SADDR | Field.DADDR, mask, value):
+                        self.address(masked_intervals(family.address_bits, mask, value))
+        if self.address_sets is not None:
+            self.address_sets |= addresses
 
     def address(self, intervals: tuple[Interval, ...] | None) -> None:
         """Add a set of addresses."""
