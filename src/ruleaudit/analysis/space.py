@@ -298,15 +298,18 @@ class Space:
     ) -> PacketSet:
         """The packets that satisfy a condition, seen through a frame, in the state and with the mark of a view."""
         match condition:
+            case Values(name, intervals) if name is not Field.MARK:
+                return self.values(name, intervals, frame.reverse and not (name is Field.ICMP_TYPE and frame.request))
+            case And(items):
+                # what is decided last comes first: each test is put in front of those that are there
+                out = self.all
+                for item in sorted(items, key=_decided_at, reverse=True):
+                    out = self.condition(item, frame, view, identity, understood) & out
+                return out
             case Always():
                 return self.all
             case Never():
                 return self.none
-            case And(items):
-                out = self.all
-                for item in items:
-                    out = out & self.condition(item, frame, view, identity, understood)
-                return out
             case Or(items):
                 out = self.none
                 for item in items:
@@ -314,12 +317,8 @@ class Space:
                 return out
             case Not(item):
                 return ~self.condition(item, frame, view, identity, understood)
-            case Values(Field.MARK, intervals):
+            case Values(_, intervals):
                 return self._mark_within(view.mark, intervals)
-            case Values(name, intervals):
-                if name is Field.ICMP_TYPE and frame.request:
-                    return self.values(name, intervals)
-                return self.values(name, intervals, frame.reverse)
             case Masked(Field.MARK, mask, value):
                 return self.diagrams.masked(view.mark, mask, value)
             case Masked(name, mask, value):
@@ -391,6 +390,10 @@ class Refusals(Protocol):
     def needs(self) -> int: ...
 
 
+def _decided_at(condition: Condition) -> int:
+    return _PLACES.get(condition.field, 0) if isinstance(condition, Values) else 0
+
+
 def _order(condition: Condition) -> list[tuple[Interval, ...]]:
     """Conditions in the order of the values that decide first."""
     items = condition.items if isinstance(condition, And) else (condition,)
@@ -399,6 +402,7 @@ def _order(condition: Condition) -> list[tuple[Interval, ...]]:
 
 
 _DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+_PLACES = {name: place for place, name in enumerate(_DECIDED_FIRST)}
 
 
 def is_static(condition: Condition) -> bool:
