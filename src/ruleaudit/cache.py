@@ -7,18 +7,15 @@ Entries live in $XDG_CACHE_HOME/ruleaudit (default ~/.cache); those that nobody 
 month are deleted. An entry that cannot be read or written is no entry.
 """
 
-import hashlib
 import os
-import pickle
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +62,8 @@ def key(source: SourceFile, beside: Iterable[SourceFile], settings: Settings, la
 
 
 def _digest(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -91,14 +90,26 @@ def _included(source: SourceFile) -> "list[Found] | None":
 @cache
 def program() -> str:
     """The program that finds: its files, as they are now, and what they run on."""
-    folders = (Path(str(files(package))) for package in ("ruleaudit", "ruleaudit.grammars"))
-    paths = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".lark")]
-    stats = [(str(path), found.st_size, found.st_mtime_ns) for path in paths if (found := path.stat())]
-    return repr((ruleaudit.__version__, version("oxidd"), version("lark"), sys.version, sorted(stats)))
+    specs = (find_spec(package) for package in ("ruleaudit", "ruleaudit.grammars", "oxidd", "lark"))
+    folders = (folder for spec in specs if spec for folder in spec.submodule_search_locations or ())
+    stats = [(path, found.st_size, found.st_mtime_ns) for folder in folders for path, found in _code(folder)]
+    return repr((ruleaudit.__version__, sys.version, sorted(stats)))
+
+
+def _code(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The files below a folder that say what a package does."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith((".py", ".lark", ".so", ".pyd")):
+                yield entry.path, entry.stat()
+            elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+                yield from _code(entry.path)
 
 
 def read(name: str) -> FileReport | None:
     """What is kept under a name, by us: a pickle of somebody else's could do anything."""
+    import pickle
+
     path = _path(name)
     try:
         with path.open("rb") as file:
@@ -112,6 +123,8 @@ def read(name: str) -> FileReport | None:
 
 def write(name: str, report: FileReport) -> None:
     """Keep a report."""
+    import pickle
+
     path = _path(name)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:

@@ -2,7 +2,6 @@
 
 import os
 import time
-import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -106,6 +105,8 @@ class Check:
         except SourceError as error:
             return Outcome(task.path, failure=str(error), seconds=time.monotonic() - started)
         except Exception as error:
+            import traceback
+
             # one file that breaks it does not hide what is found in the others
             failure = f"{task.path}: internal error: {type(error).__name__}: {error}".rstrip(": ")
             return Outcome(task.path, None, failure, time.monotonic() - started, traceback.format_exc())

@@ -1,6 +1,5 @@
 """How the reports say lines, verdicts and long texts, so that all of them say it alike."""
 
-import textwrap
 from collections.abc import Iterable
 
 from ruleaudit.model import lines as model_lines
@@ -60,6 +59,8 @@ def verdict(outcome: Outcome) -> str:
 
 def wrapped(text: str, first: str, rest: str | None = None) -> str:
     """A paragraph: `first` begins its first line, `rest` (as many blanks as `first`) the others."""
+    import textwrap
+
     indent = " " * len(first) if rest is None else rest
     return textwrap.fill(
         printable(text),
