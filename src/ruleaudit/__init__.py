@@ -113,7 +113,9 @@ def regions(rulesets: Iterable[Ruleset]) -> Regions:
     return of(rulesets)
 
 
-def _sets_of(sources: Iterable[SourceFile]) -> Sets:
+def _sets_of(sources: Sequence[SourceFile]) -> Sets:
+    if not sources:
+        return NO_SETS
     from ruleaudit.model.from_ipset import sets_of
 
     known: dict[str, IpSet] = {}
