@@ -11,8 +11,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import TypeVar, cast
 
-from oxidd.bcdd import BCDDFunction, BCDDManager
-from oxidd.util import DDMemoryError
+from ruleaudit.packets.compiled import BCDDFunction, BCDDManager, DDMemoryError
 
 PacketSet = BCDDFunction
 Interval = tuple[int, int]
