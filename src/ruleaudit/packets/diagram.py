@@ -26,8 +26,8 @@ FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 24
 #: how often a table may be full, and cleared of what nobody holds any more
 MOST_CLEARINGS = 32
 
-#: entries of the cache of operations: a larger one takes more memory and no less time; for a small ruleset it takes more
-#: time to make than it saves
+#: entries of the cache of operations: a larger one takes more memory and no less time; for a small ruleset it takes
+#: more time to make than it saves
 MOST_REMEMBERED, FEW_REMEMBERED = 1 << 20, 1 << 16
 
 

@@ -6,12 +6,11 @@ the grammar.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ruleaudit.syntax.grammar import parser
 from ruleaudit.syntax.nft_tokens import TERMINALS
-from ruleaudit.syntax.shapes import grammar_text
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -177,22 +176,10 @@ def _made(name: str, children: list[Node | int]) -> Node:
 
 @cache
 def _grammar() -> "Lark":
-    from lark import Lark, Token
-    from lark.lexer import Lexer
+    from ruleaudit.syntax.nft_kinds import Kinds
 
-    class Kinds(Lexer):
-        """The characters of a shape as terminals; the value of each is its place."""
-
-        def __init__(self, configuration: object) -> None:
-            pass
-
-        def lex(self, data: str) -> Iterator[Token]:  # type: ignore[override]
-            for index, kind in enumerate(data):
-                yield Token(TERMINALS[kind], str(index))
-
-    return Lark(
-        grammar_text("nftables.lark"),
-        parser="lalr",
+    return parser(
+        "nftables.lark",
         lexer=Kinds,
         start=["rule", "element", "update", "definition"],
         maybe_placeholders=False,
