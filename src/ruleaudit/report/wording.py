@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from ruleaudit.model import lines as model_lines
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Flow, Outcome
+from ruleaudit.results import Outcome
+from ruleaudit.results.suggestion import Flow
 
 #: text is wrapped at this column
 WIDTH = 110
