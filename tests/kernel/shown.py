@@ -65,6 +65,7 @@ class Shown:
     """What the kernel showed of one packet.
 
     found     the state that conntrack gave it, None if it did not come so far; `original`: in the original direction
+    again     the state that it got on lo, in prerouting
     last      its state where it was seen last
     places    the rules that it matched; for iptables-legacy, none
     """
@@ -72,6 +73,7 @@ class Shown:
     events: list[Event]
     found: State | None
     original: bool
+    again: State | None
     last: State | None
     places: list[Place]
     accepted: bool
@@ -80,12 +82,13 @@ class Shown:
     @staticmethod
     def of(path: str, heard: list[Event], numbers: dict[tuple[str, int], Place]) -> "Shown":
         seen = [e for e in heard if e.state is not None]
-        found = next((e for e in seen if e.chain.startswith("tracked_")), None)
+        found, again = (*(e for e in seen if e.chain.startswith("tracked_")), None, None)[:2]
         end = "end_input" if path in ("in", "local") else "end_postrouting"
         return Shown(
             heard,
             found.state if found else None,
             found is None or found.original,
+            again.state if again else None,
             seen[-1].state if seen else None,
             alone(n for e in heard if e.handle and (n := numbers.get((e.table, e.handle)))),
             any(e.chain == end for e in heard),
