@@ -10,14 +10,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import ruleaudit
 from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, not_observed, style
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.results import Comparison, Difference, RuleClass
-from ruleaudit.results.reach import Reach
 from ruleaudit.source import write
+
+if TYPE_CHECKING:
+    from ruleaudit.results.reach import Reach
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
@@ -169,7 +171,7 @@ def _explain(asked: Namespace) -> Answer:
     return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=style(asked)), remarks)
 
 
-def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
+def _reached(asked: Namespace, found: "Sequence[Reach]") -> Answer:
     if asked.format == "json":
         from ruleaudit.report import reach_json
 
