@@ -4,6 +4,7 @@ Results go to standard output, summaries and notes to standard error. The exit c
 0 done, 1 findings or differences, 2 could not do it.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -25,8 +26,9 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point: a short-lived process has no garbage worth collecting."""
+    """The entry point: a short-lived process has no garbage worth collecting, at its end neither."""
     gc.disable()
+    atexit.register(gc.freeze)
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
