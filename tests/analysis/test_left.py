@@ -94,6 +94,20 @@ def test_without_the_rules_that_can_be_spared_every_packet_fares_the_same(rulese
             assert [u.reason for u in found.undecided] == []
 
 
+@RANDOM
+@given(rulesets().map(with_places))
+def test_scouts_show_what_the_sets_say(ruleset: Ruleset) -> None:
+    told = []
+    for steps in (None, 0):
+        left = Left(make_space((ruleset,), 1 << 18), ruleset)
+        if steps is not None:
+            left.scouts.steps = steps
+        spares = Spares(left).all
+        takers = [(void.parts, [by for by, _ in void.takers]) for void in left.void]
+        told.append((left.met, left.entered, takers, [(s.rule, s.instead, s.policy) for s in spares]))
+    assert told[0] == told[1]
+
+
 def checked(text: str) -> list[tuple[str, int, str]]:
     (report,) = ruleaudit.check([SourceFile("rules.v4", text)])
     return [

@@ -137,8 +137,8 @@ def compare(ruleset: Ruleset, path: str) -> None:
     for chain in (c for table in ruleset.tables.values() for c in table.chains.values()):
         alone = [pair.free_walk(pair.old) for _ in range(2)]
         with one_by_one():
-            alone[0].alone(chain, space.none)
-        alone[1].alone(chain, space.none)
+            alone[0].alone(chain, space.none, space.all)
+        alone[1].alone(chain, space.none, space.all)
         assert done(alone[0]) == done(alone[1])
 
 

@@ -110,6 +110,13 @@ class Classes:
 
     def of(self, values: Sequence[Interval]) -> Sequence[Interval]:
         """See Codes; classes of which only some addresses are asked for are divided."""
+        if len(values) == 1:  # most often one class
+            low, high = values[0]
+            place = bisect_left(self._starts, low)
+            if place < len(self._starts) and self._starts[place] == low:
+                number = self._class[place]
+                if self._sizes[number] == high - low + 1 and self._stop(low) == high:
+                    return (self._codes[number],)
         inside: dict[int, list[int]] = {}
         for low, high in values:
             first = self._cut(low)

@@ -6,20 +6,23 @@ looked at in the same way, with every packet at their start.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ruleaudit.analysis.ends import End, ends
 from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
-from ruleaudit.analysis.row import Row
+from ruleaudit.analysis.row import Row, union
+from ruleaudit.analysis.scouts import OutOfSteps, Scouts
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View
 from ruleaudit.analysis.stretch import Block
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.walk import ABSENT, Identities, Walk, chains_from, is_tracking
 from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
-from ruleaudit.model.fields import Field
+from ruleaudit.model.fields import Field, Hook
 from ruleaudit.model.ruleset import (
+    CONNTRACK_PRIORITY,
     Chain,
     Continue,
     EffectKind,
@@ -61,69 +64,111 @@ class Void:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A chain into which packets come from outside of the rules, and the walk of all of them."""
+    """A chain into which packets come from outside of the rules, and the walk of those that are asked about."""
 
     chain: Chain
     frame: Frame
     walk: Walk
-    matched: Mapping[Rule, PacketSet]  #: what each rule matches, those that refuse side by side included
+    refused: Mapping[Rule, PacketSet]  #: what each rule of a block matches
+
+    def matched(self, rule: Rule) -> PacketSet:
+        """The packets that a rule matches."""
+        found = self.refused.get(rule)
+        return found if found is not None else self.walk.matched.get(rule, self.walk.none)
 
 
 class Left:
-    """One ruleset, with all packets sent through it; the answers are computed when asked for."""
+    """One ruleset, with all packets sent through it; the answers are computed when asked for.
+
+    Most rules are met by a packet that a scout shows. Only what the others may match is sent through as a set.
+    """
 
     def __init__(self, space: Space, ruleset: Ruleset) -> None:
         self.space, self.ruleset = space, ruleset
+        self.scouts = Scouts(ruleset)
         self._rows: dict[tuple[int, str, str], Row] = {}
         self._written: dict[tuple[str, str], bool] = {}
-        self._of_blocks: dict[tuple[Block, frozenset[Field]], Row] = {}
         self._comers: dict[tuple[str, str], Sequence[tuple[_Entry, PacketSet]]] = {}
+
+    def _entries(self) -> Iterator[tuple[Chain, Frame]]:
+        """The base chains, and the chains that others call."""
+        for chain in self._chains():
+            if chain.rules and (chain.hook or self.is_called_elsewhere(chain)):
+                yield chain, Frame("any", absent=ABSENT[chain.hook] if chain.hook else frozenset())
+
+    @cached_property
+    def _shown(self) -> frozenset[Rule]:
+        """The rules that a scout shows to be met, and those of which that cannot be told."""
+        found: set[Rule] = set()
+        for chain, frame in self._entries():
+            below = list(self._below(chain))
+            if any(rule.effects and _makes_another(rule) for rule in below):
+                found.update(below)
+                continue
+            found.update(rule for rule in below if not rule.understood)
+            if self._is_written(chain):
+                # a test of what was written may be answered in another way the second time
+                found.update(rule for rule in below if _asks(rule))
+            early = chain.hook is Hook.OUTPUT and chain.priority < CONNTRACK_PRIORITY
+            with suppress(OutOfSteps):
+                self.scouts.meet(chain, below, frame.absent, early, found)
+        return frozenset(found)
+
+    @cached_property
+    def _doubtful(self) -> Mapping[Rule, Rule]:
+        """The other rules to which packets may get, each with what it would be if it asked for no named set."""
+        below = (rule for chain, _ in self._entries() for rule in self._below(chain))
+        rules = (rule for rule in below if rule not in self._shown and not isinstance(rule.condition, Never))
+        return {rule: without_sets(rule) if named_sets(rule) else rule for rule in rules}
 
     @cached_property
     def entries(self) -> tuple[_Entry, ...]:
-        """The base chains, and the chains that others call."""
+        """Where packets come in from outside, and what becomes there of those that the doubtful rules may match."""
         # whether a packet is untracked when it comes is a question of its own
         tag = self.space.diagrams.bit(self.space.diagrams.add(1)[0])
-        numbers, active = Identities.of(self.ruleset), is_tracking(self.ruleset)
+        numbers, active, near = Identities.of(self.ruleset), is_tracking(self.ruleset), self._near
         states = {state: self.space.in_state(state) for state in TRACKED_STATES}
         original = self.space.diagrams.bit(self.space.direction_bit)
         found = []
-        for chain in self._chains():
-            if not chain.rules or not (chain.hook or self.is_called_elsewhere(chain)):
-                continue
-            frame = Frame("any", absent=ABSENT[chain.hook] if chain.hook else frozenset())
-            walk = Walk(self.space, self.ruleset, numbers, frame, states, original, active)
-            walk.alone(chain, tag)
+        for chain, frame in self._entries():
+            below = set(self._below(chain)) if self._doubtful else set()
+            asked = [wide for rule, wide in self._doubtful.items() if rule in below]
+            frames = {frame, Frame("any")}
+            packets = union([may_match(self.space, rule, f) for rule in asked for f in frames], self.space.none)
+            walk = Walk(self.space, near, numbers, frame, states, original, active)
+            walk.alone(near.tables[chain.table].chains[chain.name], tag, packets)
             found.append(_Entry(chain, frame, walk, self._apart(walk, frame)))
         return tuple(found)
 
-    def _apart(self, walk: Walk, frame: Frame) -> Mapping[Rule, PacketSet]:
-        """What each rule matches, with the rules of a block told apart.
+    @property
+    def _near(self) -> Ruleset:
+        """The ruleset without the rules that match nothing of what the doubtful rules may match."""
+        wide = [rule.condition for rule in self._doubtful.values()]
 
-        To take the packets of one rule after the other away would split the rest into as many parts as there are
-        rules. So it is asked first which rules meet something that another one takes as well; the others keep it all.
-        """
-        matched, none = dict(walk.matched), self.space.none
+        def reduced(chain: Chain) -> Chain:
+            near = self.scouts.near(chain, wide)
+            rules = tuple(rule for rule in chain.rules if rule in near)
+            return chain if len(rules) == len(chain.rules) else replace(chain, rules=rules)
+
+        tables = {
+            name: replace(table, chains={chain.name: reduced(chain) for chain in table.chains.values()})
+            for name, table in self.ruleset.tables.items()
+        }
+        return replace(self.ruleset, tables=tables)
+
+    def _apart(self, walk: Walk, frame: Frame) -> Mapping[Rule, PacketSet]:
+        """What each rule of a block matches of the packets that are asked about."""
+        apart: dict[Rule, PacketSet] = {}
+        view, none = View({}, [], self.space.all), self.space.none
         for by, _, packets in walk.decided:
             if not isinstance(by, Block):
                 continue
-            row = self.row_of(by, frame)
-            meeting = list(row.meeting(row.shared | (row.union & ~packets)))
-            few = Row([row.sets[n] for n in meeting])
-            rest = {n: few.without(packets & row.sets[n], 0, i) for i, n in enumerate(meeting)}
+            row = Row([packets & self.space.condition(rule.condition, frame, view) for rule in by.rules])
             for place, rule in enumerate(by.rules):
-                found = rest.get(place, row.sets[place])
+                found = row.without(row.sets[place], 0, place)
                 if not is_empty(found):
-                    matched[rule] = matched.get(rule, none) | found
-        return matched
-
-    def row_of(self, block: Block, frame: Frame) -> Row:
-        """What the rules of a block match; they ask for nothing but the header."""
-        key = (block, frame.absent)
-        if key not in self._of_blocks:
-            view = View({}, [], self.space.all)
-            self._of_blocks[key] = Row([self.space.condition(rule.condition, frame, view) for rule in block.rules])
-        return self._of_blocks[key]
+                    apart[rule] = apart.get(rule, none) | found
+        return apart
 
     def is_called_elsewhere(self, chain: Chain) -> bool:
         """Rules that are not in this file may lead to a user chain."""
@@ -142,24 +187,15 @@ class Left:
     @cached_property
     def met(self) -> frozenset[Rule]:
         """The rules that some packet matches, or of which that cannot be told."""
-        found: set[Rule] = set()
-        for entry in self.entries:
-            below = list(self._below(entry.chain))
-            if any(_makes_another(rule) for rule in below):
-                found.update(below)
-                continue
-            found.update(entry.matched)
-            found.update(rule for rule in below if not rule.understood)
-            if self._is_written(entry.chain):
-                # a test of what was written may be answered in another way the second time
-                found.update(rule for rule in below if _asks(rule))
-        return frozenset(found)
+        doubtful = self._doubtful
+        entries = self.entries if doubtful else ()
+        return self._shown | {r for r in doubtful if any(not is_empty(entry.matched(r)) for entry in entries)}
 
     def _is_written(self, chain: Chain) -> bool:
         """Some rule that packets of an entry may meet changes what a later test may read."""
         key = (chain.table, chain.name)
         if key not in self._written:
-            self._written[key] = any(map(_writes, self._below(chain)))
+            self._written[key] = any(_writes(rule) for rule in self._below(chain) if rule.effects or rule.is_seen)
         return self._written[key]
 
     def _may_match(self, rule: Rule, packets: PacketSet) -> bool:
@@ -173,9 +209,8 @@ class Left:
     @cached_property
     def entered(self) -> frozenset[tuple[str, str]]:
         """(table, chain) of every chain that some packet gets into."""
-        found = {(entry.chain.table, entry.chain.name) for entry in self.entries}
-        found |= {(c.table, c.name) for c in self._chains() if c.hook or self.is_called_elsewhere(c)}
-        return frozenset(found | {(r.table, r.verdict.chain) for r in self.met if isinstance(r.verdict, Jump | Goto)})
+        found = {(c.table, c.name) for c in self._chains() if c.hook or self.is_called_elsewhere(c)}
+        return frozenset(found | {(r.table, r.leads_to) for r in self.met if r.leads_to})
 
     @cached_property
     def alive(self) -> frozenset[Span]:
@@ -237,14 +272,14 @@ class Left:
             if sum(_asks(by) and (written or not by.understood) for by, _ in taken) > 1:
                 return None  # opposite tests need not have opposite answers where something is written between them
         if walk is not None:
-            return Void(tuple(parts), tuple(self._needed(rule, taken)), walk)
+            return Void(tuple(parts), tuple(self._needed(chain, taken)), walk)
         # no test of a state or a mark is the reason: these look otherwise in the middle of a chain than at its start
         if chain.hook is not None or any(self._could_come(chain, part) for part in alike):
             return None
         possible = any(not is_empty(self._would_match(entry, alike)) for entry in self.entries)
         return Void(tuple(parts), (), self.entries[0].walk) if possible else None
 
-    def _needed(self, rule: Rule, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
+    def _needed(self, chain: Chain, taken: list[tuple[Rule, PacketSet]]) -> list[tuple[Rule, PacketSet]]:
         """The takers without those whose packets the others would take as well: the last ones say it best."""
         rest = self.space.none
         for _, hit in taken:
@@ -254,8 +289,8 @@ class Left:
             if is_empty(rest):
                 break
             wide = hit
-            if by.chain == rule.chain and not isinstance(by.verdict, Goto):
-                for entry in self.entries:
+            if by.chain == chain.name and not isinstance(by.verdict, Goto):
+                for entry, _ in self._into(chain):
                     wide = wide | self._would_match(entry, (by,))
             if not is_empty(rest & wide):
                 needed.append((by, hit))
@@ -280,7 +315,7 @@ class Left:
             coming = {place: self.space.all for place, entry in enumerate(self.entries) if entry.chain is chain}
             for rule in self._callers.get(key, ()):
                 for place in self._sending.get(rule, ()):
-                    coming[place] = coming.get(place, self.space.none) | self.entries[place].matched[rule]
+                    coming[place] = coming.get(place, self.space.none) | self.entries[place].matched(rule)
             self._comers[key] = [(self.entries[place], coming[place]) for place in sorted(coming)]
         return self._comers[key]
 
@@ -289,9 +324,8 @@ class Left:
         """The places of the entries of which each rule sends packets to another chain."""
         found: dict[Rule, list[int]] = {}
         for place, entry in enumerate(self.entries):
-            for rule in entry.matched:
-                if isinstance(rule.verdict, Jump | Goto):
-                    found.setdefault(rule, []).append(place)
+            for rule, _ in entry.walk.matched.of(lambda rule: bool(rule.leads_to)):
+                found.setdefault(rule, []).append(place)
         return found
 
     @cached_property
@@ -350,9 +384,8 @@ class Left:
     def _row(self, entry: _Entry, chain: Chain) -> "Row":
         key = (id(entry), chain.table, chain.name)
         if key not in self._rows:
-            none, matched = self.space.none, entry.matched
-            going_on = (Continue, Unknown)
-            sets = [none if isinstance(r.verdict, going_on) else matched.get(r, none) for r in chain.rules]
+            none, going_on = self.space.none, (Continue, Unknown)
+            sets = [none if isinstance(r.verdict, going_on) else entry.matched(r) for r in chain.rules]
             self._rows[key] = Row(sets)
         return self._rows[key]
 

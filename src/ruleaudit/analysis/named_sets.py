@@ -6,10 +6,13 @@ from dataclasses import replace
 from ruleaudit.model.ruleset import Rule
 
 _NAMED_SET = re.compile(r"(?<![\w.])@([\w./\\-]+)|--match-set (\S+)")
+_NONE = frozenset[str]()
 
 
 def named_sets(rule: Rule) -> frozenset[str]:
     """The sets and maps that a rule asks by name."""
+    if "@" not in rule.text and "--match-set" not in rule.text:
+        return _NONE
     return frozenset(nft or ipset for nft, ipset in _NAMED_SET.findall(rule.text))
 
 

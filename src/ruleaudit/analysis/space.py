@@ -151,6 +151,8 @@ class Space:
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
+        #: every bit but those of unknown tests
+        self._known = d.cube([*(b for bits in self.bits.values() for b in bits), *self.state_bits, self.direction_bit])
         self.domain = self._domain()
 
     # -- sets of field values ----------------------------------------------------------------------
@@ -180,7 +182,7 @@ class Space:
         """Packets whose interface matches a name or a `prefix+`."""
         out = self.none
         for index, symbol in enumerate(self.alphabet):
-            if _covers(pattern, symbol):
+            if covers(pattern, symbol):
                 out = out | self.diagrams.equal(self.bits[name], index)
         return out
 
@@ -232,6 +234,13 @@ class Space:
     def _opaque(self, test: Opaque, frame: Frame, identity: int | None, understood: bool) -> PacketSet:
         key = self.unknown_key(test, frame, identity)
         return self.unknown(key, UnknownTest(test.name, test.scope, identity, frame.role, understood))
+
+    def is_certain(self, found: PacketSet) -> bool:
+        """Some packet of a set is in it although no opaque test holds."""
+        left = found.exists(self._known)
+        while (halves := left.cofactors()) is not None:
+            left = halves[1]
+        return left.satisfiable()
 
     def connection_part(self, found: PacketSet, *, keep_interfaces: bool = False) -> PacketSet:
         """The connections of which some packet is in the set: what is the packet's own is forgotten.
@@ -289,15 +298,18 @@ class Space:
     ) -> PacketSet:
         """The packets that satisfy a condition, seen through a frame, in the state and with the mark of a view."""
         match condition:
+            case Values(name, intervals) if name is not Field.MARK:
+                return self.values(name, intervals, frame.reverse and not (name is Field.ICMP_TYPE and frame.request))
+            case And(items):
+                # what is decided last comes first: each test is put in front of those that are there
+                out = self.all
+                for item in sorted(items, key=_decided_at, reverse=True):
+                    out = self.condition(item, frame, view, identity, understood) & out
+                return out
             case Always():
                 return self.all
             case Never():
                 return self.none
-            case And(items):
-                out = self.all
-                for item in items:
-                    out = out & self.condition(item, frame, view, identity, understood)
-                return out
             case Or(items):
                 out = self.none
                 for item in items:
@@ -305,12 +317,8 @@ class Space:
                 return out
             case Not(item):
                 return ~self.condition(item, frame, view, identity, understood)
-            case Values(Field.MARK, intervals):
+            case Values(_, intervals):
                 return self._mark_within(view.mark, intervals)
-            case Values(name, intervals):
-                if name is Field.ICMP_TYPE and frame.request:
-                    return self.values(name, intervals)
-                return self.values(name, intervals, frame.reverse)
             case Masked(Field.MARK, mask, value):
                 return self.diagrams.masked(view.mark, mask, value)
             case Masked(name, mask, value):
@@ -332,10 +340,11 @@ class Space:
 
     def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
         """The packets that some rule of a block matches."""
-        key = (block.key, frame.reverse, frame.request, frame.absent)
+        key = (block.key, seen_through(frame, block.needs))
         found = self._static.get(key)
         if found is None:
-            parts = [self.condition(condition, frame, view) for condition in block.others]
+            # rules about neighbouring ports beside each other: most of their unions are small
+            parts = [self.condition(condition, frame, view) for condition in sorted(block.others, key=_order)]
             parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
             found = self._static[key] = union(parts, self.none)
         return found
@@ -361,15 +370,7 @@ class Space:
     ) -> PacketSet:
         if isinstance(parts.fixed, Always):
             return self.all
-        needs = parts.needs
-        key = (
-            name,
-            frame.reverse,
-            frame.request,
-            frame.absent if needs & BY_HOOK else None,
-            frame.role if needs & BY_ROLE else None,
-            identity if needs & BY_RULE else None,
-        )
+        key = (name, seen_through(frame, parts.needs), identity if parts.needs & BY_RULE else None)
         found = self._static.get(key)
         if found is None:
             found = self._static[key] = self.condition(parts.fixed, frame, view, identity, understood)
@@ -385,17 +386,46 @@ class Refusals(Protocol):
     def lists(self) -> Mapping[Field, tuple[Interval, ...]]: ...
     @property
     def others(self) -> Sequence[Condition]: ...
+    @property
+    def needs(self) -> int: ...
+
+
+def _decided_at(condition: Condition) -> int:
+    return _PLACES.get(condition.field, 0) if isinstance(condition, Values) else 0
+
+
+def _order(condition: Condition) -> list[tuple[Interval, ...]]:
+    """Conditions in the order of the values that decide first."""
+    items = condition.items if isinstance(condition, And) else (condition,)
+    asked = {item.field: item.intervals for item in items if type(item) is Values}
+    return [asked.get(name, ()) for name in _DECIDED_FIRST]
+
+
+_DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+_PLACES = {name: place for place, name in enumerate(_DECIDED_FIRST)}
 
 
 def is_static(condition: Condition) -> bool:
     """Nothing but the header, and what is known of a connection, decides."""
+    if type(condition) is Values:
+        return condition.field is not Field.MARK
     return not needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
 
 
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
-DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE = 1, 2, 4, 8
+DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER = 1, 2, 4, 8, 16
+
+
+def seen_through(frame: Frame, needs: int) -> Hashable:
+    """What of a frame decides about tests with such needs: through two that are alike in it, they are the same."""
+    return (
+        frame.reverse,
+        frame.request if needs & BY_ANSWER else None,
+        frame.absent if needs & BY_HOOK else None,
+        frame.role if needs & BY_ROLE else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,14 +463,20 @@ def _parts(condition: Condition) -> _Parts:
 
 
 def needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
+    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, as
+    bits.
+    """
     found = 0
     for test in tests(condition):
+        if type(test) is Values and test.field is not Field.MARK:
+            continue
         match test:
             case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
                 found |= DYNAMIC
             case Interface():
                 found |= BY_HOOK
+            case Values(Field.ICMP_TYPE):
+                found |= BY_ANSWER
             case Opaque(scope=Scope.PACKET):
                 found |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):
@@ -461,7 +497,8 @@ def _alphabet(names: Iterable[str]) -> tuple[str, ...]:
     return (*sorted({"lo", *names} - {"+", ""}), ANY_OTHER)
 
 
-def _covers(pattern: str, symbol: str) -> bool:
+def covers(pattern: str, symbol: str) -> bool:
+    """Whether an interface that some symbol of the alphabet stands for matches a name or a `prefix+`."""
     if not pattern.endswith("+"):
         return pattern == symbol
     return pattern == "+" or (symbol != ANY_OTHER and symbol.startswith(pattern[:-1]))
@@ -482,18 +519,24 @@ class Spoken:
 
     def add(self, family: Family, conditions: Iterable[Condition]) -> None:
         """What some conditions speak of; `address_sets` is None where they name too many at once by single bits."""
-        for test in (test for condition in conditions for test in tests(condition)):
-            match test:
-                case Interface():
-                    self.names.add(test.name)
-                case Masked(Field.MARK, mask, _):
-                    self.mark_bits |= mask
-                case Values(Field.MARK):
-                    self.mark_bits = 0xFFFFFFFF
-                case Values(Field.SADDR | Field.DADDR, intervals):
-                    self.address(intervals)
-                case Masked(Field.SADDR | Field.DADDR, mask, value):
-                    self.address(masked_intervals(family.address_bits, mask, value))
+        addresses: dict[tuple[Interval, ...], None] = {}
+        for condition in conditions:
+            for test in tests(condition):
+                if type(test) is Values:
+                    if test.field in ADDRESSES:
+                        addresses[test.intervals] = None
+                    elif test.field is Field.MARK:
+                        self.mark_bits = 0xFFFFFFFF
+                    continue
+                match test:
+                    case Interface():
+                        self.names.add(test.name)
+                    case Masked(Field.MARK, mask, _):
+                        self.mark_bits |= mask
+                    case Masked(Field.SADDR | Field.DADDR, mask, value):
+                        self.address(masked_intervals(family.address_bits, mask, value))
+        if self.address_sets is not None:
+            self.address_sets |= addresses
 
     def address(self, intervals: tuple[Interval, ...] | None) -> None:
         """Add a set of addresses."""

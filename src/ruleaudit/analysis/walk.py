@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
-from ruleaudit.analysis.space import BY_HOOK, BY_ROLE, BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
@@ -95,7 +95,8 @@ _identities: WeakKeyDictionary[Ruleset, Identities] = WeakKeyDictionary()
 @lru_cache(maxsize=64)
 def conntrack_users(ruleset: Ruleset) -> tuple[Rule, ...]:
     """The rules that switch tracking on, dead ones included (facts section 2)."""
-    return tuple(r for r in ruleset.rules() if uses_conntrack(r))
+    chains = (chain for table in ruleset.tables.values() for chain in table.chains.values())
+    return tuple(rule for chain in chains for rule in _read(chain).users)
 
 
 def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str, str]]:
@@ -107,10 +108,28 @@ def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str
         if (table, name) in found or name not in ruleset.tables[table].chains:
             continue
         found.add((table, name))
-        rules = ruleset.tables[table].chains[name].rules
-        verdicts = (rule.verdict for rule in rules if not isinstance(rule.condition, Never))
-        todo += [(table, v.chain) for v in verdicts if isinstance(v, Jump | Goto)]
+        todo += [(table, called) for called in _read(ruleset.tables[table].chains[name]).leads_to]
     return frozenset(found)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is asked of all rules of a chain again and again: which of them track, and the chains that they lead to."""
+
+    users: tuple[Rule, ...]
+    leads_to: tuple[str, ...]
+
+
+_of_chains: WeakKeyDictionary[Chain, _Read] = WeakKeyDictionary()
+
+
+def _read(chain: Chain) -> _Read:
+    found = _of_chains.get(chain)
+    if found is None:
+        users = tuple(rule for rule in chain.rules if uses_conntrack(rule))
+        calls = (rule for rule in chain.rules if rule.leads_to and not isinstance(rule.condition, Never))
+        found = _of_chains[chain] = _Read(users, tuple(dict.fromkeys(rule.leads_to for rule in calls)))
+    return found
 
 
 def filtering_chains(ruleset: Ruleset, hook: Hook) -> frozenset[tuple[str, str]]:
@@ -221,15 +240,15 @@ class Walk:
     _whole: bool = False  #: every packet there could be is sent: a chain that one rule calls is seen once
     _again: bool = False  #: it is on lo, and conntrack looks once more at what it found no entry for
 
-    def alone(self, chain: Chain, untracked: PacketSet) -> None:
-        """Send every packet there could be through one chain, the untracked among them; a user chain has no hook.
+    def alone(self, chain: Chain, untracked: PacketSet, packets: PacketSet) -> None:
+        """Send packets through one chain, in every state, the untracked among them; a user chain has no hook.
 
         What comes to prerouting by lo has been looked up in output.
         """
         self._looked_up = chain.hook is not Hook.OUTPUT or chain.priority >= CONNTRACK_PRIORITY
         self._whole = True
         self.tag = untracked
-        self._base_chain(chain, chain.hook, self.space.all)
+        self._base_chain(chain, chain.hook, packets)
 
     def skip_look_up(self) -> None:
         """The packets enter behind conntrack: their states hold from the first rule on."""
@@ -398,14 +417,8 @@ class Walk:
     def _passage(self, table: Table, chain: Chain, key: Settled) -> "Walk":
         """What a settled chain does with every packet that there could be."""
         frame = self._frame
-        name = (
-            key,
-            frame.reverse,
-            frame.request,
-            frame.absent if key.needs & BY_HOOK else None,
-            frame.role if key.needs & BY_ROLE else None,
-            (self.identities.origin or self.identities) if key.needs & BY_RULE else None,
-        )
+        rules = (self.identities.origin or self.identities) if key.needs & BY_RULE else None
+        name = (key, seen_through(frame, key.needs), rules)
         found = self.space.remembered.get(name)
         if found is None:
             self.space.diagrams.check_room()

@@ -56,7 +56,7 @@ class _Answers:
 def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State | None = None) -> Sample:
     """One packet of a non-empty set."""
     found = _wishes(space, path, frame.reverse).granted(found)
-    bits = space.diagrams.support(found, space.unknown_tests)
+    bits = space.diagrams.support(found, space.unknown_tests if space.is_certain(found) else ())
 
     values: dict[Field, int] = {}
     for name in Field:

@@ -5,7 +5,7 @@ into a packet set, `analysis.trace` evaluates it on one packet. What has no exac
 unknown that keeps its name, so that equal tests stay equal.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -226,16 +226,17 @@ def negate(item: Condition, negated: bool = True) -> Condition:
             return Not(item)
 
 
-def tests(condition: Condition) -> Iterable[Condition]:
+def tests(condition: Condition) -> Sequence[Condition]:
     """Every leaf test of a condition, left to right."""
-    match condition:
-        case And(items) | Or(items):
-            for item in items:
-                yield from tests(item)
-        case Not(item):
-            yield from tests(item)
-        case _:
-            yield condition
+    if isinstance(condition, And | Or):
+        out: list[Condition] = []
+        for item in condition.items:
+            if isinstance(item, And | Or | Not):
+                out += tests(item)
+            else:
+                out.append(item)
+        return out
+    return tests(condition.item) if isinstance(condition, Not) else (condition,)
 
 
 def interval_text(interval: Interval) -> str:

@@ -166,41 +166,31 @@ class Diagrams:
         return out
 
     def support(self, found: PacketSet, off: Container[int] = ()) -> dict[int, bool]:
-        """One vector of a non-empty set: the bits that matter, by number. Raises ValueError on the empty set.
+        """One vector of a set: the bits that matter, by number. Raises ValueError where there is none.
 
-        The bits `off` are not set, where there is such a vector. The number of variables does not count: only the
-        nodes on the way to the first vector are looked at.
+        The bits `off` are not set. However many variables there are, only the nodes on the way to the first vector are
+        looked at.
         """
-        picked = _first(found, off)
-        if picked is None:
-            picked = _first(found, ())
-        if picked is None:
-            raise ValueError("an empty set has no member")
-        return picked
-
-
-def _first(found: PacketSet, off: Container[int]) -> dict[int, bool] | None:
-    """The first vector in which some bits are not set, None if there is none."""
-    way: list[tuple[PacketSet, int, bool]] = []
-    dead: set[PacketSet] = set()  # nodes that lead to no such vector
-    here = found
-    while True:
-        halves = here.cofactors() if here not in dead else None
-        if halves is not None:
-            way.append((here, cast(int, here.node_var()), False))
-            here = halves[1]
-            continue
-        if here not in dead and here.satisfiable():
-            return {number: value for _, number, value in way}
-        while way:
-            node, number, value = way.pop()
-            if not value and number not in off:
-                way.append((node, number, True))
-                here = cast(PacketSet, node.cofactor_true())
-                break
-            dead.add(node)
-        else:
-            return None
+        way: list[tuple[PacketSet, int, bool]] = []
+        dead: set[PacketSet] = set()  # nodes that lead to no such vector
+        here = found
+        while True:
+            halves = here.cofactors() if here not in dead else None
+            if halves is not None:
+                way.append((here, cast(int, here.node_var()), False))
+                here = halves[1]
+                continue
+            if here not in dead and here.satisfiable():
+                return {number: value for _, number, value in way}
+            while way:
+                node, number, value = way.pop()
+                if not value and number not in off:
+                    way.append((node, number, True))
+                    here = cast(PacketSet, node.cofactor_true())
+                    break
+                dead.add(node)
+            else:
+                raise ValueError("an empty set has no member")
 
 
 def is_empty(found: PacketSet) -> bool:

@@ -155,19 +155,22 @@ class Audit:
 
     def changed(self, heirs: Mapping[Rule, Rule]) -> tuple[Ruleset, Identities]:
         """The ruleset with other rules in the place of some, and numbers for both: an heir has that of its rule."""
-        numbers = dict(Identities.of(self.ruleset).numbers)
-        numbers |= {heir: numbers[rule] for rule, heir in heirs.items()}
+        own = Identities.of(self.ruleset)
+        numbers = {**own.numbers, **{heir: own.numbers[rule] for rule, heir in heirs.items()}}
+        changed = {(rule.table, rule.chain) for rule in heirs}
+
+        def with_heirs(chain: Chain) -> Chain:
+            if (chain.table, chain.name) not in changed:
+                return chain
+            return replace(chain, rules=tuple(heirs.get(rule, rule) for rule in chain.rules))
+
         tables = {
-            name: replace(
-                table,
-                chains={
-                    chain.name: replace(chain, rules=tuple(heirs.get(r, r) for r in chain.rules))
-                    for chain in table.chains.values()
-                },
-            )
+            name: replace(table, chains={chain.name: with_heirs(chain) for chain in table.chains.values()})
+            if any(changed_in == name for changed_in, _ in changed)
+            else table
             for name, table in self.ruleset.tables.items()
         }
-        return replace(self.ruleset, tables=tables), Identities(numbers)
+        return replace(self.ruleset, tables=tables), Identities(numbers, own)
 
     def original(self, rule: Rule) -> Rule:
         """The file's own rule for a rule of either side of `untracking`."""

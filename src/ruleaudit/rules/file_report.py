@@ -199,14 +199,21 @@ class _Asked:
         return tracking, found if found is not None else self._what_fits(tracking)
 
     def _what_fits(self, tracking: Tracking) -> list[Finding]:
-        """The rules whose packets fit into memory, each tried alone, and a word about the others."""
+        """The rules whose packets fit into memory, with those of others or alone, and a word about the rest."""
         findings: list[Finding] = []
+        audit: Audit | None = None
         for rule in self.rules:
-            try:
-                findings += rule.check(self._audit(tracking, self._whole(FIRST_ROOM)))
-            except OutOfRoom:
-                findings.append(_too_large(rule))
-            gc.collect()  # so that there is one set of diagrams at a time
+            for alone in (True,) if audit is None else (False, True):
+                if audit is None:
+                    audit = self._audit(tracking, self._whole(FIRST_ROOM))
+                try:
+                    findings += list(rule.check(audit))
+                    break
+                except OutOfRoom:
+                    audit = None
+                    gc.collect()  # so that there is one set of diagrams at a time
+                if alone:
+                    findings.append(_too_large(rule))
         return findings
 
     def _whole(self, room: int) -> Pair:

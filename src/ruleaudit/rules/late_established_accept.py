@@ -33,7 +33,7 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.stretch import Block
+from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.variant import beside, same_packets
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, chains_from
@@ -178,8 +178,11 @@ def _misses(audit: Audit, rule: Rule) -> list[Rule]:
     """The rules before it that do something with packets of open connections which it would accept in front."""
     space = audit.space
     before = set(_earlier(audit, rule))
-    remembering = {r for r in before if r.is_seen}
-    acting = [r for r in before if r not in remembering and not _passes(r)]
+    chains = audit.ruleset.tables[rule.table].chains.values()
+    refusing = (step for chain in chains for step in blocks(chain) if isinstance(step, Block))
+    alone = before.difference(*(block.rules for block in refusing))
+    remembering = {r for r in alone if r.is_seen}
+    acting = [r for r in alone if r not in remembering and not _passes(r)]
     found: set[Rule] = set()
     for walk in map(audit.free, PATHS):
         mine = walk.looked_up & space.condition(rule.condition, walk.frame, walk.view())
