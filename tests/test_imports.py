@@ -1,6 +1,7 @@
 """Imports point one way: the arrows of docs/architecture.md, and no other."""
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -189,3 +190,96 @@ def test_third_parties_are_the_declared_ones() -> None:
     known = {"ruleaudit", *declared, *live, *sys.stdlib_module_names}
     strange = {m for path in MODULES for m, _ in imported(path) if m.split(".")[0] not in known}
     assert strange == set()
+
+
+#: of the standard library, and of others: what takes more than a millisecond, and a plain `check` can do without
+HEAVY = {"importlib.metadata", "email", "json", "tomllib", "multiprocessing", "subprocess", "logging", "tempfile"}
+HEAVY |= {
+    "difflib",
+    "hashlib",
+    "pickle",
+    "traceback",
+    "typing_extensions",
+    "oxidd",
+    "lark",
+    "rich",
+    "jinja2",
+    "pathspec",
+}
+#: what of ours is there for every ruleset, beside `rules` and `analysis`: a part, and the modules of it
+START = {
+    "report": {"check_full", "check_summary", "excerpt", "progress", "style", "wording"},
+    "results": {"expectation"},
+    "packets": {"compiled", "diagram"},
+    "model": {"condition", "expectation", "fields", "lines", "ruleset"},
+    "syntax": {"addresses", "grammar", "language", "numbers", "problem", "refusal", "services"},
+}
+SAVED = """\
+*filter
+:INPUT DROP [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+"""
+NFT = """\
+table inet filter {
+\tset admins { type ipv4_addr; flags interval; elements = { 192.0.2.0/24, 198.51.100.7 } }
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t\tct state vmap { established : accept, related : accept, invalid : drop }
+\t\tip saddr @admins tcp dport { 22, 443 } counter accept
+\t\tlog prefix "dropped: " reject with icmpx type port-unreachable
+\t}
+}
+"""
+
+
+def loaded(path: Path, text: str) -> set[str]:
+    """The modules that are there when a file has been checked."""
+    path.write_text(text)
+    program = "import sys\nfrom ruleaudit.cli import main\nmain(['check', '--no-cache', sys.argv[1]])\n"
+    program += "print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def of_ours(modules: set[str], *parts: str) -> dict[str, set[str]]:
+    """Which modules of some parts are among them."""
+    split = [name.split(".") for name in modules]
+    return {p: {m[2] for m in split if m[0] == "ruleaudit" and len(m) == 3 and m[1] == p} for p in parts}
+
+
+@pytest.mark.parametrize("text", [SAVED, NFT], ids=["iptables", "nft"])
+def test_a_check_loads_what_it_needs(tmp_path: Path, text: str) -> None:
+    found = loaded(tmp_path / "rules", text)
+    assert "ruleaudit.rules.file_report" in found
+    assert found & HEAVY == set()
+    assert of_ours(found, "kernel", "rewrite") == {"kernel": set(), "rewrite": set()}
+    others = {
+        "live",
+        "machine",
+        "capacity",
+        "sizing",
+        "measuring",
+        "suggesting",
+        "fixing",
+        "expectations",
+        "completions",
+    }
+    assert {name.removeprefix("ruleaudit.") for name in found} & others == set()
+    here = of_ours(found, *START)
+    assert here["report"] == START["report"]
+    assert here["results"] == START["results"]
+    assert here["packets"] == START["packets"]
+
+
+def test_a_check_loads_one_language(tmp_path: Path) -> None:
+    saved = of_ours(loaded(tmp_path / "rules.v4", SAVED), "model", "syntax", "matches", "targets")
+    assert saved["syntax"] == START["syntax"] | {"iptables", "shapes"}
+    assert {m for m in saved["model"] - START["model"] if not m.startswith("from_iptables")} == set()
+    assert saved["matches"] == {"conntrack", "extension", "loading", "tcp"}
+    assert saved["targets"] == {"accept", "extension"}
+    nft = of_ours(loaded(tmp_path / "rules.nft", NFT), "model", "syntax", "matches", "targets")
+    assert {m for m in nft["syntax"] - START["syntax"] if not m.startswith("nft")} == set()
+    assert {m for m in nft["model"] - START["model"] if not m.startswith("from_nftables")} == set()
+    assert nft["matches"] == nft["targets"] == set()

@@ -6,14 +6,17 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ruleaudit
 from ruleaudit.diagnostics import SourceError
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results.observation import Observation
-from ruleaudit.results.table import TableUse
 from ruleaudit.source import SourceFile
+
+if TYPE_CHECKING:
+    from ruleaudit.results.observation import Observation
+    from ruleaudit.results.table import TableUse
 
 DONE, FOUND, FAILED = 0, 1, 2
 #: a file of so many bytes takes more than a moment to read
@@ -47,7 +50,7 @@ def load_source(path: str, asked: Namespace) -> SourceFile:
     return ruleaudit.load(path, asked.stdin_filename if path == "-" else None)
 
 
-def saved_table(path: str, rulesets: Iterable[Ruleset], quiet: int, own: Sequence[str] = ()) -> TableUse:
+def saved_table(path: str, rulesets: Iterable[Ruleset], quiet: int, own: Sequence[str] = ()) -> "TableUse":
     """A saved connection table; what the rules treat differently is told apart in it.
 
     Raises SourceError for what cannot be read, or is no such table.
@@ -74,7 +77,7 @@ def _progress(path: str, quiet: int) -> Iterator[Callable[[int], object] | None]
             yield passed
 
 
-def not_observed(observation: Observation | None) -> str:
+def not_observed(observation: "Observation | None") -> str:
     """What standard error says when the kernel was asked and did not confirm."""
     from ruleaudit.report import kernel_text
 

@@ -7,7 +7,8 @@ table lasts for max / seconds connections a second.
 from dataclasses import dataclass
 
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results.suggestion import Flow, Suggestion
+from ruleaudit.results.flow import Flow
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.results.table import TableUse
 
 

@@ -16,11 +16,11 @@ from ruleaudit.reading import Reading
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import printable
 from ruleaudit.results import FileReport
-from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.source import SourceFile, write
 
 if TYPE_CHECKING:
     from ruleaudit.fixing import Fixed
+    from ruleaudit.results.suggestion import Suggestion
 
 #: what could not be done: a path, and what is said about it
 Failed = list[tuple[str, str]]
@@ -274,7 +274,7 @@ def _rendered(asked: Namespace, told: Sequence[_Told], failed: Failed, form: str
             return check_full.render(reports, notes=notes, style=style)
 
 
-def _answer_beside(asked: Namespace, one: _Told) -> Suggestion | str:
+def _answer_beside(asked: Namespace, one: _Told) -> "Suggestion | str":
     """The suggestion for a file that was checked, or why there is none."""
     source = SourceFile(one.report.source.path, one.report.source.text)  # without what its configuration says
     sets = ruleaudit.read_sets([*one.task.settings.ipset, *asked.ipset])

@@ -4,27 +4,31 @@ Results go to standard output, summaries and notes to standard error. The exit c
 0 done, 1 findings or differences, 2 could not do it.
 """
 
+import atexit
 import gc
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import ruleaudit
 from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, not_observed, style
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
 from ruleaudit.results import Comparison, Difference, RuleClass
-from ruleaudit.results.reach import Reach
 from ruleaudit.source import write
+
+if TYPE_CHECKING:
+    from ruleaudit.results.reach import Reach
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point: a short-lived process has no garbage worth collecting."""
+    """The entry point: a short-lived process has no garbage worth collecting, at its end neither."""
     gc.disable()
+    atexit.register(gc.freeze)
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
@@ -169,7 +173,7 @@ def _explain(asked: Namespace) -> Answer:
     return Answer(DONE, explain_text.render(tracking, notes=asked.verbose, style=style(asked)), remarks)
 
 
-def _reached(asked: Namespace, found: Sequence[Reach]) -> Answer:
+def _reached(asked: Namespace, found: "Sequence[Reach]") -> Answer:
     if asked.format == "json":
         from ruleaudit.report import reach_json
 

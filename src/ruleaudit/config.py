@@ -25,13 +25,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruleaudit.diagnostics import Finding, Severity, SourceError, UsageError
-from ruleaudit.model.expectation import Expectation
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.suppress import NO_REDIRECTS
 from ruleaudit.syntax.refusal import did_you_mean
+
+if TYPE_CHECKING:
+    from ruleaudit.model.expectation import Expectation
 
 #: a ruleset cannot be read, and what is wrong with it, is always said
 ALWAYS = ("RA001", "RA005")
@@ -64,7 +66,7 @@ class Settings:
     comments: bool = True  #: take notice of ignore comments
     path: str = ""  #: the file that they were read from; empty: none
     folder: str = "."
-    expect: tuple[Expectation, ...] = ()
+    expect: "tuple[Expectation, ...]" = ()
     source: SourceFile | None = field(default=None, repr=False)  #: the text that they were read from
 
     def wants(self, finding: Finding, source: SourceFile) -> bool:
@@ -82,7 +84,7 @@ class Settings:
         """Whether what a rule finds in a file would be told."""
         return self.wants(Finding(code, name, Severity.NOTE, "", Span(0, 0)), source)
 
-    def expectations(self, source: SourceFile) -> tuple[Expectation, ...]:
+    def expectations(self, source: SourceFile) -> "tuple[Expectation, ...]":
         """What is expected of a file."""
         return tuple(e for e in self.expect if not e.files or any(self._is_under(g, source.path) for g in e.files))
 

@@ -15,8 +15,9 @@ from ruleaudit.results import (
     Tracking,
     Undecided,
 )
+from ruleaudit.results.flow import Flow
 from ruleaudit.results.observation import Disagreement, Loaded, Observation
-from ruleaudit.results.suggestion import Change, CouldLeave, Flow, Kept, Offer, Refused, Suggestion
+from ruleaudit.results.suggestion import Change, CouldLeave, Kept, Offer, Refused, Suggestion
 from ruleaudit.source import Edit, SourceFile, Span, apply
 
 TEXT = """\

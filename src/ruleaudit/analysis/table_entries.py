@@ -23,7 +23,8 @@ from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results.suggestion import Flow, Suggestion
+from ruleaudit.results.flow import Flow
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.results.table import Relief, ServiceUse, TableUse
 from ruleaudit.source import Span
 

@@ -6,11 +6,14 @@ options of one rule into a Meaning, and `EXAMPLES` are run by a generic test.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ruleaudit.model.condition import Condition, Opaque, Scope, negate
 from ruleaudit.model.fields import Family, Field
-from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Consumer
+
+if TYPE_CHECKING:
+    from ruleaudit.model.ipset import IpSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Context:
     family: Family
     protocol: int | None = None
     table: str = "filter"
-    sets: Mapping[str, IpSet] = field(default_factory=dict, compare=False)
+    sets: "Mapping[str, IpSet]" = field(default_factory=dict, compare=False)
 
 
 Options = tuple[Given, ...]

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from ruleaudit.model.traffic import Traffic
 from ruleaudit.source import Span
+
+if TYPE_CHECKING:
+    from ruleaudit.model.traffic import Traffic
 
 
 class Fate(Enum):
@@ -25,7 +28,7 @@ class Expectation:
     span    its place in the configuration
     """
 
-    traffic: Traffic
+    traffic: "Traffic"
     span: Span
     verdict: Fate | None = None
     tracked: bool | None = None

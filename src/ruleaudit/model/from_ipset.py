@@ -7,7 +7,7 @@ from ruleaudit.source import SourceFile
 from ruleaudit.syntax import services
 from ruleaudit.syntax.addresses import address_range, network, numeric
 from ruleaudit.syntax.ipset import ElementText, SetText, read
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import Refused, did_you_mean
 
 _PARTS = {

@@ -9,18 +9,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.fields import Family, Hook
 from ruleaudit.model.from_iptables_options import BASE_CHAINS, NOT_TESTED, Complaint
 from ruleaudit.model.from_iptables_places import misplaced
 from ruleaudit.model.from_iptables_rule import Reading, RuleReader, specification
-from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import IPTABLES_HOOKS, Accept, Chain, Drop, Goto, Jump, Rule, Ruleset, Table
 from ruleaudit.source import Span
 from ruleaudit.syntax.iptables import ChainLine, CommandLine, Document, RuleLine, TableLine
 from ruleaudit.syntax.refusal import did_you_mean
 from ruleaudit.syntax.shapes import words
+
+if TYPE_CHECKING:
+    from ruleaudit.model.ipset import IpSet
 
 _TO_CHAIN = (Jump, Goto)
 _VERDICTS = ("ACCEPT", "DROP", "RETURN", "QUEUE")
@@ -56,7 +59,7 @@ class _TableInProgress:
     chains: dict[str, _ChainInProgress]
 
 
-def lower(document: Document, family: Family, sets: Mapping[str, IpSet] = MappingProxyType({})) -> Lowered:
+def lower(document: Document, family: Family, sets: "Mapping[str, IpSet]" = MappingProxyType({})) -> Lowered:
     """The model of a document for one family; `sets` are the ipsets whose contents are known."""
     return _Lowering(document, family, sets).lower()
 
@@ -64,7 +67,7 @@ def lower(document: Document, family: Family, sets: Mapping[str, IpSet] = Mappin
 class _Lowering:
     """The state of carrying out a file, line by line."""
 
-    def __init__(self, document: Document, family: Family, sets: Mapping[str, IpSet]) -> None:
+    def __init__(self, document: Document, family: Family, sets: "Mapping[str, IpSet]") -> None:
         self.document = document
         self.source = document.source
         self.family = family
@@ -369,7 +372,7 @@ def _leads_to(chain: str, rule: Rule) -> bool:
     return isinstance(rule.verdict, _TO_CHAIN) and rule.verdict.chain == chain
 
 
-def _unwritten(sets: Mapping[str, IpSet], written: set[str]) -> Mapping[str, IpSet]:
+def _unwritten(sets: "Mapping[str, IpSet]", written: set[str]) -> "Mapping[str, IpSet]":
     """The sets that no rule writes to, nor to a member of them."""
     return {n: s for n, s in sets.items() if not written.intersection((n, *s.members))}
 

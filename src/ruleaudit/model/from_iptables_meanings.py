@@ -2,18 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
 from ruleaudit.model.condition import Condition
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_general import general_test
-from ruleaudit.model.ipset import IpSet
+
+if TYPE_CHECKING:
+    from ruleaudit.model.ipset import IpSet
 
 
 class Meanings:
     """The memory of one run over one file."""
 
-    def __init__(self, family: Family, sets: Mapping[str, IpSet]) -> None:
+    def __init__(self, family: Family, sets: "Mapping[str, IpSet]") -> None:
         self.family = family
         self.sets = sets
         self.known_sets: set[str] = set()

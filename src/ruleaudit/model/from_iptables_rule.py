@@ -12,20 +12,22 @@ from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ruleaudit.matches.extension import Context, Given, MatchExtension, Meaning
 from ruleaudit.model.condition import Opaque, Values, tests
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_iptables_meanings import Meanings
 from ruleaudit.model.from_iptables_options import BASE_CHAINS, GENERAL, Complaint, Place, ReadRule, RuleInProgress
-from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Consumer, Effect, Goto, Jump, Match, Verdict
 from ruleaudit.syntax.addresses import HostName
 from ruleaudit.syntax.refusal import Refused
 from ruleaudit.syntax.shapes import Malformed, options, unquoted, words
 from ruleaudit.targets import TARGETS
 from ruleaudit.targets.extension import Action, TargetExtension
+
+if TYPE_CHECKING:
+    from ruleaudit.model.ipset import IpSet
 
 #: long options of iptables whose values say what the other options mean
 _FREE = ("-s", "-d", "-i", "-o")
@@ -110,7 +112,7 @@ def specification(text: str) -> tuple[tuple[str, bool, tuple[str, ...]], ...] | 
 class RuleReader:
     """Reads the rules of one file."""
 
-    def __init__(self, family: Family, sets: Mapping[str, IpSet] = MappingProxyType({})) -> None:
+    def __init__(self, family: Family, sets: "Mapping[str, IpSet]" = MappingProxyType({})) -> None:
         self.meanings = Meanings(family, sets)
         self._kind: Callable[[str], str] = _Kinds().__getitem__
         self._plans: dict[tuple[str, tuple[str, ...]], _Plan | None] = {}

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from ruleaudit.model.service import Service
 from ruleaudit.source import SourceFile
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.sockets import Socket, read
 
 #: programs that people log in through, and the units for which systemd may hold the socket; the origin calls each sshd

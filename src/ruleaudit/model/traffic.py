@@ -1,9 +1,12 @@
 """A set of packets that somebody speaks of in words: `in tcp dport 443 from 192.0.2.0/24`."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ruleaudit.model.fields import Family, Fragment, State
-from ruleaudit.model.packet import AskedPacket
+
+if TYPE_CHECKING:
+    from ruleaudit.model.packet import AskedPacket
 
 Interval = tuple[int, int]
 
@@ -35,7 +38,7 @@ class Traffic:
     states: tuple[State, ...] = ()
 
     @staticmethod
-    def of(asked: AskedPacket) -> "Traffic":
+    def of(asked: "AskedPacket") -> "Traffic":
         """The packets that a text in the packet language stands for."""
 
         def one(value: int | None) -> tuple[Interval, ...]:

@@ -5,7 +5,8 @@ from shlex import quote
 
 from ruleaudit.model.fields import Family
 from ruleaudit.report.style import Style
-from ruleaudit.results.suggestion import Flow, Suggestion
+from ruleaudit.results.flow import Flow
+from ruleaudit.results.suggestion import Suggestion
 
 _SECONDS = 60
 

@@ -1,11 +1,14 @@
 """How the reports say lines, verdicts and long texts, so that all of them say it alike."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ruleaudit.model import lines as model_lines
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Outcome
-from ruleaudit.results.suggestion import Flow
+
+if TYPE_CHECKING:
+    from ruleaudit.results.flow import Flow
 
 #: text is wrapped at this column
 WIDTH = 110
@@ -44,7 +47,7 @@ def places(rules: Iterable[Rule]) -> int:
     return len({(rule.path, rule.line) for rule in rules})
 
 
-def flow_words(flow: Flow) -> str:
+def flow_words(flow: "Flow") -> str:
     """A flow in words: `tcp/80,443`, `tcp/8080 to 10.9.2.2`, `forwarded tcp/80`."""
     return ("forwarded " if flow.direction == "forward" else "") + flow.words
 

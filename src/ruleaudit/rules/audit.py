@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ruleaudit.analysis import fragments
 from ruleaudit.analysis.alignment import Alignment
@@ -18,8 +19,10 @@ from ruleaudit.diagnostics import Finding, FixClass, Severity
 from ruleaudit.model.condition import NEVER
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
 from ruleaudit.results import Difference, DifferenceKind, Tracking
-from ruleaudit.results.expectation import Unmet
 from ruleaudit.source import SourceFile
+
+if TYPE_CHECKING:
+    from ruleaudit.results.expectation import Unmet
 
 #: differences that no connection is concerned by
 _OF_NONE = (DifferenceKind.STRAY, DifferenceKind.UNTRACKED)
@@ -55,7 +58,7 @@ class Audit:
     whole: Pair
     read: tuple[Finding, ...] = ()
     twin: Ruleset | None = None
-    unmet: tuple[Unmet, ...] = ()
+    unmet: "tuple[Unmet, ...]" = ()
 
     @cached_property
     def called(self) -> frozenset[tuple[str, str]]:

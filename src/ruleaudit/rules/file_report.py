@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import ruleaudit
 from ruleaudit import config, rules, suppress
-from ruleaudit.analysis.expected import unmet
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.tracking import judge_in, together, undecided
@@ -18,12 +18,9 @@ from ruleaudit.analysis.walk import called_chains
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Never
-from ruleaudit.model.expectation import Expectation
-from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking
-from ruleaudit.results.expectation import Unmet
 from ruleaudit.rules import (
     not_understood,
     places,
@@ -37,13 +34,18 @@ from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
 from ruleaudit.source import SourceFile, Span
 
+if TYPE_CHECKING:
+    from ruleaudit.model.expectation import Expectation
+    from ruleaudit.model.ipset import IpSet
+    from ruleaudit.results.expectation import Unmet
+
 DEFAULT = Settings()
 
 
 def check_source(
     source: SourceFile,
     language: str | None = None,
-    sets: Mapping[str, IpSet] = ruleaudit.NO_SETS,
+    sets: "Mapping[str, IpSet]" = ruleaudit.NO_SETS,
     twin: Ruleset | None = None,
     settings: Settings = DEFAULT,
     includes: "ruleaudit.Includes | None" = None,
@@ -61,7 +63,11 @@ def check_source(
     reading = ruleaudit.lower(source, language, sets, includes)
     source = reading.document.source
     source, expectations = _expectations(source, reading.rulesets, reading.findings, settings)
-    missed = {ruleset: unmet(ruleset, some) for ruleset, some in expectations}
+    missed: dict[Ruleset, tuple[Unmet, ...]] = {}
+    if settings.expect:
+        from ruleaudit.analysis.expected import unmet
+
+        missed = {ruleset: unmet(ruleset, some) for ruleset, some in expectations}
     wrong = [u for some in missed.values() for u in some]
     chosen = tuple(rule for rule in rules.RULES if settings.preview or not rules.in_preview(rule))
     asked = [_Asked(chosen, source, r, reading.findings, twin, missed.pop(r, ())) for r in reading.rulesets]
@@ -142,7 +148,7 @@ def _holds(spans: list[Span], span: Span) -> bool:
 
 def _expectations(
     source: SourceFile, rulesets: tuple[Ruleset, ...], read: tuple[Finding, ...], settings: Settings
-) -> tuple[SourceFile, list[tuple[Ruleset, list[Expectation]]]]:
+) -> "tuple[SourceFile, list[tuple[Ruleset, list[Expectation]]]]":
     """What is expected of the rules of each family; the file with its configuration behind it, so that both can be
     pointed at.
 
@@ -176,7 +182,7 @@ class _Asked:
     ruleset: Ruleset
     read: tuple[Finding, ...] = ()
     twin: Ruleset | None = None
-    unmet: tuple[Unmet, ...] = ()
+    unmet: "tuple[Unmet, ...]" = ()
 
     def judged(self) -> tuple[Tracking, list[Finding]]:
         """Who needs tracking, and what the rules find."""

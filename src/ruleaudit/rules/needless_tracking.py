@@ -27,6 +27,7 @@ References
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.compare import ASSUMPTIONS
@@ -55,10 +56,12 @@ from ruleaudit.model.ruleset import (
 )
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, Judgement, RuleClass
-from ruleaudit.rewrite.flows import Candidate, candidates
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
+
+if TYPE_CHECKING:
+    from ruleaudit.rewrite.flows import Candidate
 
 CODE = "RA101"
 NAME = "needless-tracking"
@@ -191,6 +194,8 @@ def check(audit: Audit) -> Iterator[Finding]:
     }
     if not needless or audit.by_accident is not None:
         return  # where nothing needs tracking, RA102 says so
+    from ruleaudit.rewrite.flows import candidates
+
     flows: dict[Rule, list[Candidate]] = {}
     for flow in candidates(audit.whole, needless):
         if flow.rule is not None:
@@ -212,7 +217,7 @@ def _asks_for_new(rule: Rule) -> bool:
 # -- may it leave? --------------------------------------------------------------------------------
 
 
-def _certainty(audit: Audit, flow: Candidate) -> str | None:
+def _certainty(audit: Audit, flow: "Candidate") -> str | None:
     """Under which assumption the flow may leave; None when a consumer of conntrack, or NAT, works for it."""
     roles = audit.whole.roles(flow.kind, audit.whole.old)
     part = audit.space.connection_part
@@ -232,7 +237,7 @@ def _certainty(audit: Audit, flow: Candidate) -> str | None:
     return certainty
 
 
-def _untracked(audit: Audit, flow: Candidate) -> Pair:
+def _untracked(audit: Audit, flow: "Candidate") -> Pair:
     """The ruleset beside itself with the two rules in front of table raw that would leave the flow untracked."""
     ruleset = audit.ruleset
     numbers = dict(Identities.of(ruleset).numbers)
@@ -252,7 +257,7 @@ def _untracked(audit: Audit, flow: Candidate) -> Pair:
     return Pair(audit.space, ruleset, new, Alignment(before, Identities(numbers), (), (there, back), False))
 
 
-def _notrack(audit: Audit, flow: Candidate, chain: str, mirrored: bool) -> Rule:
+def _notrack(audit: Audit, flow: "Candidate", chain: str, mirrored: bool) -> Rule:
     """A notrack rule for one direction of the flow, to and from this host's own addresses."""
     space = audit.space
     host = flow.kind.name == "in"
@@ -278,7 +283,7 @@ def _notrack(audit: Audit, flow: Candidate, chain: str, mirrored: bool) -> Rule:
 # -- what to say ----------------------------------------------------------------------------------
 
 
-def _finding(audit: Audit, judgement: Judgement, flows: list[Candidate], certainty: str) -> Finding:
+def _finding(audit: Audit, judgement: Judgement, flows: "list[Candidate]", certainty: str) -> Finding:
     rule = judgement.rule
     openings = _all(flows)
     words = class_words(audit.space, openings, flows[0].kind.there, Frame("opening"))
@@ -306,14 +311,14 @@ def _finding(audit: Audit, judgement: Judgement, flows: list[Candidate], certain
     )
 
 
-def _name(flows: list[Candidate]) -> str:
+def _name(flows: "list[Candidate]") -> str:
     known = {_NAMES.get((c.protocol, port)) for c in flows for port in c.flow.ports}
     if len(known) == 1 and None not in known:
         return str(known.pop())
     return ", ".join(dict.fromkeys(f"{c.protocol}/{','.join(c.flow.ports)}" for c in flows))
 
 
-def _later(audit: Audit, flows: list[Candidate]) -> Rule | None:
+def _later(audit: Audit, flows: "list[Candidate]") -> Rule | None:
     """The rule that accepts the later packets because they are ESTABLISHED."""
     connections = _all(flows)
     for by, verdict, packets in audit.whole.roles(flows[0].kind, audit.whole.old).later.walk.decided:
@@ -324,7 +329,7 @@ def _later(audit: Audit, flows: list[Candidate]) -> Rule | None:
     return None
 
 
-def _all(flows: list[Candidate]) -> PacketSet:
+def _all(flows: "list[Candidate]") -> PacketSet:
     out = flows[0].connections
     for flow in flows[1:]:
         out = out | flow.connections

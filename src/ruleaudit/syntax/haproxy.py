@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.haproxy_condition import Conditions
 from ruleaudit.syntax.haproxy_words import RawWord, Unread, split
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 
 SECTIONS = (
     "acme", "backend", "cache", "crt-store", "defaults", "fcgi-app", "frontend", "global", "http-errors", "listen",

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from ruleaudit.source import SourceFile, Span
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 
 _CREATE = ("create", "-N", "--create", "n", "-n")
 _ADD = ("add", "-A", "--add", "a", "-a")

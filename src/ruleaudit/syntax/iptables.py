@@ -15,6 +15,7 @@ from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.language import family as family
 from ruleaudit.syntax.language import sniff as sniff
 from ruleaudit.syntax.numbers import decimal
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.shapes import Malformed, RawOption, Words, options, unquoted
 
 TABLES = ("raw", "mangle", "nat", "filter", "security")
@@ -194,16 +195,6 @@ class BadLine:
 
 
 Line = Blank | Comment | TableLine | ChainLine | RuleLine | CommandLine | CommitLine | BadLine
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with the structure at one place."""
-
-    span: Span
-    message: str
-    hint: str = ""
-    refused: bool = True  #: False: the program that loads the text takes it, but hardly as meant
 
 
 @dataclass(frozen=True, slots=True)

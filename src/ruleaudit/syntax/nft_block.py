@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import END, Token
 from ruleaudit.syntax.nft_tree import Chain
 from ruleaudit.syntax.nft_values import Unreadable
 from ruleaudit.syntax.nft_words import SyntaxProblem, Undefined, WordReader, quoted, shown
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: words that are never names, by every version of nft

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_rule
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_hooks import CHAIN_TYPES, POLICIES, hook_problem, priority
 from ruleaudit.syntax.nft_set_blocks import OBJECTS, SetBlocks
 from ruleaudit.syntax.nft_tokens import BRACES, STRING, VARIABLE, Token
 from ruleaudit.syntax.nft_tree import Chain, Rule, Table
 from ruleaudit.syntax.nft_values import Unreadable
 from ruleaudit.syntax.nft_words import DEEPEST, SyntaxProblem, Undefined, WordReader, quoted, shown
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tree import (
     Action,
     Assignment,
@@ -27,6 +26,7 @@ from ruleaudit.syntax.nft_tree import (
     Verdict,
     VerdictMap,
 )
+from ruleaudit.syntax.problem import Problem
 
 #: the kernel follows this many calls
 _DEEPEST = 15

@@ -1,7 +1,6 @@
 """The commands of an nft file, carried out in order (nft(8), RULESET to STATEFUL OBJECTS)."""
 
 from ruleaudit.source import SourceFile, Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import FAMILIES
 from ruleaudit.syntax.nft_definitions import Definitions, Load
 from ruleaudit.syntax.nft_habits import FIRST_WORDS
@@ -10,6 +9,7 @@ from ruleaudit.syntax.nft_tokens import END, STRING, Token
 from ruleaudit.syntax.nft_tree import Chain, Concat, Range, Set, Table, Value
 from ruleaudit.syntax.nft_words import Undefined, shown
 from ruleaudit.syntax.numbers import decimal
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 _COMMANDS = ("add", "create", "insert", "delete", "destroy", "replace", "flush", "rename", "reset", "list", "get")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from ruleaudit.source import Include, SourceFile, Span
 from ruleaudit.syntax import nft_values
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_blocks import BlockReader
 from ruleaudit.syntax.nft_tokens import END, STRING, Token, tokens
 from ruleaudit.syntax.nft_words import DEEPEST, WordReader, extent, quoted, shown
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: so many files may stand in each other, the first included

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import STRING, Token
 from ruleaudit.syntax.numbers import decimal
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 CHAIN_TYPES = ("filter", "nat", "route")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tree import Concat, Element, Range, Value, Verdict, Word
 from ruleaudit.syntax.nft_types import Type, number
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.services import SERVICES
 
 Say = Callable[[Problem], None]

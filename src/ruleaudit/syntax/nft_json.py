@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from ruleaudit.source import SourceFile, Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_commands import CommandReader
 from ruleaudit.syntax.nft_json_commands import Commands
 from ruleaudit.syntax.nft_json_scan import BadJson, Items, scan
@@ -15,6 +14,7 @@ from ruleaudit.syntax.nft_json_selectors import kind
 from ruleaudit.syntax.nft_tokens import Token
 from ruleaudit.syntax.nft_tree import NftDocument, Rule
 from ruleaudit.syntax.nftables import check
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import Refused
 
 _SCHEMA = 1

@@ -1,7 +1,6 @@
 """What a rule is about: a test of the family or the protocol holds for what is behind it, and excludes others."""
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tree import (
     Braces,
     Concat,
@@ -15,6 +14,7 @@ from ruleaudit.syntax.nft_tree import (
 )
 from ruleaudit.syntax.nft_types import TYPES, number
 from ruleaudit.syntax.nft_value_checks import Types, ValueCheck
+from ruleaudit.syntax.problem import Problem
 
 _TRANSPORTS = ("tcp", "udp", "udplite", "sctp", "dccp", "ah", "esp", "comp", "icmp", "icmpv6", "igmp")
 _NUMBERS = {

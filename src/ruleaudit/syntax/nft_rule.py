@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_shapes import Malformed, Node, plan
 from ruleaudit.syntax.nft_tree import (
     Action,
@@ -30,6 +29,7 @@ from ruleaudit.syntax.nft_values import (
     verdict,
     written,
 )
+from ruleaudit.syntax.problem import Problem
 
 
 class Read(NamedTuple):

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_rule, nft_values
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_block import Block
 from ruleaudit.syntax.nft_tokens import BRACES, END, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
 from ruleaudit.syntax.nft_tree import Object, Set, Table
 from ruleaudit.syntax.nft_types import TYPES
 from ruleaudit.syntax.nft_words import quoted, shown
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 OBJECTS = (

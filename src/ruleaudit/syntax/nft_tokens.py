@@ -90,10 +90,11 @@ def _any(*words: str) -> str:
 def _selectors() -> str:
     """One pattern for every selector of nft(8), PAYLOAD EXPRESSIONS to CONNTRACK EXPRESSIONS."""
     g = _GAP
-    headers = [rf"{header}{g}{_any(*fields.split())}{_STOP}" for header, fields in FIELDS.items()]
+    outer = ("gre", "vxlan", "geneve")
+    headers = {header: rf"{header}{g}{_any(*fields.split())}{_STOP}" for header, fields in FIELDS.items()}
     comma, fib_key = r"[ \t]*,[ \t]*", rf"(?:saddr|daddr|mark|iif|oif){_STOP}"
     option_field = rf"(?:{g}{_any(*_TCP_OPTION_FIELDS)}{_STOP})?"
-    plain = _any(*(h for h in headers if not h.startswith(("gre", "vxlan", "geneve"))))
+    inner = _any(*(pattern for header, pattern in headers.items() if header not in outer))
     return "|".join(
         (
             rf"ct{g}(?:original|reply){g}(?:ip6?{g}[sd]addr|{_any(*_CT_BOTH_WAYS)}){_STOP}",
@@ -107,8 +108,8 @@ def _selectors() -> str:
             rf"rt{g}ip6?{g}nexthop{_STOP}",
             rf"rt0{g}addr[ \t]*\[[ \t]*[0-9]+[ \t]*\]",
             rf"srh{g}sid[ \t]*\[[ \t]*[0-9]+[ \t]*\]",
-            rf"(?:gretap|gre|vxlan|geneve){g}{plain}",
-            *headers,
+            rf"(?:{_any('gretap', *outer)}{g})?{inner}",
+            *(headers[header] for header in outer),
             rf"socket{g}cgroupv2{g}level{g}[0-9]+",
             rf"fib{g}{fib_key}(?:(?:{g})?\.(?:{g})?{fib_key})*{g}(?:oifname|oif|type|check){_STOP}",
             rf"ipsec{g}(?:in|out){g}(?:spnum{g}[0-9]+{g})?(?:reqid|spi|ip6?{g}[sd]addr){_STOP}",

@@ -7,7 +7,7 @@ kept by the source file, and edits are made by spans.
 from dataclasses import dataclass, field
 
 from ruleaudit.source import SourceFile, Span
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_habits as habits
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_shapes import Malformed
 from ruleaudit.syntax.nft_tokens import (
     BARE_META_KEYS,
@@ -18,6 +17,7 @@ from ruleaudit.syntax.nft_tokens import (
     WORD,
     Token,
 )
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 _BEGINNINGS = (

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_interval_checks import check_doubles, check_overlaps, is_interval
 from ruleaudit.syntax.nft_selector_types import type_of
 from ruleaudit.syntax.nft_tree import (
@@ -25,6 +24,7 @@ from ruleaudit.syntax.nft_tree import (
 )
 from ruleaudit.syntax.nft_types import TYPES, Type, number, wrong
 from ruleaudit.syntax.numbers import decimal
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: types that hold several words at once, without braces

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from ruleaudit.source import Span
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_shapes import Malformed, Node, plan
 from ruleaudit.syntax.nft_tokens import BRACES, SELECTOR, STRING, WORD, Token
 from ruleaudit.syntax.nft_tree import (
@@ -22,6 +21,7 @@ from ruleaudit.syntax.nft_tree import (
     Word,
 )
 from ruleaudit.syntax.nft_unexpected import unexpected
+from ruleaudit.syntax.problem import Problem
 
 Words = Sequence[Token]
 #: how many operands and operators one value may have

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax import nft_values
-from ruleaudit.syntax.iptables import Problem
 from ruleaudit.syntax.nft_tokens import BRACES, END, JUNK, SELECTOR, STRING, VARIABLE, WORD, Token, tokens
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import did_you_mean
 
 #: what decides where a statement ends, and what has to be looked at in it

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax import services
 from ruleaudit.syntax.addresses import numeric
-from ruleaudit.syntax.iptables import Problem
+from ruleaudit.syntax.problem import Problem
 from ruleaudit.syntax.refusal import Refused
 
 Address = IPv4Address | IPv6Address
