@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,32 @@ def test_a_moved_rule_is_told_by_what_it_lets_in() -> None:
     opened = "tcp to 80,443,9000-9100 from 192.0.2.9: refused before and accepted now"
     assert told(comparison, DifferenceKind.OPENS) == [opened]
     assert told(comparison, DifferenceKind.BREAKS) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "chain", "rule"),
+    [
+        ("mangle", "FORWARD", "-p tcp -m conntrack --ctstate ESTABLISHED -j CONNMARK --set-xmark 0x1/0xffffffff"),
+        ("nat", "POSTROUTING", "-o eth0 -j MASQUERADE"),
+        ("mangle", "FORWARD", "-p tcp -j TOS --set-tos 0x10/0x3f"),
+    ],
+)
+def test_what_tracked_packets_no_longer_meet_is_a_difference(table: str, chain: str, rule: str) -> None:
+    def ruleset(*rules: str) -> SourceFile:
+        head = "*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n"
+        lines = "".join(f"-A {chain} {rule}\n" for rule in rules)
+        return SourceFile("rules.v4", f"{head}*{table}\n:{chain} ACCEPT [0:0]\n{lines}COMMIT\n")
+
+    assert ruleaudit.verify(ruleset(rule), ruleset(rule)).differences == ()
+    for old, new in (([rule], []), ([], [rule])):
+        differences = ruleaudit.verify(ruleset(*old), ruleset(*new)).differences
+        assert any("tracked packets meet" in d.description for d in differences)
+    # the same in two chains that the base chain leads to, of which one is walked only once
+    once = ruleset(rule)
+    called = once.text.replace(f"-A {chain} {rule}\n", f":ONE - [0:0]\n-A {chain} -j ONE\n-A ONE {rule}\n")
+    assert ruleaudit.verify(once, SourceFile("rules.v4", called)).differences == ()
+    without = called.replace(f"-A ONE {rule}\n", "")
+    assert ruleaudit.verify(SourceFile("rules.v4", called), SourceFile("rules.v4", without)).differences != ()
 
 
 def test_what_the_same_rules_decide_on_lo_too_is_said_in_one_line() -> None:

@@ -14,8 +14,7 @@ from ruleaudit.analysis.late_sets import LateSets
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.settled import is_shared, settled
 from ruleaudit.analysis.tracking import judge_in
-from ruleaudit.analysis.variant import effect_changes
-from ruleaudit.analysis.walk import PATHS, Walk
+from ruleaudit.analysis.walk import PATHS, Walk, effect_changes
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.source import SourceFile
@@ -133,13 +132,13 @@ def compare(ruleset: Ruleset, path: str) -> None:
     pair = Pair.alone(space, ruleset)
     after = pair.free(pair.old, path)
     assert done(after) == expected
-    assert is_empty(effect_changes(before, after, space.all))
+    assert not list(effect_changes(before, after, space.all))
     # and one chain alone
     for chain in (c for table in ruleset.tables.values() for c in table.chains.values()):
         alone = [pair.free_walk(pair.old) for _ in range(2)]
         with one_by_one():
-            alone[0].alone(chain, space.none)
-        alone[1].alone(chain, space.none)
+            alone[0].alone(chain, space.none, space.all)
+        alone[1].alone(chain, space.none, space.all)
         assert done(alone[0]) == done(alone[1])
 
 

@@ -68,6 +68,26 @@ def test_exchanging_two_numbers_twice_changes_nothing(a: frozenset[int]) -> None
     assert d.exchange(swapped, pairs) == found
 
 
+@given(sets, st.sets(st.integers(0, WIDTH - 1)))
+def test_the_support_of_a_set(a: frozenset[int], off: set[int]) -> None:
+    d = Diagrams()
+    bits = d.add(WIDTH)
+    found = of(d, bits, a)
+    # the first place is the highest bit
+    unset = {value for value in a if not any(value >> (WIDTH - 1 - place) & 1 for place in off)}
+    if not unset:
+        with pytest.raises(ValueError, match="no member"):
+            d.support(found, off)
+        return
+    picked = d.support(found, off)
+    vectors = found
+    for number, value in picked.items():
+        vectors = vectors & (d.bit(number) if value else ~d.bit(number))
+    assert back(d, bits, vectors) <= a
+    assert not any(picked.get(place) for place in off)
+    assert min(back(d, bits, vectors)) == min(unset)
+
+
 def test_the_support_of_an_empty_set_is_an_error() -> None:
     d = Diagrams()
     d.add(1)

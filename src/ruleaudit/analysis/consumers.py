@@ -2,7 +2,8 @@
 point 3).
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import partial
 
 from ruleaudit.analysis.connection import KINDS, Kind, role_shape
 from ruleaudit.analysis.differing import differing
@@ -10,7 +11,7 @@ from ruleaudit.analysis.pair import Pair, Roles, Side
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import TCP, AddressType, Field, Hook, State
-from ruleaudit.model.ruleset import Effect, EffectKind, Rule, Use
+from ruleaudit.model.ruleset import Consumer, Effect, EffectKind, Rule, Use
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
 
@@ -31,9 +32,7 @@ def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Differe
     roles = pair.roles(kind, pair.old)
     own = pair.from_service_ports(kind)
     told: set[Rule] = set()
-    for rule, what, role, packets in consumed(roles):
-        if rule in told:
-            continue
+    for rule, what, role, packets in consumed(roles, told):
         for found, assumption in (
             (packets & connections & ~own, None),
             (packets & connections & own, "listener-holds-port"),
@@ -57,12 +56,19 @@ def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Differe
             )
 
 
-def consumed(roles: Roles) -> Iterator[tuple[Rule, str, str, PacketSet]]:
-    """(rule, what it is, role, packets): what creates or changes the entry by an opening, what reads it by any role."""
+def consumed(roles: Roles, told: Container[Rule] = ()) -> Iterator[tuple[Rule, str, str, PacketSet]]:
+    """(rule, what it is, role, packets): what creates or changes the entry by an opening, what reads it by any role.
+
+    The rules that are `told` by the time when their turn comes are left out.
+    """
     for role, seen in roles.items():
-        for (rule, consumer), packets in seen.walk.consumed.items():
-            if consumer.use is Use.READS or role == "opening":
-                yield rule, consumer.what, role, packets & seen.packets
+        for (rule, consumer), packets in seen.walk.consumed.of(partial(_concerns, role == "opening", told)):
+            yield rule, consumer.what, role, packets & seen.packets
+
+
+def _concerns(opening: bool, told: Container[Rule], key: tuple[Rule, Consumer]) -> bool:
+    rule, consumer = key
+    return rule not in told and (opening or consumer.use is Use.READS)
 
 
 def images(pair: Pair) -> Iterator[Difference | Undecided]:

@@ -11,10 +11,9 @@ from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Side, has_nat
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.verdicts import ACCEPT
-from ruleaudit.analysis.walk import PATHS, Walk
+from ruleaudit.analysis.walk import PATHS, Walk, effect_changes, is_log
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Field, Hook, State
-from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
 
@@ -66,25 +65,22 @@ def _compare(
     excepted = space.in_state(State.INVALID) & icmp_errors(space) & ~before.tag
     excepted = excepted & ~before.outcomes.get(ACCEPT, none) & after.outcomes.get(ACCEPT, none)
     same_tag = same_tag & ~excepted
-    for ours, theirs in ((before.effects, after.effects), (before.evaluated, after.evaluated)):
-        for key in dict.fromkeys([*ours, *theirs]):
-            group, words, _ = key
-            found = same_tag & (ours.get(key, none) ^ theirs.get(key, none))
-            loosens = FixClass.EXACT if group in ("log", EffectKind.LOG) else None
-            if is_empty(found) or loosens in told:
-                continue
-            told.add(loosens)
-            state = next((s for s in TRACKED_STATES if not is_empty(found & space.in_state(s))), State.NEW)
-            yield differing(
-                pair,
-                found & space.in_state(state),
-                DifferenceKind.EFFECT,
-                loosens,
-                path,
-                Frame("any"),
-                (state, state),
-                f"tracked packets meet `{words}` otherwise than before",
-            )
+    for key, found in effect_changes(before, after, same_tag):
+        loosens = FixClass.EXACT if is_log(key) else None
+        if loosens in told:
+            continue
+        told.add(loosens)
+        state = next((s for s in TRACKED_STATES if not is_empty(found & space.in_state(s))), State.NEW)
+        yield differing(
+            pair,
+            found & space.in_state(state),
+            DifferenceKind.EFFECT,
+            loosens,
+            path,
+            Frame("any"),
+            (state, state),
+            f"tracked packets meet `{key[1]}` otherwise than before",
+        )
 
 
 def _changes(

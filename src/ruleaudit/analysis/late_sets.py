@@ -116,10 +116,10 @@ class LateSets(Mapping[Key, PacketSet]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def of(self, wanted: Callable[[Key], bool]) -> Iterator[tuple[Key, PacketSet]]:
-        """The keys for which something holds, with their sets; the sets of others are not made."""
+    def of(self, wanted: Callable[[Key], bool] | None = None) -> Iterator[tuple[Key, PacketSet]]:
+        """The keys for which something holds, with their sets, each made once; the sets of others are not made."""
         for key in self._keys():
-            if wanted(key):
+            if wanted is None or wanted(key):
                 found = self.get(key)
                 if found is not None:
                     yield key, found

@@ -117,27 +117,28 @@ class Space:
             if self.address_sets is None
             else Classes(size, [*_BY_NATURE[self.family].values(), *self.address_sets])
         )
-        # protocol and ports first: a rule about one port touches that port alone, however many addresses others name
+        # what tells the packets of one walk from those of another comes first: behind it, walks share what they know.
+        # then protocol and ports: a rule about one port touches that port alone, however many addresses others name
         self.codes: dict[Field, Codes] = {
-            Field.PROTOCOL: Plain(8),
-            Field.DPORT: Plain(16),
-            Field.SPORT: Plain(16),
-            Field.SADDR: address,
-            Field.DADDR: address,
-            Field.IIF: Plain(width),
-            Field.OIF: Plain(width),
-            Field.ICMP_TYPE: Plain(8),
-            Field.ICMP_CODE: Plain(8),
-            Field.TCP_FLAGS: Plain(8),
-            Field.SRC_TYPE: Plain(3),
-            Field.DST_TYPE: Plain(3),
             Field.FRAGMENT: Plain(2),
             Field.PKTTYPE: Plain(2),
+            Field.PROTOCOL: Plain(8),
+            Field.TCP_FLAGS: Plain(8),
+            Field.DPORT: Plain(16),
+            Field.SPORT: Plain(16),
+            Field.IIF: Plain(width),
+            Field.OIF: Plain(width),
+            Field.SRC_TYPE: Plain(3),
+            Field.DST_TYPE: Plain(3),
+            Field.SADDR: address,
+            Field.DADDR: address,
+            Field.ICMP_TYPE: Plain(8),
+            Field.ICMP_CODE: Plain(8),
             Field.MARK: Plain(32),
         }
-        self.bits = {name: d.add(codes.bits) for name, codes in self.codes.items()}
         self.state_bits = d.add(2)
         self.direction_bit = d.add(1)[0]
+        self.bits = {name: d.add(codes.bits) for name, codes in self.codes.items()}
         self.none, self.all = d.none, d.all
         self.mark = tuple(d.vector(self.bits[Field.MARK]))  #: that of a packet on entry, bit by bit
         self.unknowns: dict[tuple[object, ...], int] = {}
@@ -145,12 +146,13 @@ class Space:
         self._static: dict[tuple[object, ...], PacketSet] = {}
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
-        #: the bits of all but some fields, and that no unknown test holds, for so many unknown tests
+        #: the bits of all but some fields, for so many unknown tests
         self._others: dict[tuple[Field, ...], tuple[int, PacketSet]] = {}
-        self._no_unknown: tuple[int, PacketSet] | None = None
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
+        #: every bit but those of unknown tests
+        self._known = d.cube([*(b for bits in self.bits.values() for b in bits), *self.state_bits, self.direction_bit])
         self.domain = self._domain()
 
     # -- sets of field values ----------------------------------------------------------------------
@@ -216,15 +218,6 @@ class Space:
             self.unknown_tests[number] = test
         return self.diagrams.bit(number)
 
-    def no_unknown(self) -> PacketSet:
-        """The packets for which no opaque test holds."""
-        if self._no_unknown is None or self._no_unknown[0] != len(self.unknown_tests):
-            out = self.all
-            for number in reversed(self.unknown_tests):
-                out = ~self.diagrams.bit(number) & out
-            self._no_unknown = (len(self.unknown_tests), out)
-        return self._no_unknown[1]
-
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:
         """Which variable an opaque test is (design section 3.1)."""
         match test.scope:
@@ -241,6 +234,13 @@ class Space:
     def _opaque(self, test: Opaque, frame: Frame, identity: int | None, understood: bool) -> PacketSet:
         key = self.unknown_key(test, frame, identity)
         return self.unknown(key, UnknownTest(test.name, test.scope, identity, frame.role, understood))
+
+    def is_certain(self, found: PacketSet) -> bool:
+        """Some packet of a set is in it although no opaque test holds."""
+        left = found.exists(self._known)
+        while (halves := left.cofactors()) is not None:
+            left = halves[1]
+        return left.satisfiable()
 
     def connection_part(self, found: PacketSet, *, keep_interfaces: bool = False) -> PacketSet:
         """The connections of which some packet is in the set: what is the packet's own is forgotten.
@@ -298,15 +298,18 @@ class Space:
     ) -> PacketSet:
         """The packets that satisfy a condition, seen through a frame, in the state and with the mark of a view."""
         match condition:
+            case Values(name, intervals) if name is not Field.MARK:
+                return self.values(name, intervals, frame.reverse and not (name is Field.ICMP_TYPE and frame.request))
+            case And(items):
+                # what is decided last comes first: each test is put in front of those that are there
+                out = self.all
+                for item in sorted(items, key=_decided_at, reverse=True):
+                    out = self.condition(item, frame, view, identity, understood) & out
+                return out
             case Always():
                 return self.all
             case Never():
                 return self.none
-            case And(items):
-                out = self.all
-                for item in items:
-                    out = out & self.condition(item, frame, view, identity, understood)
-                return out
             case Or(items):
                 out = self.none
                 for item in items:
@@ -314,12 +317,8 @@ class Space:
                 return out
             case Not(item):
                 return ~self.condition(item, frame, view, identity, understood)
-            case Values(Field.MARK, intervals):
+            case Values(_, intervals):
                 return self._mark_within(view.mark, intervals)
-            case Values(name, intervals):
-                if name is Field.ICMP_TYPE and frame.request:
-                    return self.values(name, intervals)
-                return self.values(name, intervals, frame.reverse)
             case Masked(Field.MARK, mask, value):
                 return self.diagrams.masked(view.mark, mask, value)
             case Masked(name, mask, value):
@@ -341,17 +340,13 @@ class Space:
 
     def block(self, block: "Refusals", frame: Frame, view: View) -> PacketSet:
         """The packets that some rule of a block matches."""
-        key = (block.key, frame.reverse, frame.request)
-        found = self._static.get((*key, frame.absent))
+        key = (block.key, seen_through(frame, block.needs))
+        found = self._static.get(key)
         if found is None:
-            by_hook = any(needs(condition) & BY_HOOK for condition in block.others)
-            found = None if by_hook else self._static.get(key)
-            if found is None:
-                # rules about neighbouring ports beside each other: most of their unions are small
-                parts = [self.condition(condition, frame, view) for condition in sorted(block.others, key=_order)]
-                parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
-                found = self._static[key] = union(parts, self.none)
-            self._static[*key, frame.absent] = found
+            # rules about neighbouring ports beside each other: most of their unions are small
+            parts = [self.condition(condition, frame, view) for condition in sorted(block.others, key=_order)]
+            parts += [self.values(side, addresses, frame.reverse) for side, addresses in block.lists.items()]
+            found = self._static[key] = union(parts, self.none)
         return found
 
     def _mark_within(self, mark: Sequence[PacketSet], intervals: tuple[tuple[int, int], ...]) -> PacketSet:
@@ -375,15 +370,7 @@ class Space:
     ) -> PacketSet:
         if isinstance(parts.fixed, Always):
             return self.all
-        needs = parts.needs
-        key = (
-            name,
-            frame.reverse,
-            frame.request,
-            frame.absent if needs & BY_HOOK else None,
-            frame.role if needs & BY_ROLE else None,
-            identity if needs & BY_RULE else None,
-        )
+        key = (name, seen_through(frame, parts.needs), identity if parts.needs & BY_RULE else None)
         found = self._static.get(key)
         if found is None:
             found = self._static[key] = self.condition(parts.fixed, frame, view, identity, understood)
@@ -399,6 +386,12 @@ class Refusals(Protocol):
     def lists(self) -> Mapping[Field, tuple[Interval, ...]]: ...
     @property
     def others(self) -> Sequence[Condition]: ...
+    @property
+    def needs(self) -> int: ...
+
+
+def _decided_at(condition: Condition) -> int:
+    return _PLACES.get(condition.field, 0) if isinstance(condition, Values) else 0
 
 
 def _order(condition: Condition) -> list[tuple[Interval, ...]]:
@@ -409,6 +402,7 @@ def _order(condition: Condition) -> list[tuple[Interval, ...]]:
 
 
 _DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+_PLACES = {name: place for place, name in enumerate(_DECIDED_FIRST)}
 
 
 def is_static(condition: Condition) -> bool:
@@ -421,7 +415,17 @@ def is_static(condition: Condition) -> bool:
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
-DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE = 1, 2, 4, 8
+DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER = 1, 2, 4, 8, 16
+
+
+def seen_through(frame: Frame, needs: int) -> Hashable:
+    """What of a frame decides about tests with such needs: through two that are alike in it, they are the same."""
+    return (
+        frame.reverse,
+        frame.request if needs & BY_ANSWER else None,
+        frame.absent if needs & BY_HOOK else None,
+        frame.role if needs & BY_ROLE else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +463,9 @@ def _parts(condition: Condition) -> _Parts:
 
 
 def needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
+    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, as
+    bits.
+    """
     found = 0
     for test in tests(condition):
         if type(test) is Values and test.field is not Field.MARK:
@@ -469,6 +475,8 @@ def needs(condition: Condition) -> int:
                 found |= DYNAMIC
             case Interface():
                 found |= BY_HOOK
+            case Values(Field.ICMP_TYPE):
+                found |= BY_ANSWER
             case Opaque(scope=Scope.PACKET):
                 found |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):

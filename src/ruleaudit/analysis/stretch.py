@@ -7,12 +7,14 @@ packets only cuts it out. A release is a run of rules that leave packets untrack
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from itertools import groupby
+from operator import or_
 from typing import cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.row import union
-from ruleaudit.analysis.space import Frame, Space, View, is_static
+from ruleaudit.analysis.space import Frame, Space, View, is_static, needs, seen_through
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Interval, Never, Values, merged
 from ruleaudit.model.fields import Field
@@ -28,7 +30,7 @@ class Block:
     (blocklists).
     """
 
-    __slots__ = ("key", "lists", "others", "rules", "verdict")
+    __slots__ = ("key", "lists", "needs", "others", "rules", "verdict")
 
     def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
         self.rules, self.verdict = rules, verdict
@@ -42,6 +44,7 @@ class Block:
                 case condition:
                     self.others.append(condition)
         self.lists = {side: merged(intervals) for side, intervals in lists.items()}
+        self.needs = reduce(or_, map(needs, self.others), 0)
 
 
 class Keys:
@@ -64,6 +67,11 @@ class Stretch:
     """Neighbouring rules and blocks that decide by the header alone, and do nothing else."""
 
     steps: tuple[tuple[Rule | Block, Verdict], ...]
+
+    @cached_property
+    def needs(self) -> int:
+        """Of what of a frame the answer depends (`space.needs`)."""
+        return _needs(step for step, _ in self.steps)
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,11 @@ class Release:
 
     rules: tuple[Rule, ...]
 
+    @cached_property
+    def needs(self) -> int:
+        """Of what of a frame the answer depends (`space.needs`)."""
+        return _needs(self.rules)
+
 
 @dataclass(frozen=True)
 class Released:
@@ -100,7 +113,7 @@ class Released:
 
 def released(space: Space, release: Release, frame: Frame) -> Released:
     """What a release matches, seen through a frame."""
-    key = (release, frame.reverse, frame.request, frame.absent)
+    key = (release, seen_through(frame, release.needs))
     found = space.remembered.get(key)
     if found is None:
         nowhere = View({}, [], space.all)
@@ -111,7 +124,7 @@ def released(space: Space, release: Release, frame: Frame) -> Released:
 
 def shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
     """What becomes of all packets in a stretch, seen through a frame."""
-    key = (stretch, frame.reverse, frame.request, frame.absent)
+    key = (stretch, seen_through(frame, stretch.needs))
     found = space.remembered.get(key)
     if found is None:
         found = space.remembered[key] = _shares(space, stretch, frame)
@@ -134,6 +147,10 @@ def _shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
             taken = taken | share
     rules = {step: share for step, (_, share) in of.items() if isinstance(step, Rule)}
     return Shares(of, rules, {verdict: union(some, space.none) for verdict, some in parts.items()}, taken)
+
+
+def _needs(steps: Iterable[Rule | Block]) -> int:
+    return reduce(or_, (step.needs if isinstance(step, Block) else needs(step.condition) for step in steps), 0)
 
 
 Step = Rule | Block | Stretch | Release

@@ -244,8 +244,8 @@ class _Judge:
         found: dict[Rule, tuple[str, tuple[Witness, ...]]] = {}
         for kind in KINDS:
             roles = self.whole.roles(kind, self.whole.old)
-            for rule, what, role, packets in consumed(roles):
-                if rule in found or is_empty(packets):
+            for rule, what, role, packets in consumed(roles, found):
+                if is_empty(packets):
                     continue
                 reverse = role == "reply"
                 path = kind.back if reverse else kind.there

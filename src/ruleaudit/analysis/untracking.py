@@ -8,7 +8,7 @@ from ruleaudit.analysis.pair import Pair, Roles, Seen
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Trace
 from ruleaudit.analysis.verdicts import ACCEPT
-from ruleaudit.analysis.walk import EffectKey
+from ruleaudit.analysis.walk import effect_changes, is_log
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import State
 from ruleaudit.model.ruleset import EffectKind
@@ -213,8 +213,10 @@ def _effects(
 ) -> Iterator[Difference | Undecided]:
     """Marks, packet changes, list writes, limits and logs that are met by other packets than before."""
     done: set[object] = set()
-    for key, found in changed_effects(before, after, connections):
+    for key, found in effect_changes(before.walk, after.walk, before.packets & connections):
         group, text, _ = key
+        if group in (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK):
+            continue  # what hangs on the entry is the consumers' affair
         if group in CARRIED:
             found = found & before.accepted & after.accepted
         if is_empty(found) or group in done:
@@ -222,7 +224,7 @@ def _effects(
         done.add(group)
         part, states = in_one_state(before, after, found)
         loosens: FixClass | None = FixClass.RELAXING
-        if group in ("log", EffectKind.LOG):
+        if is_log(key):
             loosens = FixClass.EXACT
         elif group in CARRIED:
             loosens = None
@@ -237,17 +239,6 @@ def _effects(
             f"{_ROLE_WORDS[role]} meet `{text}` otherwise than before",
             witness_in=part,
         )
-
-
-def changed_effects(before: Seen, after: Seen, within: PacketSet) -> Iterator[tuple[EffectKey, PacketSet]]:
-    """Effects that other packets meet than before; what hangs on the entry is the consumers' affair."""
-    none = before.walk.none
-    for ours, theirs in ((before.walk.effects, after.walk.effects), (before.walk.evaluated, after.walk.evaluated)):
-        for key in dict.fromkeys([*ours, *theirs]):
-            if key[0] in (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK):
-                continue
-            packets = before.packets & within
-            yield key, packets & (ours.get(key, none) ^ theirs.get(key, none))
 
 
 def _strays(pair: Pair) -> Iterator[Difference | Undecided]:

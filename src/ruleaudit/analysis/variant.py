@@ -11,21 +11,23 @@ from functools import cached_property
 from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import Kind, possible_states, tracked_as
 from ruleaudit.analysis.pair import Pair, Seen, Side, may_match
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import (
     ABSENT,
     ABSENT_OF_OWN,
     PATHS,
-    EffectKey,
     Identities,
     Walk,
     early_chains,
+    effect_changes,
+    is_log,
     mentions_state,
 )
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Direction, States, tests
 from ruleaudit.model.fields import State
-from ruleaudit.model.ruleset import NOWHERE, Chain, EffectKind, Match, Rule, Ruleset, Table
+from ruleaudit.model.ruleset import NOWHERE, Chain, Match, Rule, Ruleset, Table
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
 #: what stands in the place of a rule's state tests; None: the rule goes
@@ -119,7 +121,7 @@ class Again:
     @property
     def affected_otherwise(self) -> PacketSet:
         """The packets that meet other effects, logs apart."""
-        return effect_changes(self.before, self.after, self.met)
+        return otherwise_affected(self.before, self.after, self.met)
 
     @property
     def is_same(self) -> bool:
@@ -217,20 +219,6 @@ def beside(pair: Pair) -> Iterator[Again]:
         yield Again(packets, pair.free(pair.old, path), pair.free(pair.new, path))
 
 
-def effect_changes(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
+def otherwise_affected(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
     """The packets that meet other effects, or other limits and lists; logs apart."""
-    none = before.none
-    out = none
-    for ours, theirs in (
-        (before.effects, after.effects),
-        (before.on_entries, after.on_entries),
-        (before.evaluated, after.evaluated),
-    ):
-        for key in ours.unlike(theirs, within):
-            if not _is_log(key):
-                out = out | (within & (ours.get(key, none) ^ theirs.get(key, none)))
-    return out
-
-
-def _is_log(key: EffectKey) -> bool:
-    return key[0] in ("log", EffectKind.LOG)
+    return union([found for key, found in effect_changes(before, after, within) if not is_log(key)], before.none)

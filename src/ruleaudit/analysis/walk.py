@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
-from ruleaudit.analysis.space import BY_HOOK, BY_ROLE, BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View
+from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
 from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
@@ -416,14 +416,8 @@ class Walk:
     def _passage(self, table: Table, chain: Chain, key: Settled) -> "Walk":
         """What a settled chain does with every packet that there could be."""
         frame = self._frame
-        name = (
-            key,
-            frame.reverse,
-            frame.request,
-            frame.absent if key.needs & BY_HOOK else None,
-            frame.role if key.needs & BY_ROLE else None,
-            (self.identities.origin or self.identities) if key.needs & BY_RULE else None,
-        )
+        rules = (self.identities.origin or self.identities) if key.needs & BY_RULE else None
+        name = (key, seen_through(frame, key.needs), rules)
         found = self.space.remembered.get(name)
         if found is None:
             self.space.diagrams.check_room()
@@ -579,6 +573,25 @@ class Walk:
             into[key] = known | packets
         elif not is_empty(packets):
             into[key] = packets
+
+
+def effect_changes(before: Walk, after: Walk, within: PacketSet) -> Iterator[tuple[EffectKey, PacketSet]]:
+    """Effects, limits and lists that some packets meet in one of two walks only, and these packets."""
+    none = before.none
+    for ours, theirs in (
+        (before.effects, after.effects),
+        (before.on_entries, after.on_entries),
+        (before.evaluated, after.evaluated),
+    ):
+        for key in ours.unlike(theirs, within):
+            found = within & (ours.get(key, none) ^ theirs.get(key, none))
+            if not is_empty(found):
+                yield key, found
+
+
+def is_log(key: EffectKey) -> bool:
+    """An effect that only writes a line somewhere, or a limit of such lines."""
+    return key[0] in ("log", EffectKind.LOG)
 
 
 def _of(decided: Iterable[Decision], packets: PacketSet) -> Iterator[Decision]:

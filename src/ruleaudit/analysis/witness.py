@@ -56,10 +56,7 @@ class _Answers:
 def sample(space: Space, found: PacketSet, path: str, frame: Frame, state: State | None = None) -> Sample:
     """One packet of a non-empty set."""
     found = _wishes(space, path, frame.reverse).granted(found)
-    certain = found & space.no_unknown()
-    if not is_empty(certain):
-        found = certain
-    bits = space.diagrams.support(found)
+    bits = space.diagrams.support(found, space.unknown_tests if space.is_certain(found) else ())
 
     values: dict[Field, int] = {}
     for name in Field:

@@ -228,19 +228,15 @@ def negate(item: Condition, negated: bool = True) -> Condition:
 
 def tests(condition: Condition) -> Sequence[Condition]:
     """Every leaf test of a condition, left to right."""
-    kind = type(condition)
-    if kind is And or kind is Or:
+    if isinstance(condition, And | Or):
         out: list[Condition] = []
-        for item in condition.items:  # type: ignore[union-attr]
-            if type(item) in _JOINING:
+        for item in condition.items:
+            if isinstance(item, And | Or | Not):
                 out += tests(item)
             else:
                 out.append(item)
         return out
-    return tests(condition.item) if kind is Not else (condition,)  # type: ignore[union-attr]
-
-
-_JOINING = frozenset({And, Or, Not})
+    return tests(condition.item) if isinstance(condition, Not) else (condition,)
 
 
 def interval_text(interval: Interval) -> str:

@@ -6,10 +6,10 @@ is full, OutOfRoom is raised, and `with_room` asks the question again with a lar
 
 import gc
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from oxidd.bcdd import BCDDFunction, BCDDManager
 from oxidd.util import DDMemoryError
@@ -164,12 +164,32 @@ class Diagrams:
             out = self._literals[number][0] & out
         return out
 
-    def support(self, found: PacketSet) -> dict[int, bool]:
-        """One vector of a non-empty set: the bits that matter, by number. Raises ValueError on the empty set."""
-        picked = found.pick_cube()
-        if picked is None:
-            raise ValueError("an empty set has no member")
-        return {number: value for number, value in enumerate(picked) if value is not None}
+    def support(self, found: PacketSet, off: Container[int] = ()) -> dict[int, bool]:
+        """One vector of a set: the bits that matter, by number. Raises ValueError where there is none.
+
+        The bits `off` are not set. However many variables there are, only the nodes on the way to the first vector are
+        looked at.
+        """
+        way: list[tuple[PacketSet, int, bool]] = []
+        dead: set[PacketSet] = set()  # nodes that lead to no such vector
+        here = found
+        while True:
+            halves = here.cofactors() if here not in dead else None
+            if halves is not None:
+                way.append((here, cast(int, here.node_var()), False))
+                here = halves[1]
+                continue
+            if here not in dead and here.satisfiable():
+                return {number: value for _, number, value in way}
+            while way:
+                node, number, value = way.pop()
+                if not value and number not in off:
+                    way.append((node, number, True))
+                    here = cast(PacketSet, node.cofactor_true())
+                    break
+                dead.add(node)
+            else:
+                raise ValueError("an empty set has no member")
 
 
 def is_empty(found: PacketSet) -> bool:

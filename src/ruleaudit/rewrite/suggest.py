@@ -274,7 +274,7 @@ class _Suggester:
     def _reason(self, space: Space, opening: Seen, here: PacketSet, flow: Flow, path: str = "in") -> Iterator[Refused]:
         """Who answers the connections, or leaves them untracked, if anybody does."""
         frame = Frame("opening")
-        for (rule, consumer), packets in opening.walk.consumed.items():
+        for (rule, consumer), packets in opening.walk.consumed.of():
             if not is_empty(packets & here):
                 text = sample(space, packets & here, path, frame).text
                 reason = f"{rule.where} ({consumer.what}) answers these connections through conntrack"

@@ -283,7 +283,7 @@ def _given(pair: Pair, before: Roles, writers: tuple[str, ...]) -> PacketSet:
         for _, packets in seen.walk.matched.of(_sets_a_mark):
             carried = carried | part(packets)
     for _, seen in before.items():
-        for (rule, consumer), packets in seen.walk.consumed.items():
+        for (rule, consumer), packets in seen.walk.consumed.of():
             if consumer.what in writers:
                 saves = consumer.what == "CONNMARK save" or any("meta mark" in e.text for e in rule.effects)
                 out = out | (part(packets) & carried if saves else part(packets))

@@ -24,7 +24,7 @@ References
     iptables-extensions(8), hashlimit, recent, limit; nft(8), LIMIT STATEMENT, SET STATEMENT
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.consumers import consumed
@@ -176,10 +176,10 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
         return
     passed = passed & ~by_asking_port(space, part(now.untracked))
     numbers = pair.new.identities.numbers
-    for rule in audit.ruleset.rules():
-        if not _remembers(rule):
-            continue
-        missed = _met(before.walk, numbers[rule]) & ~_met(now.walk, numbers[rule]) & passed
+    remembering = {numbers[rule]: rule for rule in audit.ruleset.rules() if _remembers(rule)}
+    was_met, is_met = _met(before.walk, remembering), _met(now.walk, remembering)
+    for number, rule in remembering.items():
+        missed = was_met.get(number, space.none) & ~is_met.get(number, space.none) & passed
         if is_empty(missed) or not names_the_serving_side(space, missed):
             continue
         guard = _guard(audit, rule, before, now, missed)
@@ -188,12 +188,12 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
             yield from _finding(audit, pair, kind, rule, *guard)
 
 
-def _met(walk: Walk, number: int) -> PacketSet:
-    """The packets that a rule's limits and lists look at, or that it writes down."""
-    out = walk.none
+def _met(walk: Walk, numbers: Container[int]) -> dict[int, PacketSet]:
+    """The packets that limits and lists look at, or that are written down, by the number of the rule."""
+    out: dict[int, PacketSet] = {}
     for sets in (walk.evaluated, walk.effects):
-        for _, packets in sets.of(lambda key: key[2] == number and key[0] in ("memory", EffectKind.WRITE)):
-            out = out | packets
+        for key, packets in sets.of(lambda key: key[2] in numbers and key[0] in ("memory", EffectKind.WRITE)):
+            out[key[2]] = out.get(key[2], walk.none) | packets
     return out
 
 

@@ -31,7 +31,7 @@ from ruleaudit.analysis.alignment import Alignment
 from ruleaudit.analysis.connection import possible_states, role_shape
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.variant import effect_changes
+from ruleaudit.analysis.variant import otherwise_affected
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, Identities, chains_from, is_tracking
 from ruleaudit.analysis.witness import sample
@@ -161,7 +161,7 @@ def _fares_the_same(audit: Audit) -> bool:
     if {*tracked.outcomes, *left.outcomes} != {ACCEPT}:
         return False
     same = all(a == b for a, b in zip(tracked.mark, left.mark, strict=True))
-    return same and is_empty(effect_changes(tracked, left, audit.space.all))
+    return same and is_empty(otherwise_affected(tracked, left, audit.space.all))
 
 
 def _translates_what_is_sent(ruleset: Ruleset) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from ruleaudit.analysis.connection import Kind, tcp_flags
 from ruleaudit.analysis.follow import decider
 from ruleaudit.analysis.pair import Pair, Seen
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.translated import (
     changes_destination,
@@ -111,9 +112,7 @@ class Services:
         elsewhere = [*destination_translated(seen.walk, found).values()]
         if where_replies_look_otherwise(self.pair.old.ruleset) is not None:
             elsewhere += source_translated(seen.walk, found).values()
-        for packets in elsewhere:
-            found = found & ~packets
-        return found
+        return found & ~union(elsewhere, space.none)
 
     def by_port(self, openings: PacketSet) -> bool:
         """Some openings are those of a service: told apart by few ports of the side that serves."""
