@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ruleaudit
-from ruleaudit import cache, cli
+from ruleaudit import cache, cli, kept
 
 RULES = """\
 *filter
@@ -94,13 +94,13 @@ def test_what_depends_on_ipsets_is_not_kept(looked: Looked) -> None:
     Path("sets").write_text("create s hash:ip family inet\n")
     for arguments in (["--ipset", "sets", "rules.v4"], ["--no-cache", "rules.v4"]):
         assert [looked(*arguments)[0] for _ in range(2)] == [1, 1]
-    assert not list(cache.folder().glob("??/*"))
+    assert not list(kept.folder().glob("??/*"))
 
 
 @pytest.mark.parametrize("text", [b"", b"no pickle", b"\x80\x04K\x01."])
 def test_a_damaged_entry_is_none(looked: Looked, text: bytes) -> None:
     _, first = looked("rules.v4")
-    (entry,) = cache.folder().glob("??/*")
+    (entry,) = kept.folder().glob("??/*")
     entry.write_bytes(text)
     assert looked("rules.v4") == (1, first)
     assert looked("rules.v4") == (0, first)
@@ -109,26 +109,26 @@ def test_a_damaged_entry_is_none(looked: Looked, text: bytes) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_an_entry_of_somebody_else_is_none(looked: Looked) -> None:
     _, first = looked("rules.v4")
-    (entry,) = cache.folder().glob("??/*")
+    (entry,) = kept.folder().glob("??/*")
     os.chown(entry, 65534, 65534)
     assert looked("rules.v4") == (1, first)
 
 
 def test_a_folder_that_cannot_be_written_to_is_none(looked: Looked) -> None:
     _, first = looked("--no-cache", "rules.v4")
-    cache.folder().parent.parent.mkdir(parents=True, exist_ok=True)
-    cache.folder().parent.write_text("a file")
+    kept.folder().parent.parent.mkdir(parents=True, exist_ok=True)
+    kept.folder().parent.write_text("a file")
     assert [looked("rules.v4") for _ in range(2)] == [(1, first)] * 2
 
 
 def test_entries_are_for_their_owner_and_go_when_nobody_asks(looked: Looked) -> None:
     looked("rules.v4")
-    (entry,) = cache.folder().glob("??/*")
+    (entry,) = kept.folder().glob("??/*")
     assert entry.parent.stat().st_mode & 0o077 == 0
     assert not entry.with_name(f"{entry.name}.{os.getpid()}").exists()
     now = entry.stat().st_mtime
-    cache.tidy(now + 40 * 86_400)
+    kept.tidy(now + 40 * 86_400)
     assert not entry.exists()
     looked("rules.v4")
-    cache.tidy(now + 5 * 86_400)
+    kept.tidy(now + 5 * 86_400)
     assert entry.exists()

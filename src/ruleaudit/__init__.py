@@ -26,17 +26,12 @@ if TYPE_CHECKING:
     from ruleaudit.model.ruleset import Ruleset
     from ruleaudit.model.service import Service
     from ruleaudit.reading import Reading
-    from ruleaudit.results import (
-        Comparison,
-        Exchange,
-        FileReport,
-        Followed,
-        Observation,
-        Reach,
-        Suggestion,
-        TableUse,
-        Tracking,
-    )
+    from ruleaudit.results import Comparison, FileReport, Tracking
+    from ruleaudit.results.observation import Observation
+    from ruleaudit.results.packet import Exchange, Followed
+    from ruleaudit.results.reach import Reach
+    from ruleaudit.results.suggestion import Suggestion
+    from ruleaudit.results.table import TableUse
     from ruleaudit.rewrite.plan import Editor
     from ruleaudit.source import SourceFile
     from ruleaudit.syntax.nft_definitions import Load
@@ -113,7 +108,9 @@ def regions(rulesets: Iterable[Ruleset]) -> Regions:
     return of(rulesets)
 
 
-def _sets_of(sources: Iterable[SourceFile]) -> Sets:
+def _sets_of(sources: Sequence[SourceFile]) -> Sets:
+    if not sources:
+        return NO_SETS
     from ruleaudit.model.from_ipset import sets_of
 
     known: dict[str, IpSet] = {}
@@ -494,7 +491,7 @@ def observe(
     """
     from ruleaudit.kernel.observation import Side
     from ruleaudit.kernel.observation import observe as ask
-    from ruleaudit.results import Observation as Observed
+    from ruleaudit.results.observation import Observation as Observed
     from ruleaudit.syntax.iptables import Document
     from ruleaudit.syntax.packet import asked_packet
 

@@ -11,7 +11,8 @@ import ruleaudit
 from ruleaudit.diagnostics import SourceError
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.style import Style, wants_colour
-from ruleaudit.results import Observation, TableUse
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.table import TableUse
 from ruleaudit.source import SourceFile
 
 DONE, FOUND, FAILED = 0, 1, 2

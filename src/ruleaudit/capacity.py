@@ -7,7 +7,8 @@ table lasts for max / seconds connections a second.
 from dataclasses import dataclass
 
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import Flow, Suggestion, TableUse
+from ruleaudit.results.suggestion import Flow, Suggestion
+from ruleaudit.results.table import TableUse
 
 
 @dataclass(frozen=True)

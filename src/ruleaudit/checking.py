@@ -15,7 +15,8 @@ from ruleaudit.diagnostics import Finding, FixClass, Severity, SourceError, Usag
 from ruleaudit.reading import Reading
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import printable
-from ruleaudit.results import FileReport, Suggestion
+from ruleaudit.results import FileReport
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.source import SourceFile, write
 
 if TYPE_CHECKING:

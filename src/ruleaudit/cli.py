@@ -15,7 +15,8 @@ from typing import TextIO
 import ruleaudit
 from ruleaudit.answer import BUG, DONE, FAILED, FOUND, Answer, load_source, not_observed, style
 from ruleaudit.diagnostics import FixClass, RuleauditError, Severity, SourceError, UsageError
-from ruleaudit.results import Comparison, Difference, Reach, RuleClass
+from ruleaudit.results import Comparison, Difference, RuleClass
+from ruleaudit.results.reach import Reach
 from ruleaudit.source import write
 
 INTERRUPTED, BROKEN_PIPE = 130, 141

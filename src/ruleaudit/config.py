@@ -21,16 +21,12 @@ The nearest file above a ruleset counts, up to the root of its repository; files
 `ruleaudit.schema.json`, beside this module, is the same as a JSON Schema, for editors.
 """
 
-import fnmatch
-import json
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from ruleaudit import expectations
 from ruleaudit.diagnostics import Finding, Severity, SourceError, UsageError
 from ruleaudit.model.expectation import Expectation
 from ruleaudit.source import SourceFile, Span
@@ -116,15 +112,19 @@ class Settings:
         return "".join(f"{line}\n" for line in lines)
 
     def _is_under(self, glob: str, path: str) -> bool:
+        from fnmatch import fnmatch
+
         try:
             relative = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.folder)).as_posix()
         except ValueError:
             relative = Path(path).as_posix()
-        return fnmatch.fnmatch(relative, glob) or fnmatch.fnmatch(Path(path).name, glob)
+        return fnmatch(relative, glob) or fnmatch(Path(path).name, glob)
 
 
 def _toml(value: object) -> str:
     """A text, a flag or a list of texts; JSON writes these as TOML does."""
+    import json
+
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -138,6 +138,10 @@ def load(source: SourceFile, known: Iterable[tuple[str, str]], redirects: Mappin
 
     Raises SourceError, UsageError.
     """
+    import tomllib
+
+    from ruleaudit import expectations
+
     path = PurePath(source.path)
     try:
         values: dict[str, Any] = tomllib.loads(source.text)

@@ -13,7 +13,8 @@ from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.ruleset import Chain, Drop, Ruleset
 from ruleaudit.reading import Reading
-from ruleaudit.results import Checked, Owner, Running, Suggestion
+from ruleaudit.results.running import Owner, Running
+from ruleaudit.results.suggestion import Checked, Suggestion
 from ruleaudit.source import SourceFile
 
 #: beginnings of the names of chains and tables that programs load

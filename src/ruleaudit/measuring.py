@@ -10,7 +10,7 @@ from ruleaudit.answer import DONE, Answer, saved_table, style
 from ruleaudit.capacity import Capacity
 from ruleaudit.diagnostics import SourceError, UsageError
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import TableUse
+from ruleaudit.results.table import TableUse
 from ruleaudit.sizing import capacity
 from ruleaudit.source import SourceFile
 

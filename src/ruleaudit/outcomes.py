@@ -2,7 +2,6 @@
 
 import os
 import time
-import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import ruleaudit
-from ruleaudit import cache, workers
+from ruleaudit import cache, kept, workers
 from ruleaudit.answer import load_source
 from ruleaudit.config import Settings
 from ruleaudit.diagnostics import SourceError
@@ -71,7 +70,7 @@ def _read_once(path: str, asked: Namespace) -> SourceFile | SourceError | None:
 def outcomes(asked: Namespace, check: "Check", tasks: Sequence[Task]) -> Iterator[Outcome]:
     """What is found in each file, in their order; many files are shared out among several processes."""
     if not asked.no_cache:
-        cache.tidy()
+        kept.tidy()
     jobs = workers.number(len(tasks), asked.jobs)
     if jobs > 1:
         # what every process needs is loaded, and the grammars are read, before there are several; no packet set is
@@ -106,6 +105,8 @@ class Check:
         except SourceError as error:
             return Outcome(task.path, failure=str(error), seconds=time.monotonic() - started)
         except Exception as error:
+            import traceback
+
             # one file that breaks it does not hide what is found in the others
             failure = f"{task.path}: internal error: {type(error).__name__}: {error}".rstrip(": ")
             return Outcome(task.path, None, failure, time.monotonic() - started, traceback.format_exc())
@@ -119,7 +120,7 @@ class Check:
         if found is None:
             found = self.report(task, source).outline
             if name:
-                cache.write(name, found)
+                kept.write(name, found)
         return found
 
     def report(self, task: Task, source: SourceFile, includes: "ruleaudit.Includes | None" = None) -> FileReport:

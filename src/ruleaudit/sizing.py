@@ -10,7 +10,8 @@ from math import ceil
 
 from ruleaudit.capacity import Advice, Capacity, Freed
 from ruleaudit.model.conntrack import Conntrack
-from ruleaudit.results import Suggestion, TableUse
+from ruleaudit.results.suggestion import Suggestion
+from ruleaudit.results.table import TableUse
 
 #: five days
 ESTABLISHED = 432_000

@@ -6,7 +6,6 @@ Everything else speaks of places in a ruleset as spans (offsets into the text); 
 import os
 import stat
 import sys
-import tempfile
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -202,6 +201,8 @@ def write(path: str, text: str) -> None:
     Permissions and owner are kept, a link goes on pointing at what is written, and what is no file (a pipe, a terminal)
     is written to as it is. Raises SourceError when it cannot be written; nothing is left behind then.
     """
+    import tempfile
+
     target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:

@@ -17,7 +17,9 @@ from ruleaudit.model.proxy import services
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.schema import failure
 from ruleaudit.report.wording import printable
-from ruleaudit.results import Observation, Suggestion, TableUse
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.suggestion import Suggestion
+from ruleaudit.results.table import TableUse
 from ruleaudit.source import SourceFile, read, write
 
 #: lines that only a ruleset has: a table of iptables-save, a table, rule or chain of nft, its JSON

@@ -7,7 +7,6 @@
 A comment of its own is about the next line that is none; iptables-save drops it, and keeps the comment of a rule.
 """
 
-import json
 import os
 import re
 from collections import Counter
@@ -121,6 +120,8 @@ def known_as(source: SourceFile, finding: Finding, folder: str = ".") -> Known:
 
 def read_baseline(source: SourceFile, redirects: Mapping[str, str] = NO_REDIRECTS) -> Counter[Known]:
     """The findings of a baseline, counted. Raises SourceError."""
+    import json
+
     try:
         entries = json.loads(source.text)["findings"]
         known: Counter[Known] = Counter()
@@ -133,6 +134,8 @@ def read_baseline(source: SourceFile, redirects: Mapping[str, str] = NO_REDIRECT
 
 def baseline_text(found: Iterable[tuple[SourceFile, Finding]], folder: str = ".") -> str:
     """The text of a baseline of findings, to be kept in a folder; notes are no faults, and not kept."""
+    import json
+
     counts = Counter(known_as(s, f, folder) for s, f in found if f.severity is not Severity.NOTE)
     entries = [{"file": name[0], "code": name[1], "text": name[2], "count": counts[name]} for name in sorted(counts)]
     return json.dumps({"schema": "ruleaudit-baseline/1", "findings": entries}, indent=2, ensure_ascii=False) + "\n"

@@ -4,16 +4,17 @@ A process that dies takes its own task with it and no other; Ctrl-C and the end 
 """
 
 import gc
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,14 +54,19 @@ class _Pool(Generic[T, R]):
     """The processes, each with the task that it is at."""
 
     def __init__(self, do: Callable[[T], R], tasks: Sequence[T], died: Callable[[T, str], R]) -> None:
+        import multiprocessing
+
         self._do, self._tasks, self._died = do, tasks, died
         forks = multiprocessing.get_context("fork").Process if _may_fork() else None
         self._process = forks or multiprocessing.get_context("spawn").Process
         self._next = 0
+        self._pipe = multiprocessing.Pipe
         self._busy: dict[Connection, tuple[BaseProcess, int]] = {}
 
     def results(self, jobs: int) -> Iterator[R]:
         """What becomes of each task, in order."""
+        from multiprocessing.connection import Connection, wait
+
         early: dict[int, R] = {}
         told = 0
         try:
@@ -84,21 +90,21 @@ class _Pool(Generic[T, R]):
         """One process more, if there is something left to do."""
         if self._next == len(self._tasks):
             return
-        ours, theirs = multiprocessing.Pipe()
+        ours, theirs = self._pipe()
         process = self._process(target=_work, args=(self._do, theirs, [ours, *self._busy]), daemon=True)
         with _no_interrupt():
             process.start()
             theirs.close()
             self._give(ours, process)
 
-    def _give(self, connection: Connection, process: BaseProcess) -> None:
+    def _give(self, connection: "Connection", process: "BaseProcess") -> None:
         self._busy[connection] = process, self._next
         self._next += 1
         # one that has died is seen when its answer is waited for
         with suppress(BrokenPipeError):
             connection.send(self._tasks[self._next - 1])
 
-    def _received(self, connection: Connection) -> tuple[int, R]:
+    def _received(self, connection: "Connection") -> tuple[int, R]:
         process, position = self._busy[connection]
         try:
             result: R = connection.recv()
@@ -118,7 +124,7 @@ class _Pool(Generic[T, R]):
         return position, result
 
 
-def _work(do: Callable[[T], R], connection: Connection, others: Sequence[Connection]) -> None:
+def _work(do: Callable[[T], R], connection: "Connection", others: "Sequence[Connection]") -> None:
     """The life of a process: task after task, until no more come."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for other in others:

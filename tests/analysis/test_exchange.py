@@ -6,7 +6,7 @@ import pytest
 
 import ruleaudit
 from ruleaudit import UsageError
-from ruleaudit.results import Exchange
+from ruleaudit.results.packet import Exchange
 from ruleaudit.source import SourceFile
 from tests.analysis.test_expected import BACK, KNOWN, MANGLE, MASQUERADE, RAW, THERE, WEB, filters
 

@@ -13,7 +13,7 @@ from ruleaudit.model import condition as conditions
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
-from ruleaudit.results import Stage, Unmet
+from ruleaudit.results.expectation import Stage, Unmet
 from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.packet import asked_packet
 from ruleaudit.syntax.traffic import traffic

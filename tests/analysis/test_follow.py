@@ -5,7 +5,7 @@ import pytest
 import ruleaudit
 from ruleaudit import UsageError
 from ruleaudit.model.ruleset import Chain, Rule
-from ruleaudit.results import Followed
+from ruleaudit.results.packet import Followed
 from ruleaudit.source import SourceFile
 from tests.report.made import SOURCE
 

@@ -4,7 +4,8 @@ import pytest
 
 import ruleaudit
 from ruleaudit import SourceError
-from ruleaudit.results import Reach, RuleClass
+from ruleaudit.results import RuleClass
+from ruleaudit.results.reach import Reach
 from ruleaudit.source import SourceFile
 
 RULES = """\

@@ -9,7 +9,9 @@ import pytest
 import ruleaudit
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.report.relief import percent, read_words, service_words
-from ruleaudit.results import Followed, Relief, ServiceUse, Suggestion, TableUse
+from ruleaudit.results.packet import Followed
+from ruleaudit.results.suggestion import Suggestion
+from ruleaudit.results.table import Relief, ServiceUse, TableUse
 from ruleaudit.source import SourceFile, Span
 
 HEAD = "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n"

@@ -16,7 +16,8 @@ import pytest
 
 import ruleaudit
 from ruleaudit.diagnostics import FixClass
-from ruleaudit.results import Difference, Observation
+from ruleaudit.results import Difference
+from ruleaudit.results.observation import Observation
 from ruleaudit.source import SourceFile
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

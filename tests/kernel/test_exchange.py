@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 import ruleaudit
-from ruleaudit.results import Exchange
+from ruleaudit.results.packet import Exchange
 from ruleaudit.source import SourceFile
 from tests.analysis.half_tracked import HOSTS, ROUTERS, Host, in_nft
 from tests.kernel import packets

@@ -19,7 +19,7 @@ from ruleaudit.analysis import follow
 from ruleaudit.kernel import judging, loading, observation
 from ruleaudit.kernel.observation import Side, observe
 from ruleaudit.model.fields import State
-from ruleaudit.results import Observation
+from ruleaudit.results.observation import Observation
 from ruleaudit.source import SourceFile
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]

@@ -8,7 +8,7 @@ import pytest
 import ruleaudit
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.service import Service
-from ruleaudit.results import Suggestion
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.source import SourceFile
 from tests.kernel.haproxy import FRONTENDS, HOST, SERVICES, haproxy_host, proxy_entries, same_as_ever
 from tests.kernel.http import page, requests

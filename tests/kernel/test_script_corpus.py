@@ -16,7 +16,7 @@ from ruleaudit.diagnostics import SourceError
 from ruleaudit.kernel.namespace import Namespace
 from ruleaudit.model.fields import Family
 from ruleaudit.report import script
-from ruleaudit.results import Suggestion
+from ruleaudit.results.suggestion import Suggestion
 from tests.kernel.corpus_rulesets import DEVICES, sets_named
 from tests.syntax.corpus import entries
 

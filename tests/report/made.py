@@ -4,27 +4,19 @@ from ruleaudit import lower
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.results import (
-    Change,
     Comparison,
-    CouldLeave,
     Difference,
     DifferenceKind,
-    Disagreement,
     FileReport,
-    Flow,
     Judgement,
-    Kept,
-    Loaded,
-    Observation,
-    Offer,
     Outcome,
     Ports,
-    Refused,
     RuleClass,
-    Suggestion,
     Tracking,
     Undecided,
 )
+from ruleaudit.results.observation import Disagreement, Loaded, Observation
+from ruleaudit.results.suggestion import Change, CouldLeave, Flow, Kept, Offer, Refused, Suggestion
 from ruleaudit.source import Edit, SourceFile, Span, apply
 
 TEXT = """\

@@ -8,7 +8,7 @@ import pytest
 
 import ruleaudit
 from ruleaudit.report import script
-from ruleaudit.results import Flow
+from ruleaudit.results.suggestion import Flow
 from ruleaudit.source import SourceFile
 from tests.report import made
 

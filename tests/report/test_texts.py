@@ -8,7 +8,7 @@ import pytest
 
 from ruleaudit.report import check_concise, check_full, check_summary, explain_text, suggest_text, verify_text
 from ruleaudit.report.style import Style
-from ruleaudit.results import Suggestion
+from ruleaudit.results.suggestion import Suggestion
 from tests.report import made
 
 EXPECTED = Path(__file__).parent / "expected"

@@ -11,7 +11,7 @@ import ruleaudit
 from ruleaudit import cli
 from ruleaudit.model.fields import Family
 from ruleaudit.model.from_sockets import services_of
-from ruleaudit.results import Flow, Suggestion
+from ruleaudit.results.suggestion import Flow, Suggestion
 from ruleaudit.rewrite import listening
 from ruleaudit.source import SourceFile
 

@@ -7,7 +7,7 @@ import pytest
 
 import ruleaudit
 from ruleaudit.model.service import Service
-from ruleaudit.results import Suggestion
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.source import SourceFile
 
 LO = "-A INPUT -i lo -j ACCEPT\n"

@@ -286,3 +286,10 @@ def test_the_grammar_takes_common_statements_one_after_another_as_they_are_liste
         for other in ("", *trees):
             known = nft_shapes.of_common_statements(one + other)
             assert known is not None and known == parse_with_grammar("rule", one + other), (one, other)
+
+
+def test_the_grammar_takes_common_pieces_as_they_are_listed() -> None:
+    pieces = nft_shapes._common_pieces()
+    assert len(pieces) == len(nft_shapes.COMMON_PIECES.split("\n")) - 2
+    for (start, shape), tree in pieces.items():
+        assert tree == parse_with_grammar(start, shape), shape

@@ -1,7 +1,11 @@
 """Every example of every target is true."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 import pytest
 
+from ruleaudit import targets
 from ruleaudit.model.from_iptables import lower
 from ruleaudit.source import SourceFile
 from ruleaudit.syntax.iptables import read
@@ -25,3 +29,9 @@ def test_example(target: TargetExtension, example: Example) -> None:
     assert messages == []
     assert Action(rule.verdict, rule.effects, rule.consumers) == example.action
     assert rule.understood
+
+
+def test_the_list_has_every_target_under_its_name() -> None:
+    modules = [import_module(f"ruleaudit.targets.{m.name}") for m in iter_modules(targets.__path__)]
+    found = {id(e): e for m in modules for e in vars(m).values() if isinstance(e, TargetExtension)}
+    assert {name: id(target) for name, target in TARGETS.items()} == {e.name: i for i, e in found.items()}

@@ -7,7 +7,6 @@ own.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from ruleaudit.analysis.walk import Identities
 from ruleaudit.model.condition import And, Condition, Masked, States, Values, tests
@@ -100,6 +99,8 @@ def _common(
 ) -> tuple[Pairs, list[Rule], list[Rule]]:
     if not a or not b:
         return [], a, b
+    from difflib import SequenceMatcher
+
     pairs: Pairs = []
     used_a: set[int] = set()
     used_b: set[int] = set()

@@ -19,7 +19,7 @@ from ruleaudit.model.fields import MIRROR, TCP, AddressType, Family, Field, Stat
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import is_empty
-from ruleaudit.results import Exchange, Followed
+from ruleaudit.results.packet import Exchange, Followed
 
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
 #: a router on the way, whose ICMP errors are looked at, and this host as a router

@@ -21,7 +21,7 @@ from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.fields import TCP, AddressType, Field, Fragment, PacketType, State, TcpFlag
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results import Stage, Unmet
+from ruleaudit.results.expectation import Stage, Unmet
 
 _SYN, _ACK, _ECE, _CWR = (int(f) for f in (TcpFlag.SYN, TcpFlag.ACK, TcpFlag.ECE, TcpFlag.CWR))
 _FIN, _PSH = int(TcpFlag.FIN), int(TcpFlag.PSH)

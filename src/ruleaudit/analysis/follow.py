@@ -12,16 +12,15 @@ from ruleaudit.analysis.connection import path_domain, possible_states
 from ruleaudit.analysis.pair import Pair, spoken_of
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.stretch import steps
-from ruleaudit.analysis.trace import Packet, Trace, trace
+from ruleaudit.analysis.trace import Packet, Trace, decider, trace
 from ruleaudit.analysis.walk import PATHS
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import UsageError
 from ruleaudit.model.condition import Opaque, merged
-from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Fragment, Hook, State
+from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Fragment, State
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import (
     Accept,
-    Chain,
     Continue,
     Drop,
     EffectKind,
@@ -36,7 +35,7 @@ from ruleaudit.model.ruleset import (
 )
 from ruleaudit.model.traffic import Traffic
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results import Followed, PathStep
+from ruleaudit.results.packet import Followed, PathStep
 
 Answer = TypeVar("Answer")
 
@@ -178,23 +177,6 @@ class Asked:
             if any(not is_empty(p.exists(forgotten) & region & ~p) for p in outcomes):
                 found.append(_NAMES[name])
         return found
-
-
-def decider(ruleset: Ruleset, run: Trace) -> Rule | Chain | None:
-    """Who decided: of an accepted packet, the filtering chain of its path."""
-    if run.verdict[0] != "accept":
-        return run.decided_by
-    own = [(ruleset.tables[table].chains[chain], by) for (table, chain), by in run.decisions]
-    own = [(chain, by) for chain, by in own if not chain.nat]
-    hooks = (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT)
-    filtering = [(chain, by) for chain, by in own if chain.hook in hooks and chain.priority == 0]
-    for some in (filtering, own):
-        rules = [by for _, by in some if isinstance(by, Rule)]
-        if rules:
-            return rules[-1]
-        if some:
-            return some[-1][0]
-    return None
 
 
 def meant(space: Space, asked: AskedPacket) -> PacketSet:

@@ -33,7 +33,8 @@ from ruleaudit.model.ruleset import (
     Ruleset,
 )
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results import Judgement, Reach, Visitors
+from ruleaudit.results import Judgement
+from ruleaudit.results.reach import Reach, Visitors
 
 
 def reach(ruleset: Ruleset, parts: Sequence[Rule], judgement: Judgement | None) -> Reach:

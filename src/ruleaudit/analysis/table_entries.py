@@ -23,7 +23,8 @@ from ruleaudit.model.from_conntrack import Regions
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results import Flow, Relief, ServiceUse, Suggestion, TableUse
+from ruleaudit.results.suggestion import Flow, Suggestion
+from ruleaudit.results.table import Relief, ServiceUse, TableUse
 from ruleaudit.source import Span
 
 #: so many classes are asked about, those with the most entries

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from ruleaudit.model.connection_table import ConnectionTable, Held
-from ruleaudit.results import ServiceUse, TableUse
+from ruleaudit.results.table import ServiceUse, TableUse
 
 
 def use_of(table: ConnectionTable, path: str = "") -> TableUse:

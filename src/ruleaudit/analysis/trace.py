@@ -287,3 +287,20 @@ def _named(interface: str | None, pattern: str) -> bool:
     if interface is None:
         return False
     return interface.startswith(pattern[:-1]) if pattern.endswith("+") else interface == pattern
+
+
+def decider(ruleset: Ruleset, run: Trace) -> Rule | Chain | None:
+    """Who decided: of an accepted packet, the filtering chain of its path."""
+    if run.verdict[0] != "accept":
+        return run.decided_by
+    own = [(ruleset.tables[table].chains[chain], by) for (table, chain), by in run.decisions]
+    own = [(chain, by) for chain, by in own if not chain.nat]
+    hooks = (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT)
+    filtering = [(chain, by) for chain, by in own if chain.hook in hooks and chain.priority == 0]
+    for some in (filtering, own):
+        rules = [by for _, by in some if isinstance(by, Rule)]
+        if rules:
+            return rules[-1]
+        if some:
+            return some[-1][0]
+    return None

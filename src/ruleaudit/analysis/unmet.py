@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ruleaudit.analysis.follow import decider
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.trace import Trace
+from ruleaudit.analysis.trace import Trace, decider
 from ruleaudit.analysis.translated import translates
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.analysis.walk import Walk
@@ -18,7 +17,7 @@ from ruleaudit.model.fields import State
 from ruleaudit.model.lines import lines
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.results import Stage, Unmet
+from ruleaudit.results.expectation import Stage, Unmet
 
 #: whether the way of a packet is the one that the packet sets found
 Shows = Callable[[Trace], bool]

@@ -14,7 +14,8 @@ from ruleaudit.kernel.counters import DROPS
 from ruleaudit.kernel.trace import Passage
 from ruleaudit.model.fields import Family, State
 from ruleaudit.model.ruleset import Accept, Chain, Drop, EffectKind, Reject, Rule, Ruleset
-from ruleaudit.results import Disagreement, Outcome
+from ruleaudit.results import Outcome
+from ruleaudit.results.observation import Disagreement
 
 _INGRESS = " (ingress)"
 _ADDRESSES = re.compile(r"(?:^|\s)(?:-s|--source|--src|-d|--destination|--dst)\s+(\S+)")

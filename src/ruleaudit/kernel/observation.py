@@ -24,7 +24,7 @@ from ruleaudit.kernel.loading import FOLDERS, Loader, loader, program, refused_l
 from ruleaudit.model.fields import Family, Field, PacketType
 from ruleaudit.model.packet import AskedPacket
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.results import Disagreement, Loaded, Observation
+from ruleaudit.results.observation import Disagreement, Loaded, Observation
 from ruleaudit.source import SourceFile
 
 #: packets for all families together, and seconds to find them, to send them, and for all that one ruleset takes

@@ -30,4 +30,4 @@ EXAMPLES = (
     Example("-p udp -m dccp --sport 100", refused="needs -p dccp"),
 )
 
-EXTENSION = MatchExtension("dccp", OPTIONS, read, EXAMPLES, protocols=(DCCP,), loaded_by=(DCCP,))
+EXTENSION = MatchExtension("dccp", OPTIONS, read, EXAMPLES, protocols=(DCCP,))

@@ -88,7 +88,7 @@ class Example:
 class MatchExtension:
     """One match extension.
 
-    protocols   `-p` must name one of these (empty: any); `loaded_by` are those whose `-p` loads the extension
+    protocols   `-p` must name one of these (empty: any)
     chains      the base chains in which it is allowed (empty: all); `tables` likewise
     """
 
@@ -99,7 +99,6 @@ class MatchExtension:
     aliases: tuple[str, ...] = ()
     family: Family | None = None
     protocols: tuple[int, ...] = ()
-    loaded_by: tuple[int, ...] = ()
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     required: tuple[str, ...] = ()

@@ -84,4 +84,4 @@ EXAMPLES = (
     Example("-p tcp -m icmp --icmp-type 8", refused="needs -p icmp"),
 )
 
-EXTENSION = MatchExtension("icmp", OPTIONS, read, EXAMPLES, family=Family.IPV4, protocols=(ICMP,), loaded_by=(ICMP,))
+EXTENSION = MatchExtension("icmp", OPTIONS, read, EXAMPLES, family=Family.IPV4, protocols=(ICMP,))

@@ -55,5 +55,4 @@ EXTENSION = MatchExtension(
     aliases=("icmpv6", "ipv6-icmp"),
     family=Family.IPV6,
     protocols=(ICMPV6,),
-    loaded_by=(ICMPV6,),
 )

@@ -28,4 +28,4 @@ EXAMPLES = (
     Example("-m sctp --dport 36412", refused="needs -p sctp"),
 )
 
-EXTENSION = MatchExtension("sctp", OPTIONS, read, EXAMPLES, protocols=(SCTP,), loaded_by=(SCTP,))
+EXTENSION = MatchExtension("sctp", OPTIONS, read, EXAMPLES, protocols=(SCTP,))

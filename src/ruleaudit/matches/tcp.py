@@ -119,4 +119,4 @@ EXAMPLES = (
     Example("-p tcp -m tcp --tcp-flags SYNC SYN", refused='unknown TCP flag "SYNC"'),
 )
 
-EXTENSION = MatchExtension("tcp", OPTIONS, read, EXAMPLES, protocols=(TCP,), loaded_by=(TCP,))
+EXTENSION = MatchExtension("tcp", OPTIONS, read, EXAMPLES, protocols=(TCP,))

@@ -20,4 +20,4 @@ EXAMPLES = (
     Example("-p udp -m udp --dport x53", refused='unknown port or service "x53"'),
 )
 
-EXTENSION = MatchExtension("udp", OPTIONS, read, EXAMPLES, protocols=(UDP,), loaded_by=(UDP,))
+EXTENSION = MatchExtension("udp", OPTIONS, read, EXAMPLES, protocols=(UDP,))

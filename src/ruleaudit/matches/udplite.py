@@ -20,4 +20,4 @@ EXAMPLES = (
     Example("-p udplite -m udplite --dport x53", refused='unknown port or service "x53"'),
 )
 
-EXTENSION = MatchExtension("udplite", OPTIONS, read, EXAMPLES, protocols=(UDPLITE,), loaded_by=(UDPLITE,))
+EXTENSION = MatchExtension("udplite", OPTIONS, read, EXAMPLES, protocols=(UDPLITE,))

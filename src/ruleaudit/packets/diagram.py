@@ -11,8 +11,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import TypeVar, cast
 
-from oxidd.bcdd import BCDDFunction, BCDDManager
-from oxidd.util import DDMemoryError
+from ruleaudit.packets.compiled import BCDDFunction, BCDDManager, DDMemoryError
 
 PacketSet = BCDDFunction
 Interval = tuple[int, int]
@@ -27,8 +26,9 @@ FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 24
 #: how often a table may be full, and cleared of what nobody holds any more
 MOST_CLEARINGS = 32
 
-#: entries of the cache of operations: a larger one takes more memory and no less time
-MOST_REMEMBERED = 1 << 20
+#: entries of the cache of operations: a larger one takes more memory and no less time; for a small ruleset it takes
+#: more time to make than it saves
+MOST_REMEMBERED, FEW_REMEMBERED = 1 << 20, 1 << 16
 
 
 class Diagrams:
@@ -36,7 +36,8 @@ class Diagrams:
 
     def __init__(self, room: int = FIRST_ROOM) -> None:
         self.room = room
-        self._manager = BCDDManager(room, min(max(room >> 2, 1 << 18), MOST_REMEMBERED), 1)
+        remembered = min(room >> 2, MOST_REMEMBERED) if room > FIRST_ROOM else FEW_REMEMBERED
+        self._manager = BCDDManager(room, remembered, 1)
         self.none: PacketSet = self._manager.false()
         self.all: PacketSet = self._manager.true()
         self._literals: list[tuple[PacketSet, PacketSet]] = []

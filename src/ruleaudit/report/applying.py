@@ -5,7 +5,7 @@ from shlex import quote
 
 from ruleaudit.model.fields import Family
 from ruleaudit.report.style import Style
-from ruleaudit.results import Flow, Suggestion
+from ruleaudit.results.suggestion import Flow, Suggestion
 
 _SECONDS = 60
 

@@ -2,7 +2,7 @@
 
 from ruleaudit.capacity import Advice, Capacity, Freed
 from ruleaudit.report.schema import Json, document, rule_place
-from ruleaudit.results import ServiceUse
+from ruleaudit.results.table import ServiceUse
 
 _COUNTERS = ("drop", "early_drop", "insert_failed", "chaintoolong", "invalid")
 

@@ -9,7 +9,7 @@ from ruleaudit.model.lines import in_words
 from ruleaudit.report.relief import percent
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, flow_words, printable, wrapped
-from ruleaudit.results import ServiceUse
+from ruleaudit.results.table import ServiceUse
 
 #: finds a line about a full table in every form: of ip_conntrack, nf_conntrack, and with the network namespace
 LOG = "dmesg | grep -E '(nf|ip)_conntrack: table full.*dropping packet'"

@@ -12,7 +12,8 @@ from ruleaudit.report import check_summary, html_answer, html_ruleset, packet_pa
 from ruleaudit.report.check_full import is_shown
 from ruleaudit.report.html_page import Section, failed, fill, page
 from ruleaudit.report.wording import count
-from ruleaudit.results import FileReport, Suggestion
+from ruleaudit.results import FileReport
+from ruleaudit.results.suggestion import Suggestion
 
 #: how many findings are named at the top
 _MOST = 40

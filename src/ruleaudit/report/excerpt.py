@@ -1,6 +1,5 @@
 """Excerpt and caret: the lines of a file that a finding is about, what is meant underlined."""
 
-import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,6 +59,8 @@ def gutter_width(source: SourceFile, marks: Sequence[Mark]) -> int:
 
 
 def _with_label(gutter: str, column: int, underline: str, painted: str, label: str) -> Iterator[str]:
+    import textwrap
+
     indent = " " * column
     if not label:
         yield f"{gutter} {indent}{painted}"

@@ -15,7 +15,8 @@ from ruleaudit.report.explain_text import answer
 from ruleaudit.report.html_page import fill
 from ruleaudit.report.style import PLAIN
 from ruleaudit.report.wording import flow_words, lines, shortened
-from ruleaudit.results import Flow, RuleClass, Suggestion, Tracking
+from ruleaudit.results import RuleClass, Tracking
+from ruleaudit.results.suggestion import Flow, Suggestion
 from ruleaudit.source import SourceFile
 
 #: of a longer line the part that differs is shown

@@ -14,7 +14,8 @@ from ruleaudit.report.check_full import LONGEST, is_shown, notes_of
 from ruleaudit.report.excerpt import window
 from ruleaudit.report.html_page import fill
 from ruleaudit.report.wording import shortened
-from ruleaudit.results import FileReport, RuleClass, Suggestion
+from ruleaudit.results import FileReport, RuleClass
+from ruleaudit.results.suggestion import Suggestion
 from ruleaudit.source import SourceFile, Span
 
 #: a longer line is shown in part, and each finding has its own excerpt of it

@@ -2,7 +2,8 @@
 
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.report.schema import Json, outcome
-from ruleaudit.results import Observation, Outcome
+from ruleaudit.results import Outcome
+from ruleaudit.results.observation import Observation
 
 
 def observation(found: Observation) -> dict[str, Json]:

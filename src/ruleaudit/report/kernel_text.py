@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import count, verdict, wrapped
-from ruleaudit.results import Disagreement, Loaded, Observation
+from ruleaudit.results.observation import Disagreement, Loaded, Observation
 
 _SHOWN = 8
 _PLACE = re.compile(r"^\S+:\d+:\d+-\d+: Error: ")

@@ -1,7 +1,8 @@
 """Who rules in this network namespace, and what was found out about assumptions, as JSON."""
 
 from ruleaudit.report.schema import Json, rule_place
-from ruleaudit.results import Checked, Owner, Running
+from ruleaudit.results.running import Owner, Running
+from ruleaudit.results.suggestion import Checked
 
 
 def running(found: Running) -> dict[str, Json]:

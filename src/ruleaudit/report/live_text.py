@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ruleaudit.model.lines import in_words
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import count, printable, shortened, wrapped
-from ruleaudit.results import Checked, Owner, Running
+from ruleaudit.results.running import Owner, Running
+from ruleaudit.results.suggestion import Checked
 
 _RULE_WIDTH = 92
 #: the heading of the owners of other rules than those of a file

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.report.schema import Json, document, rule_place
-from ruleaudit.results import Exchange, Followed, PathStep
+from ruleaudit.results.packet import Exchange, Followed, PathStep
 from ruleaudit.source import SourceFile
 
 

@@ -14,7 +14,8 @@ from ruleaudit.model.ruleset import CONNTRACK_PRIORITY, Chain, EffectKind, Goto,
 from ruleaudit.report.html_page import fill
 from ruleaudit.report.suggest_text import freed_words
 from ruleaudit.report.wording import count, lines, shortened
-from ruleaudit.results import Suggestion, Tracking
+from ruleaudit.results import Tracking
+from ruleaudit.results.suggestion import Suggestion
 
 #: the ways of packets: what they are called, the hooks that they pass, and where they begin and end
 WAYS: dict[str, tuple[str, tuple[Hook, ...], str, str]] = {

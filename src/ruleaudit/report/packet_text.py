@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from ruleaudit.model.ruleset import Chain, Rule
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import printable, shortened, wrapped
-from ruleaudit.results import Exchange, Followed
+from ruleaudit.results.packet import Exchange, Followed
 
 _TEXT = 72
 _FATES = {"accept": "ACCEPTED", "drop": "DROPPED", "reject": "REJECTED", "queue": "QUEUED", "undecided": "UNDECIDED"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ruleaudit.report.explain_json import entry
 from ruleaudit.report.schema import Json, document, rule_place, witness
-from ruleaudit.results import Reach
+from ruleaudit.results.reach import Reach
 
 
 def render(found: Sequence[Reach]) -> str:

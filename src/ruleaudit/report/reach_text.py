@@ -6,7 +6,7 @@ from ruleaudit.model.ruleset import EffectKind
 from ruleaudit.report.explain_text import reasons
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import lines, printable, wrapped
-from ruleaudit.results import Reach, Visitors
+from ruleaudit.results.reach import Reach, Visitors
 
 
 def render(found: Sequence[Reach], *, notes: bool = False, style: Style = PLAIN) -> str:

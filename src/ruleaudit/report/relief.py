@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ruleaudit.report.style import Style
 from ruleaudit.report.wording import WIDTH, count, printable, shortened, wrapped
-from ruleaudit.results import Relief, ServiceUse, TableUse
+from ruleaudit.results.table import Relief, ServiceUse, TableUse
 
 #: so many services are shown; JSON has all of them
 _SHOWN = 12

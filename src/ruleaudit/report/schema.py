@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.ruleset import Rule, Ruleset
-from ruleaudit.results import Flow, Outcome
+from ruleaudit.results import Outcome
+from ruleaudit.results.suggestion import Flow
 from ruleaudit.source import SourceFile, Span
 
 SCHEMA = "ruleaudit/1"

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruleaudit.model.fields import Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.report.wording import flow_words, printable
-from ruleaudit.results import Flow, Suggestion
+from ruleaudit.results.suggestion import Flow, Suggestion
 
 _FLUSH = re.compile(r"^[ \t]*(?:flush[ \t]+(?:ruleset|table)|(?:delete|destroy)[ \t]+table)\b", re.M)
 _TABLE = re.compile(r"^(?=\*)", re.M)

@@ -9,7 +9,8 @@ from ruleaudit.model.proxy import Proxy
 from ruleaudit.report import applying, haproxy_text, html_answer, kernel_text, live_text, suggest_text
 from ruleaudit.report.html_page import Section, fill, page
 from ruleaudit.report.style import PLAIN
-from ruleaudit.results import Observation, Suggestion
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.suggestion import Suggestion
 
 
 def render(sections: Sequence[Section]) -> str:

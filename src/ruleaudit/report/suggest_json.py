@@ -6,7 +6,9 @@ from ruleaudit.model.proxy import Listener, Proxy, Target
 from ruleaudit.report import kernel_json, kernel_text, live_json
 from ruleaudit.report.diff import unified
 from ruleaudit.report.schema import Json, document, failure, flow, rule_place, witness
-from ruleaudit.results import Observation, Relief, Suggestion
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.suggestion import Suggestion
+from ruleaudit.results.table import Relief
 from ruleaudit.source import SourceFile
 
 

@@ -22,16 +22,9 @@ from ruleaudit.report.wording import (
     verdict,
     wrapped,
 )
-from ruleaudit.results import (
-    CouldLeave,
-    Difference,
-    DifferenceKind,
-    Judgement,
-    Kept,
-    Observation,
-    Refused,
-    Suggestion,
-)
+from ruleaudit.results import Difference, DifferenceKind, Judgement
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.suggestion import CouldLeave, Kept, Refused, Suggestion
 from ruleaudit.source import Edit, SourceFile, Span, apply
 
 _RULE_WIDTH = 92

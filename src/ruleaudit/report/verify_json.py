@@ -4,7 +4,9 @@ from collections.abc import Collection
 
 from ruleaudit.report import kernel_json, live_json
 from ruleaudit.report.schema import Json, document, outcome, rule_place, witness
-from ruleaudit.results import Comparison, Difference, Observation, Running, Undecided
+from ruleaudit.results import Comparison, Difference, Undecided
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.running import Running
 
 
 def render(

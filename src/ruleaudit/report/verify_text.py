@@ -7,7 +7,9 @@ from ruleaudit.model.lines import in_words
 from ruleaudit.report import kernel_text, live_text
 from ruleaudit.report.style import PLAIN, Style
 from ruleaudit.report.wording import count, verdict, wrapped
-from ruleaudit.results import Comparison, Difference, DifferenceKind, Observation, Running
+from ruleaudit.results import Comparison, Difference, DifferenceKind
+from ruleaudit.results.observation import Observation
+from ruleaudit.results.running import Running
 
 #: what each kind is called, in the order of the report
 KINDS: dict[DifferenceKind, str] = {

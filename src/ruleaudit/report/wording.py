@@ -1,11 +1,11 @@
 """How the reports say lines, verdicts and long texts, so that all of them say it alike."""
 
-import textwrap
 from collections.abc import Iterable
 
 from ruleaudit.model import lines as model_lines
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Flow, Outcome
+from ruleaudit.results import Outcome
+from ruleaudit.results.suggestion import Flow
 
 #: text is wrapped at this column
 WIDTH = 110
@@ -60,6 +60,8 @@ def verdict(outcome: Outcome) -> str:
 
 def wrapped(text: str, first: str, rest: str | None = None) -> str:
     """A paragraph: `first` begins its first line, `rest` (as many blanks as `first`) the others."""
+    import textwrap
+
     indent = " " * len(first) if rest is None else rest
     return textwrap.fill(
         printable(text),

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from ruleaudit.model.fields import CLIENT_PORTS
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Difference, Refused
+from ruleaudit.results import Difference
+from ruleaudit.results.suggestion import Refused
 from ruleaudit.rewrite.flows import Candidate, without
 
 

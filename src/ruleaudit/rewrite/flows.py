@@ -17,7 +17,7 @@ from ruleaudit.model.condition import And, Condition, Interface, Not, interval_t
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, Hook
 from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.results import Flow
+from ruleaudit.results.suggestion import Flow
 from ruleaudit.rewrite.narrowing import Narrowing, narrowing
 
 Interval = tuple[int, int]

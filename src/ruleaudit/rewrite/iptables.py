@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ruleaudit.model.fields import Family
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Change
+from ruleaudit.results.suggestion import Change
 from ruleaudit.rewrite.bundle import Group
 from ruleaudit.rewrite.flows import Candidate
 from ruleaudit.source import Edit, Span

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from ruleaudit.model.fields import CLIENT_PORTS, Family
 from ruleaudit.model.lines import in_words
 from ruleaudit.model.service import Service
-from ruleaudit.results import Checked, Flow, Suggestion
+from ruleaudit.results.suggestion import Checked, Flow, Suggestion
 from ruleaudit.rewrite.flows import Candidate, Interval, port_texts, without
 
 IDLE = "the rules let it in, and nothing listens there"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Change
+from ruleaudit.results.suggestion import Change
 from ruleaudit.rewrite import nftables
 from ruleaudit.source import Edit, SourceFile, Span
 from ruleaudit.syntax import nft_json_write

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ruleaudit.model.condition import Values
 from ruleaudit.model.fields import Family, Field
 from ruleaudit.model.ruleset import Rule
-from ruleaudit.results import Change
+from ruleaudit.results.suggestion import Change
 from ruleaudit.rewrite.bundle import Group
 from ruleaudit.rewrite.flows import Candidate, port_texts
 from ruleaudit.rewrite.narrowing import address_text

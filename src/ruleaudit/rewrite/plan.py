@@ -17,7 +17,8 @@ from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.condition import And, States
 from ruleaudit.model.fields import CLIENT_PORTS, Family, State
 from ruleaudit.model.ruleset import Goto, Jump, Rule, Ruleset
-from ruleaudit.results import Change, Comparison, Difference, DifferenceKind, Refused
+from ruleaudit.results import Comparison, Difference, DifferenceKind
+from ruleaudit.results.suggestion import Change, Refused
 from ruleaudit.rewrite.bundle import Bundle, Group, by_place, grouped
 from ruleaudit.rewrite.flows import Candidate
 from ruleaudit.rewrite.written_out import rewritten

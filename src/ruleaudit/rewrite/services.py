@@ -20,7 +20,7 @@ from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Hook
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.results import Flow
+from ruleaudit.results.suggestion import Flow
 from ruleaudit.rewrite.flows import LEFT_ALONE, Candidate, Interval, port_texts, why_left, without
 from ruleaudit.rewrite.narrowing import Narrowing, Network, address_text, narrowing
 

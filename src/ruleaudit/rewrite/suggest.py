@@ -16,7 +16,8 @@ from ruleaudit.model.fields import TCP, Field
 from ruleaudit.model.ruleset import Rule, Ruleset
 from ruleaudit.model.service import Service
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
-from ruleaudit.results import CouldLeave, Flow, Kept, Offer, Refused, RuleClass, Suggestion, Tracking
+from ruleaudit.results import RuleClass, Tracking
+from ruleaudit.results.suggestion import CouldLeave, Flow, Kept, Offer, Refused, Suggestion
 from ruleaudit.rewrite import listening, services
 from ruleaudit.rewrite.flows import SSH, Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side

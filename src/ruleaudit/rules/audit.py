@@ -17,7 +17,8 @@ from ruleaudit.analysis.walk import Identities, Walk, called_chains, conntrack_u
 from ruleaudit.diagnostics import Finding, FixClass, Severity
 from ruleaudit.model.condition import NEVER
 from ruleaudit.model.ruleset import Chain, EffectKind, Rule, Ruleset, Unknown
-from ruleaudit.results import Difference, DifferenceKind, Tracking, Unmet
+from ruleaudit.results import Difference, DifferenceKind, Tracking
+from ruleaudit.results.expectation import Unmet
 from ruleaudit.source import SourceFile
 
 #: differences that no connection is concerned by

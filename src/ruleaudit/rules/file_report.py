@@ -22,7 +22,8 @@ from ruleaudit.model.expectation import Expectation
 from ruleaudit.model.ipset import IpSet
 from ruleaudit.model.ruleset import Ruleset
 from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
-from ruleaudit.results import FileReport, Tracking, Unmet
+from ruleaudit.results import FileReport, Tracking
+from ruleaudit.results.expectation import Unmet
 from ruleaudit.rules import (
     not_understood,
     places,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ruleaudit.analysis.connection import Kind, tcp_flags
-from ruleaudit.analysis.follow import decider
 from ruleaudit.analysis.pair import Pair, Seen
 from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space, View
+from ruleaudit.analysis.trace import decider
 from ruleaudit.analysis.translated import (
     changes_destination,
     destination_translated,

@@ -22,7 +22,6 @@ References
     iptables(8), TARGETS; iptables-restore(8)
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 
 from ruleaudit.analysis.tracking import called_from_outside
@@ -103,6 +102,8 @@ def check(audit: Audit) -> Iterator[Finding]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     by_case = {word.lower(): word for word in known}
     near = difflib.get_close_matches(name.lower(), by_case, 1, 0.6)
     return f"did you mean {by_case[near[0]]}?" if near else ""

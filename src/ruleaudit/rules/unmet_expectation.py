@@ -41,7 +41,7 @@ from ruleaudit.diagnostics import Finding, Label, Severity
 from ruleaudit.model.expectation import Expectation, Fate
 from ruleaudit.model.lines import lines
 from ruleaudit.model.ruleset import Chain, Rule
-from ruleaudit.results import Stage, Unmet
+from ruleaudit.results.expectation import Stage, Unmet
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example

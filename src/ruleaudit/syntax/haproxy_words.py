@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ruleaudit.syntax.shapes import grammar_text
+from ruleaudit.syntax.grammar import parser
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -76,10 +76,7 @@ def parse_with_grammar(text: str) -> tuple[RawWord, ...] | Unread:
 @cache
 def grammar() -> "Lark":
     """The grammar of lines and conditions."""
-    from lark import Lark
-
-    text = grammar_text("haproxy.lark")
-    return Lark(text, parser="lalr", lexer="contextual", start=["line", "condition"], propagate_positions=True)
+    return parser("haproxy.lark", lexer="contextual", start=["line", "condition"], propagate_positions=True)
 
 
 def _piece(kind: str, text: str) -> Piece:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ruleaudit.syntax.grammar import parser
 from ruleaudit.syntax.nft_tokens import TERMINALS
-from ruleaudit.syntax.shapes import grammar_text
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -56,8 +56,14 @@ match(selector(SELECTOR) item(word(WORD) DASH word(WORD)))
 match(selector(SELECTOR) item(word(WORD) SLASH word(WORD)))
 match(selector(SELECTOR) list(word(WORD) COMMA word(WORD)))
 match(selector(SELECTOR) list(word(WORD) COMMA word(WORD) COMMA word(WORD)))
+match(concat(selector(SELECTOR) DOT selector(SELECTOR)) braces(BRACES))
+match(concat(selector(SELECTOR) DOT selector(SELECTOR)) set_name(SET_NAME))
+match(ands(selector(SELECTOR) AND word(WORD)) COMPARISON word(WORD))
+match(ands(selector(SELECTOR) AND inside(LPAR bits(word(WORD) OR word(WORD)) RPAR)) COMPARISON word(WORD))
 verdict_map(selector(SELECTOR) VMAP braces(BRACES))
 verdict_map(selector(SELECTOR) VMAP set_name(SET_NAME))
+verdict_map(concat(selector(SELECTOR) DOT selector(SELECTOR)) VMAP braces(BRACES))
+verdict_map(concat(selector(SELECTOR) DOT selector(SELECTOR)) VMAP set_name(SET_NAME))
 verdict(ACCEPT)
 verdict(DROP)
 verdict(RETURN)
@@ -65,15 +71,57 @@ verdict(CONTINUE)
 verdict(JUMP WORD)
 verdict(GOTO WORD)
 reject(REJECT)
+reject(REJECT WITH WORD WORD)
+reject(REJECT WITH WORD RESET)
+reject(REJECT WITH WORD TYPE WORD)
 counter(COUNTER)
 counter(COUNTER PACKETS number(WORD) BYTES number(WORD))
 limit(LIMIT RATE number(WORD) SLASH WORD)
 limit(LIMIT RATE number(WORD) SLASH WORD BURST number(WORD) PACKETS)
+limit(LIMIT RATE OVER number(WORD) SLASH WORD)
+limit(LIMIT RATE OVER number(WORD) SLASH WORD BURST number(WORD) PACKETS)
 log(LOG)
 log(LOG PREFIX STRING)
+log(LOG PREFIX STRING LEVEL WORD)
 comment(COMMENT STRING)
 notrack(NOTRACK)
 nat(MASQUERADE)
+nat(REDIRECT TO COLON word(WORD))
+nat(SNAT TO word(WORD))
+nat(SNAT WORD TO word(WORD))
+nat(DNAT TO word(WORD))
+nat(DNAT TO word(WORD) COLON word(WORD))
+nat(DNAT WORD TO word(WORD))
+nat(DNAT WORD TO word(WORD) COLON word(WORD))
+assignment(selector(SELECTOR) SET word(WORD))
+assignment(selector(SELECTOR) SET selector(SELECTOR))
+set_update(ADD SET_NAME BRACES)
+set_update(UPDATE SET_NAME BRACES)
+xt(XT MATCH WORD)
+xt(XT MATCH STRING)
+xt(XT TARGET STRING)
+"""
+#: the same for what else is read: whole elements, definitions, and what is put into a set
+COMMON_PIECES = """
+definition(word(WORD))
+definition(string(STRING))
+definition(braces(BRACES))
+element(concat(word(WORD) DOT word(WORD)))
+element(word(WORD) COLON word(WORD))
+element(word(WORD) COLON string(STRING))
+element(word(WORD) COLON concat(word(WORD) DOT word(WORD)))
+element(word(WORD) COLON verdict(ACCEPT))
+element(word(WORD) COLON verdict(DROP))
+element(word(WORD) COLON verdict(JUMP WORD))
+element(word(WORD) COLON verdict(GOTO WORD))
+element(string(STRING) COLON verdict(ACCEPT))
+element(string(STRING) COLON verdict(JUMP WORD))
+element(word(WORD) counter(COUNTER PACKETS number(WORD) BYTES number(WORD)))
+update(selector(SELECTOR))
+update(selector(SELECTOR) timeout(TIMEOUT number(WORD)))
+update(selector(SELECTOR) limit(LIMIT RATE number(WORD) SLASH WORD))
+update(selector(SELECTOR) limit(LIMIT RATE number(WORD) SLASH WORD BURST number(WORD) PACKETS))
+update(selector(SELECTOR) ct_count(CT_COUNT OVER number(WORD)))
 """
 _PLANS: dict[tuple[str, str], Node | Malformed] = {}
 
@@ -82,7 +130,7 @@ def plan(start: str, shape: str) -> Node | Malformed:
     """The tree of a shape; `start` is rule, element, update or definition."""
     known = _PLANS.get((start, shape))
     if known is None:
-        common = of_common_statements(shape) if start == "rule" else None
+        common = of_common_statements(shape) if start == "rule" else _common_pieces().get((start, shape))
         known = _PLANS[start, shape] = common or parse_with_grammar(start, shape)
     return known
 
@@ -104,9 +152,21 @@ def of_common_statements(shape: str) -> Node | None:
 @cache
 def _common_statements() -> tuple[dict[str, Node], re.Pattern[str]]:
     """The tree of each by its shape, and a pattern for the longest that stands at a place."""
+    trees = dict(_trees(COMMON_STATEMENTS))
+    longest_first = sorted(trees, key=len, reverse=True)
+    return trees, re.compile("|".join(map(re.escape, longest_first)))
+
+
+@cache
+def _common_pieces() -> dict[tuple[str, str], Node]:
+    """The tree of each by what it is and its shape."""
+    return {(tree.name, shape): tree for shape, tree in _trees(COMMON_PIECES)}
+
+
+def _trees(lines: str) -> Iterator[tuple[str, Node]]:
+    """Shapes and their trees."""
     kinds = {terminal: kind for kind, terminal in TERMINALS.items()}
-    trees: dict[str, Node] = {}
-    for line in COMMON_STATEMENTS.split("\n")[1:-1]:
+    for line in lines.split("\n")[1:-1]:
         shape = ""
         stack: list[tuple[str, list[Node | int]]] = [("", [])]
         for name, opening, closing in re.findall(r"(\w+)(\(?)|(\))", line):
@@ -120,9 +180,7 @@ def _common_statements() -> tuple[dict[str, Node], re.Pattern[str]]:
                 shape += kinds[name]
         (tree,) = stack[0][1]
         assert isinstance(tree, Node)
-        trees[shape] = tree
-    longest_first = sorted(trees, key=len, reverse=True)
-    return trees, re.compile("|".join(map(re.escape, longest_first)))
+        yield shape, tree
 
 
 def _moved(node: Node, by: int) -> Node:
@@ -177,22 +235,10 @@ def _made(name: str, children: list[Node | int]) -> Node:
 
 @cache
 def _grammar() -> "Lark":
-    from lark import Lark, Token
-    from lark.lexer import Lexer
+    from ruleaudit.syntax.nft_kinds import Kinds
 
-    class Kinds(Lexer):
-        """The characters of a shape as terminals; the value of each is its place."""
-
-        def __init__(self, configuration: object) -> None:
-            pass
-
-        def lex(self, data: str) -> Iterator[Token]:  # type: ignore[override]
-            for index, kind in enumerate(data):
-                yield Token(TERMINALS[kind], str(index))
-
-    return Lark(
-        grammar_text("nftables.lark"),
-        parser="lalr",
+    return parser(
+        "nftables.lark",
         lexer=Kinds,
         start=["rule", "element", "update", "definition"],
         maybe_placeholders=False,

@@ -8,8 +8,9 @@ is what iptables-save prints, no parser is needed; a test compares that with the
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from ruleaudit.syntax.grammar import parser
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -174,19 +175,7 @@ def parse_with_grammar(text: str, split: Words) -> tuple[int, ...] | Malformed:
 
 @cache
 def _grammar() -> "Lark":
-    from lark import Lark
-
-    return Lark(grammar_text("iptables_save.lark"), parser="lalr", lexer="contextual", maybe_placeholders=False)
-
-
-def grammar_text(name: str) -> str:
-    """A grammar of the package `ruleaudit.grammars`, or of the checkout that this file lies in."""
-    from importlib import resources
-
-    try:
-        return resources.files("ruleaudit.grammars").joinpath(name).read_text("utf-8")
-    except (ModuleNotFoundError, FileNotFoundError):
-        return (Path(__file__).parents[3] / "grammars" / name).read_text("utf-8")
+    return parser("iptables_save.lark", lexer="contextual", maybe_placeholders=False)
 
 
 _SHAPES: dict[Shape, tuple[int, ...] | Malformed] = {}

@@ -1,93 +1,63 @@
 """Every target that is known, in one list; a new one is a module and an entry here.
 
-A name that is not here is a chain, or an extension that stays in the text and is named in the report.
+A name that is not here is a chain, or an extension that stays in the text and is named in the report. A module is
+loaded when a rule first asks for it.
 """
 
-from ruleaudit.targets import (
-    accept,
-    audit,
-    checksum,
-    classify,
-    clusterip,
-    connmark,
-    connsecmark,
-    ct,
-    dnpt,
-    drop,
-    dscp,
-    ecn,
-    hl,
-    hmark,
-    idletimer,
-    led,
-    log,
-    mark,
-    nat,
-    nflog,
-    nfqueue,
-    notrack,
-    queue,
-    rateest,
-    reject,
-    return_,
-    secmark,
-    set,
-    snpt,
-    synproxy,
-    tcpmss,
-    tcpoptstrip,
-    tee,
-    tos,
-    tproxy,
-    trace,
-    ttl,
-    ulog,
-)
-from ruleaudit.targets.extension import TargetExtension
+from typing import TYPE_CHECKING
 
-_ALL: tuple[TargetExtension, ...] = (
-    accept.EXTENSION,
-    audit.EXTENSION,
-    checksum.EXTENSION,
-    classify.EXTENSION,
-    clusterip.EXTENSION,
-    connmark.EXTENSION,
-    connsecmark.EXTENSION,
-    ct.EXTENSION,
-    dnpt.EXTENSION,
-    drop.EXTENSION,
-    dscp.EXTENSION,
-    ecn.EXTENSION,
-    hl.EXTENSION,
-    hmark.EXTENSION,
-    idletimer.EXTENSION,
-    led.EXTENSION,
-    log.EXTENSION,
-    mark.EXTENSION,
-    nat.DNAT,
-    nat.SNAT,
-    nat.MASQUERADE,
-    nat.REDIRECT,
-    nat.NETMAP,
-    nflog.EXTENSION,
-    nfqueue.EXTENSION,
-    notrack.EXTENSION,
-    queue.EXTENSION,
-    rateest.EXTENSION,
-    reject.EXTENSION,
-    return_.EXTENSION,
-    secmark.EXTENSION,
-    set.EXTENSION,
-    snpt.EXTENSION,
-    synproxy.EXTENSION,
-    tcpmss.EXTENSION,
-    tcpoptstrip.EXTENSION,
-    tee.EXTENSION,
-    tos.EXTENSION,
-    tproxy.EXTENSION,
-    trace.EXTENSION,
-    ttl.EXTENSION,
-    ulog.EXTENSION,
+from ruleaudit.matches.loading import Extensions
+
+if TYPE_CHECKING:
+    from ruleaudit.targets.extension import TargetExtension
+
+#: by the name that `-j` takes; behind it the module
+TARGETS: "Extensions[TargetExtension]" = Extensions(
+    "ruleaudit.targets",
+    {
+        "ACCEPT": "accept",
+        "AUDIT": "audit",
+        "CHECKSUM": "checksum",
+        "CLASSIFY": "classify",
+        "CLUSTERIP": "clusterip",
+        "CONNMARK": "connmark",
+        "CONNSECMARK": "connsecmark",
+        "CT": "ct",
+        "DNPT": "dnpt",
+        "DROP": "drop",
+        "DSCP": "dscp",
+        "ECN": "ecn",
+        "HL": "hl",
+        "HMARK": "hmark",
+        "IDLETIMER": "idletimer",
+        "LED": "led",
+        "LOG": "log",
+        "MARK": "mark",
+        "DNAT": "nat.DNAT",
+        "SNAT": "nat.SNAT",
+        "MASQUERADE": "nat.MASQUERADE",
+        "REDIRECT": "nat.REDIRECT",
+        "NETMAP": "nat.NETMAP",
+        "NFLOG": "nflog",
+        "NFQUEUE": "nfqueue",
+        "NOTRACK": "notrack",
+        "QUEUE": "queue",
+        "RATEEST": "rateest",
+        "REJECT": "reject",
+        "RETURN": "return_",
+        "SECMARK": "secmark",
+        "SET": "set",
+        "SNPT": "snpt",
+        "SYNPROXY": "synproxy",
+        "TCPMSS": "tcpmss",
+        "TCPOPTSTRIP": "tcpoptstrip",
+        "TEE": "tee",
+        "TOS": "tos",
+        "TPROXY": "tproxy",
+        "TRACE": "trace",
+        "TTL": "ttl",
+        "ULOG": "ulog",
+    },
 )
 
 #: of xtables-addons, OpenWrt, nDPI and the old patch-o-matic: a machine may have them
@@ -96,6 +66,3 @@ OTHER_TARGETS = frozenset(
      "IMQ", "IPMARK", "IPV4OPTSSTRIP", "LOGMARK", "MIRROR", "NDPI", "PROTO", "PROTONAT", "RAWDNAT", "RAWSNAT", "ROUTE",
      "SAME", "STEAL", "SYSRQ", "TARPIT", "TRIGGER", "XOR")
 )  # fmt: skip
-
-#: by the name that `-j` takes
-TARGETS: dict[str, TargetExtension] = {target.name: target for target in _ALL}
