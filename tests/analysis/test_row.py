@@ -23,8 +23,6 @@ def test_halves_answer_what_the_sets_answer_one_by_one(
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(chosen))] * 2)))
     every = {value for values in chosen for value in values}
     assert row.union == union(row.sets, diagrams.none) == packets(every)
-    assert row.shared == packets({v for v in every if sum(v in values for values in chosen) > 1})
-    assert list(row.meeting(wanted)) == [n for n, values in enumerate(chosen) if values & asked]
     assert row.first(wanted, start, end) == next((n for n in range(start, end) if chosen[n] & asked), None)
     assert row.without(wanted, start, end) == packets(asked - {v for values in chosen[start:end] for v in values})
     assert is_empty(union([], diagrams.none))

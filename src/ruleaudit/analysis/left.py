@@ -92,7 +92,7 @@ class Left:
 
     def _entries(self) -> Iterator[tuple[Chain, Frame]]:
         """The base chains, and the chains that others call."""
-        for chain in self._chains():
+        for chain in self.ruleset.chains():
             if chain.rules and (chain.hook or self.is_called_elsewhere(chain)):
                 yield chain, Frame("any", absent=ABSENT[chain.hook] if chain.hook else frozenset())
 
@@ -180,10 +180,6 @@ class Left:
         rules = self.ruleset.rules()
         return frozenset(r.table for r in rules if isinstance(r.verdict, Unknown) or "vmap @" in r.text)
 
-    def _chains(self) -> Iterator[Chain]:
-        for table in self.ruleset.tables.values():
-            yield from table.chains.values()
-
     @cached_property
     def met(self) -> frozenset[Rule]:
         """The rules that some packet matches, or of which that cannot be told."""
@@ -209,7 +205,7 @@ class Left:
     @cached_property
     def entered(self) -> frozenset[tuple[str, str]]:
         """(table, chain) of every chain that some packet gets into."""
-        found = {(c.table, c.name) for c in self._chains() if c.hook or self.is_called_elsewhere(c)}
+        found = {(c.table, c.name) for c in self.ruleset.chains() if c.hook or self.is_called_elsewhere(c)}
         return frozenset(found | {(r.table, r.leads_to) for r in self.met if r.leads_to})
 
     @cached_property
@@ -331,7 +327,7 @@ class Left:
     @cached_property
     def places(self) -> Mapping[Rule, int]:
         """The place of each rule in its chain."""
-        return {rule: place for chain in self._chains() for place, rule in enumerate(chain.rules)}
+        return {rule: place for chain in self.ruleset.chains() for place, rule in enumerate(chain.rules)}
 
     @cached_property
     def _callers(self) -> Mapping[tuple[str, str], Collection[Rule]]:

@@ -6,6 +6,7 @@ Outside the region no packet meets a rule that differs, so there both agree by c
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.alignment import Alignment, align
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
@@ -15,7 +16,7 @@ from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.walk import PATHS, Identities, Walk, is_tracking
 from ruleaudit.model.condition import And, Condition, Direction, Masked, Not, Opaque, Or, States, Values
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, State
-from ruleaudit.model.ruleset import Consumer, EffectKind, Rule, Ruleset
+from ruleaudit.model.ruleset import Chain, Consumer, EffectKind, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
 #: how many changed rules have their packets told apart
@@ -74,17 +75,42 @@ def make_space(rulesets: Iterable[Ruleset], room: int) -> Space:
 
 def is_transparent(ruleset: Ruleset) -> bool:
     """Some rule takes packets to foreign addresses to a local socket (TPROXY)."""
-    return any("TPROXY" in e.text for r in ruleset.rules() for e in r.effects if e.kind is EffectKind.CHANGE)
+    return any(_acting(chain).is_transparent for chain in ruleset.chains())
 
 
 def has_helper(ruleset: Ruleset) -> bool:
     """Some rule assigns a conntrack helper, so that RELATED may be a data connection."""
-    return any("helper" in c.what.lower() for r in ruleset.rules() for c in _consumers(r))
+    return any(_acting(chain).has_helper for chain in ruleset.chains())
 
 
 def has_nat(ruleset: Ruleset) -> bool:
     """Some rule translates addresses or ports."""
-    return any(e.kind is EffectKind.NAT for r in ruleset.rules() for e in r.effects)
+    return any(_acting(chain).has_nat for chain in ruleset.chains())
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """The same of a single chain: rulesets share those that did not change."""
+
+    is_transparent: bool
+    has_helper: bool
+    has_nat: bool
+
+
+_of_chains: WeakKeyDictionary[Chain, _Acting] = WeakKeyDictionary()
+
+
+def _acting(chain: Chain) -> _Acting:
+    found = _of_chains.get(chain)
+    if found is None:
+        effects = {e for rule in chain.rules for e in rule.effects}
+        consumers = {c for rule in chain.rules for c in _consumers(rule)}
+        found = _of_chains[chain] = _Acting(
+            any("TPROXY" in e.text for e in effects if e.kind is EffectKind.CHANGE),
+            any("helper" in c.what.lower() for c in consumers),
+            any(e.kind is EffectKind.NAT for e in effects),
+        )
+    return found
 
 
 def _consumers(rule: Rule) -> Iterable[Consumer]:

@@ -1,6 +1,6 @@
 """Many packet sets in a row: their unions, and the first of them that meets a question, in few steps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -25,36 +25,6 @@ class Row:
     def union(self) -> PacketSet:
         """What some set holds."""
         return self._union(0, len(self.sets))
-
-    @cached_property
-    def shared(self) -> PacketSet:
-        """What at least two sets hold."""
-        none = self.sets[0] & ~self.sets[0]
-
-        def shared(low: int, high: int) -> PacketSet:
-            if high - low == 1:
-                return none
-            middle = (low + high) // 2
-            both = self._union(low, middle) & self._union(middle, high)
-            return shared(low, middle) | shared(middle, high) | both
-
-        return shared(0, len(self.sets))
-
-    def meeting(self, wanted: PacketSet) -> Iterator[int]:
-        """The places of the sets that meet another one; it grows smaller on the way to each, so that a large one is
-        not taken up again for every set.
-        """
-        todo = [(wanted, 0, len(self.sets))]
-        while todo:
-            around, low, high = todo.pop()
-            here = around & self._union(low, high)
-            if is_empty(here):
-                continue
-            if high - low == 1:
-                yield low
-                continue
-            middle = (low + high) // 2
-            todo += ((here, middle, high), (here, low, middle))
 
     def first(self, wanted: PacketSet, start: int, end: int) -> int | None:
         """The place of the first set from `start` up to `end` that meets another one."""

@@ -50,6 +50,8 @@ from ruleaudit.model.ruleset import (
 _STEPS, _LEAST = 64, 50_000
 #: a rule is found by these, where it names so few prefixes of one
 _KEYS, _FEW = (Field.SADDR, Field.DADDR, Field.DPORT, Field.SPORT), 16
+#: more places than this are put in order one by one
+_MERGED = 64
 #: which values and which states the scouts of one rule try, by number
 _ATTEMPTS = ((0, 0), (1, 0), (0, 1), (2, 2))
 
@@ -128,6 +130,13 @@ class Scout:
     def adapt(self, condition: Condition, attempt: tuple[int, int], wanted: bool = True) -> None:
         """Give it values for which a condition holds, or does not, as far as that is simple."""
         values, (pick, state) = self.values, attempt
+        if wanted and type(condition) is Values:  # by far the most
+            field, intervals = condition.field, condition.intervals
+            if field not in self.chosen and intervals:
+                if not _within(intervals, values[field]):
+                    values[field] = _picked(intervals, pick)
+                self.chosen.add(field)
+            return
         match condition:
             case Not(item):
                 self.adapt(item, attempt, not wanted)
@@ -138,10 +147,8 @@ class Scout:
                 else:
                     self.adapt(items[pick % len(items)], attempt, wanted)
             case Values(field, intervals) if intervals:
-                if _within(intervals, values[field]) is not wanted and field not in self.chosen:
-                    values[field] = _picked(intervals, pick) if wanted else max(intervals[0][0] - 1, 0)
-                if wanted:
-                    self.chosen.add(field)
+                if field not in self.chosen and _within(intervals, values[field]):
+                    values[field] = max(intervals[0][0] - 1, 0)
             case Masked(field, mask, value):
                 if wanted:
                     values[field] = values[field] & ~mask | value
@@ -174,7 +181,9 @@ class Scouts:
 
     def new(self, rules: Iterable[Rule], attempt: tuple[int, int], absent: frozenset[Field] = frozenset()) -> Scout:
         """A packet that some rules match, if it is that simple; the first of them matter most."""
-        names = {f: None if f in absent else ANY_OTHER for f in (Field.IIF, Field.OIF)}
+        names: dict[Field, str | None] = {Field.IIF: ANY_OTHER, Field.OIF: ANY_OTHER}
+        for field in absent:
+            names[field] = None
         scout = Scout(self._quiet.copy(), names, self._states[attempt[1] % len(self._states)])
         for rule in rules:
             scout.adapt(rule.condition, attempt)
@@ -291,7 +300,10 @@ class Course:
         found: list[list[int]] = []
         for fields, places in self._groups.items():
             found += self._table(fields, fields[0]).at(values[fields[0]]) if fields else (places,)
-        return merge(*found) if len(found) > 1 else found[0] if found else ()
+        if len(found) < 2:
+            return found[0] if found else ()
+        # whoever follows a packet seldom comes to the end of a long list
+        return merge(*found) if sum(map(len, found)) > _MERGED else sorted(place for some in found for place in some)
 
     def beside(self, condition: Condition) -> Iterator[int]:
         """Those that may match what a condition asks for."""

@@ -462,14 +462,18 @@ def _parts(condition: Condition) -> _Parts:
     return parts
 
 
+#: the fields whose values hang on more than the header
+_HANGING = frozenset({Field.MARK, Field.ICMP_TYPE})
+
+
 def needs(condition: Condition) -> int:
     """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, as
     bits.
     """
     found = 0
     for test in tests(condition):
-        if type(test) is Values and test.field is not Field.MARK:
-            continue
+        if type(test) is Values and test.field not in _HANGING:
+            continue  # by far the most
         match test:
             case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
                 found |= DYNAMIC

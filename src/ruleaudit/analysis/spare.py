@@ -84,8 +84,7 @@ class Spares:
                 to = (table, rule.leads_to)
                 if rule.leads_to in chains and to not in names and rule not in self._gone:
                     names.append(to)
-        of_tables = [(table, chain) for table in self.ruleset.tables.values() for chain in table.chains.values()]
-        return [chain for table, chain in of_tables if (table.name, chain.name) in names]
+        return [chain for chain in self.ruleset.chains() if (chain.table, chain.name) in names]
 
     # -- rule by rule ----------------------------------------------------------------------------------
 

@@ -95,8 +95,7 @@ _identities: WeakKeyDictionary[Ruleset, Identities] = WeakKeyDictionary()
 @lru_cache(maxsize=64)
 def conntrack_users(ruleset: Ruleset) -> tuple[Rule, ...]:
     """The rules that switch tracking on, dead ones included (facts section 2)."""
-    chains = (chain for table in ruleset.tables.values() for chain in table.chains.values())
-    return tuple(rule for chain in chains for rule in _read(chain).users)
+    return tuple(rule for chain in ruleset.chains() for rule in _read(chain).users)
 
 
 def chains_from(ruleset: Ruleset, bases: Iterable[Chain]) -> frozenset[tuple[str, str]]:

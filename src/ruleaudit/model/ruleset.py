@@ -276,6 +276,11 @@ class Ruleset:
         """The number of rules."""
         return sum(len(chain.rules) for table in self.tables.values() for chain in table.chains.values())
 
+    def chains(self) -> Iterator[Chain]:
+        """Every chain, in the order of the text within each table."""
+        for table in self.tables.values():
+            yield from table.chains.values()
+
     def rules(self) -> Iterator[Rule]:
         """Every rule, in the order of the text within each chain."""
         for table in self.tables.values():

@@ -165,13 +165,10 @@ class FileReport:
     @property
     def outline(self) -> "FileReport":
         """The report without what its rules test and do: what is left says where they are, and takes little room."""
-        bare = {
-            rule: replace(rule, matches=(), effects=(), consumers=())
-            for rule in (*(self.ruleset.rules() if self.ruleset else ()), *self.opaque)
-        }
+        bare = {rule: _bare(rule) for rule in (*(self.ruleset.rules() if self.ruleset else ()), *self.opaque)}
         for judgement in self.tracking.judgements if self.tracking else ():
             for rule in (judgement.rule, *judgement.same_work):
-                bare.setdefault(rule, replace(rule, matches=(), effects=(), consumers=()))
+                bare.setdefault(rule, _bare(rule))
         ruleset, tracking = self.ruleset, self.tracking
         if ruleset is not None:
             ruleset = replace(ruleset, tables={n: _outlined(t, bare) for n, t in ruleset.tables.items()})
@@ -182,6 +179,14 @@ class FileReport:
             ]
             tracking = Tracking(ruleset, tuple(judgements))
         return replace(self, ruleset=ruleset, opaque=tuple(bare[r] for r in self.opaque), tracking=tracking)
+
+
+def _bare(rule: Rule) -> Rule:
+    """A rule without what it tests and does."""
+    return Rule(
+        rule.chain, rule.table, rule.line, rule.span, rule.text, (), (), rule.verdict, (), rule.understood,
+        rule.variant, rule.path,
+    )  # fmt: skip
 
 
 def _outlined(table: Table, bare: Mapping[Rule, Rule]) -> Table:
