@@ -5,8 +5,8 @@ What cannot be said exactly becomes an opaque test with the text as its name. Th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from ruleaudit.model.condition import (
     ALWAYS,
@@ -68,8 +68,7 @@ _EMPTY_TRANSFORM = -1
 _WIDEST = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
+class Tested(NamedTuple):
     """The condition of a match, and what else there is to say of it (model.ruleset.Match)."""
 
     condition: Condition
@@ -115,9 +114,9 @@ class Conditions:
         """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
         left, right = match.left, match.right
         if isinstance(left, Selector) and isinstance(right, Word):
-            looked = looked_at(left.text, self.family)
-            if not isinstance(looked, Exact) or looked.elsewhere is None:
-                return _of_words(self.family, left.text, match.operator, right.text, right.quoted)
+            told = _words_of(self.family)(left.text, match.operator, right.text, right.quoted)
+            if told is not None:
+                return told
         return self.tested(match, with_ports)
 
     def tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
@@ -371,12 +370,42 @@ class Conditions:
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
 
 
-@lru_cache(maxsize=1 << 18)
-def _of_words(family: Family, selector: str, operator: str, word: str, quoted: bool) -> Tested:
-    """The condition of a selector and one word: it is the same in every rule and in every table."""
+@cache
+def _words_of(family: Family) -> Callable[[str, str, str, bool], Tested | None]:
+    """The condition of a selector and one word, which is the same in every rule and in every table.
+
+    None where it depends on what stands before it in the rule.
+    """
+    conditions = Conditions(family, Contents("", {}, set()))
     nowhere = Span(0, 0)
-    match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
-    return Conditions(family, Contents("", {}, set())).tested(match, lambda: False)
+
+    @cache
+    def plan(selector: str, operator: str) -> Exact | None:
+        """The field that is compared with one number, where that is all that is done."""
+        looked = looked_at(selector, family)
+        plain = isinstance(looked, Exact) and not looked.flags and operator in ("", "==", "!=")
+        return looked if plain and isinstance(looked, Exact) else None
+
+    @lru_cache(maxsize=1 << 18)
+    def of_words(selector: str, operator: str, word: str, quoted: bool) -> Tested | None:
+        looked = looked_at(selector, family)
+        if isinstance(looked, Exact) and looked.elsewhere is not None:
+            return None
+        field = plan(selector, operator)
+        if field is not None and word not in _EXISTENCE:
+            try:
+                here = negate(Values(field.field, (field.read(word),)), operator == "!=")
+            except Unknown:
+                pass  # the reason is told below
+            else:
+                return Tested(all_of([field.guard, here]))
+        match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
+        return conditions.tested(match, lambda: False)
+
+    return of_words
+
+
+_EXISTENCE = ("exists", "missing")
 
 
 def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:
