@@ -4,6 +4,7 @@ Tables of family inet belong to both; netdev's and inet's ingress chains stand b
 their devices. Tables of bridge and arp see no packet that this model follows, and are left out.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from ruleaudit.diagnostics import Finding, Severity
@@ -19,6 +20,8 @@ _FAMILIES = {Family.IPV4: ("ip", "inet", "netdev"), Family.IPV6: ("ip6", "inet",
 _HOOKS = {hook.value: hook for hook in Hook}
 #: ingress comes before the first chain of prerouting, whatever its priority is
 _INGRESS = -1_000_000_000
+#: a text that is on one line, as it is
+_ONE_BLANK = re.compile(r"(?:[!-\[\]-~]++ ?)++(?<! )\Z")
 #: objects whose declaration alone makes the kernel track (facts section 2)
 _TRACKING_OBJECTS = ("ct helper", "ct timeout", "ct expectation")
 
@@ -104,6 +107,8 @@ class _Lowering:
         start, end = rule.span.start, rule.span.end
         if len(rule.text) == end - start and start <= span.start and span.end <= end:  # it is its text as it stands
             text = rule.text[span.start - start : span.end - start]
+            if _ONE_BLANK.match(text):
+                return text
         else:
             text = self.document.source.slice(span)
         return " ".join(text.replace("\\\n", " ").split())

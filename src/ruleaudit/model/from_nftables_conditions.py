@@ -109,6 +109,8 @@ class Conditions:
     def __init__(self, family: Family, contents: Contents) -> None:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
+        self._compared: dict[str, Exact | None] = {}
+        self._values: dict[tuple[str, str], Condition] = {}
 
     def match(self, match: Match, with_ports: Callable[[], bool] = lambda: False) -> Tested:
         """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
@@ -298,6 +300,14 @@ class Conditions:
 
     def equal(self, key: Value, value: Value) -> Condition:
         """The packets whose key is this value, without the guards of its selectors. Raises Unknown."""
+        if isinstance(key, Selector) and isinstance(value, Word):
+            known = self._values.get((key.text, value.text))
+            if known is not None:
+                return known
+            field = self.compared(key.text)
+            if field is not None:
+                found = self._values[key.text, value.text] = Values(field.field, (field.read(value.text),))
+                return found
         if isinstance(key, Concat):
             if not isinstance(value, Concat) or len(value.parts) != len(key.parts):
                 raise Unknown("a concatenation of another length")
@@ -311,13 +321,13 @@ class Conditions:
                 return NEVER
             case Exact(flags=True, field=name, read=read):
                 # in a set the whole value is compared
-                found = self._bits(lambda w: _single(read(w)))(value)
-                return Values(name, ((found, found),))
+                whole = self._bits(lambda w: _single(read(w)))(value)
+                return Values(name, ((whole, whole),))
             case Exact(field=name, read=read) if keep == _EMPTY_TRANSFORM:
                 return Values(name, (self._interval(read, value),))
             case Exact(field=name, read=read):
-                found = _single(self._interval(read, value)) ^ toggle
-                return Masked(name, keep, found) if not found & ~keep else NEVER
+                kept = _single(self._interval(read, value)) ^ toggle
+                return Masked(name, keep, kept) if not kept & ~keep else NEVER
             case Constant(own, read):
                 low, high = self._interval(read, value)
                 return ALWAYS if low <= own <= high else NEVER
@@ -328,6 +338,13 @@ class Conditions:
                 return _of_states(lambda bit: bit == wanted)
             case _:
                 raise Unknown(f"{selector} is not in the ruleset")
+
+    def compared(self, selector: str) -> Exact | None:
+        """The field of a selector, where a word that it is compared with is one number or interval of it."""
+        if selector not in self._compared:
+            looked = looked_at(selector, self.family)
+            self._compared[selector] = looked if isinstance(looked, Exact) and not looked.flags else None
+        return self._compared[selector]
 
     def _interval(self, read: Callable[[str], Interval], value: Value) -> Interval:
         match value:
@@ -379,20 +396,13 @@ def _words_of(family: Family) -> Callable[[str, str, str, bool], Tested | None]:
     conditions = Conditions(family, Contents("", {}, set()))
     nowhere = Span(0, 0)
 
-    @cache
-    def plan(selector: str, operator: str) -> Exact | None:
-        """The field that is compared with one number, where that is all that is done."""
-        looked = looked_at(selector, family)
-        plain = isinstance(looked, Exact) and not looked.flags and operator in ("", "==", "!=")
-        return looked if plain and isinstance(looked, Exact) else None
-
     @lru_cache(maxsize=1 << 18)
     def of_words(selector: str, operator: str, word: str, quoted: bool) -> Tested | None:
         looked = looked_at(selector, family)
         if isinstance(looked, Exact) and looked.elsewhere is not None:
             return None
-        field = plan(selector, operator)
-        if field is not None and word not in _EXISTENCE:
+        field = conditions.compared(selector)
+        if field is not None and operator in _EQUALITY and word not in _EXISTENCE:
             try:
                 here = negate(Values(field.field, (field.read(word),)), operator == "!=")
             except Unknown:
@@ -405,7 +415,7 @@ def _words_of(family: Family) -> Callable[[str, str, str, bool], Tested | None]:
     return of_words
 
 
-_EXISTENCE = ("exists", "missing")
+_EQUALITY, _EXISTENCE = ("", "==", "!="), ("exists", "missing")
 
 
 def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:

@@ -6,7 +6,9 @@ because it happens whatever that match says (nft(8), STATEMENTS).
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 from ruleaudit.model import from_nftables_values as words
@@ -436,7 +438,18 @@ def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.
 
 
 def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
-    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest."""
+    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest.
+
+    Where each names one value of the same fields, those that are equal.
+    """
+    singles = list(map(_single_values, conditions))
+    if None not in singles and len({tuple(map(id, fields)) for fields, _ in filter(None, singles)}) == 1:
+        equal: dict[object, list[int]] = {}
+        for number, single in enumerate(singles):
+            equal.setdefault(single and single[1], []).append(number)
+        for alike in equal.values():
+            yield from combinations(alike, 2)
+        return
     names: dict[str, int] = {}
     spans: dict[Field, dict[int, tuple[int, int]]] = {}
     for number, condition in enumerate(conditions):
@@ -462,6 +475,17 @@ def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
             yield number, other
 
 
+def _single_values(condition: Condition) -> tuple[tuple[Field, ...], tuple[int, ...]] | None:
+    """The one value that a condition has for each of some fields."""
+    fields, values = [], []
+    for test in conjuncts(condition):
+        if not isinstance(test, Values) or len(test.intervals) != 1 or test.intervals[0][0] != test.intervals[0][1]:
+            return None
+        fields.append(test.field)
+        values.append(test.intervals[0][0])
+    return tuple(fields), tuple(values)
+
+
 def _by_verdict(
     keyed: list[tuple[tree.Element, Condition]],
 ) -> Iterator[tuple[int, tree.Element, ModelVerdict, Condition]]:
@@ -469,10 +493,14 @@ def _by_verdict(
     or what cannot be known, stay apart.
     """
     alike: dict[object, list[tuple[int, tree.Element, ModelVerdict, Condition]]] = {}
+    few = len(keyed) <= MOST_APART
     for number, (element, condition) in enumerate(keyed):
-        decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
-        apart = len(keyed) <= MOST_APART or any(isinstance(test, States | Opaque) for test in tests(condition))
-        alike.setdefault(number if apart else decided, []).append((number, element, decided, condition))
+        data = element.data
+        decided = _verdict(data.name, data.chain) if isinstance(data, tree.Verdict) else _CONTINUE
+        if few or any(type(test) in (States, Opaque) for test in tests(condition)):
+            alike[number] = [(number, element, decided, condition)]
+        else:
+            alike.setdefault(decided, []).append((number, element, decided, condition))
     for some in alike.values():
         number, element, decided, condition = some[0]
         yield number, element, decided, joined([one for *_, one in some]) if len(some) > 1 else condition
@@ -518,8 +546,10 @@ def _bytes_of(selector: str) -> tuple[str, int, int] | None:
 _TRANSPORT_HEADERS = ("th", "tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6")
 
 
-def _taken_for_one(statements: Iterable[tree.Statement]) -> dict[tree.Match, tree.Match]:
+def _taken_for_one(statements: Sequence[tree.Statement]) -> dict[tree.Match, tree.Match]:
     """Tests that nft 1.0.6 compares together with the one before: != on single values of neighbouring fields."""
+    if len([s for s in statements if type(s) is tree.Match and s.operator == "!="]) < 2:
+        return {}
     found: dict[tree.Match, tree.Match] = {}
     before: tuple[tuple[str, int, int], tree.Match] | None = None
     for statement in statements:
@@ -562,15 +592,20 @@ def _translation(statement: tree.Nat, text: str) -> str:
 
 def verdict(given: tree.Verdict) -> ModelVerdict:
     """A verdict statement."""
-    match given.name:
+    return _verdict(given.name, given.chain)
+
+
+@cache
+def _verdict(name: str, chain: str) -> ModelVerdict:
+    match name:
         case "accept":
             return _ACCEPT
         case "drop":
             return _DROP
         case "jump":
-            return Jump(given.chain)
+            return Jump(chain)
         case "goto":
-            return Goto(given.chain)
+            return Goto(chain)
         case "return":
             return Return()
         case "queue":
