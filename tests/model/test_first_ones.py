@@ -34,3 +34,15 @@ def test_the_elements_before_are_those_that_may_meet(given_: list[tuple[bool, Co
         wide = isinstance(element.key, Concat)
         expected.append((element, all_of([condition, *map(negate, earlier)]) if wide else condition))
     assert _first_ones(keyed) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12))
+def test_keys_of_single_values_meet_where_they_are_equal(keys: list[tuple[int, int]]) -> None:
+    word = Word("1", _NOWHERE)
+    element = Element(Concat((word, word), _NOWHERE), None, (), _NOWHERE)
+    conditions = [all_of([Values(Field.DADDR, ((a, a),)), Values(Field.DPORT, ((p, p),))]) for a, p in keys]
+    expected = [
+        (element, all_of([condition, *(negate(other) for other in conditions[:number] if other == condition)]))
+        for number, condition in enumerate(conditions)
+    ]
+    assert _first_ones([(element, condition) for condition in conditions]) == expected

@@ -4,13 +4,14 @@ Tables of family inet belong to both; netdev's and inet's ingress chains stand b
 their devices. Tables of bridge and arp see no packet that this model follows, and are left out.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Interface, any_of
 from ruleaudit.model.fields import Family, Field, Hook
 from ruleaudit.model.from_nftables_conditions import Conditions, Contents
-from ruleaudit.model.from_nftables_rule import Part, RuleReader
+from ruleaudit.model.from_nftables_rule import RuleReader
 from ruleaudit.model.ruleset import NOWHERE, Accept, Chain, Drop, Jump, Match, Rule, Ruleset, Table
 from ruleaudit.source import Span
 from ruleaudit.syntax import nft_tree as tree
@@ -19,6 +20,8 @@ _FAMILIES = {Family.IPV4: ("ip", "inet", "netdev"), Family.IPV6: ("ip6", "inet",
 _HOOKS = {hook.value: hook for hook in Hook}
 #: ingress comes before the first chain of prerouting, whatever its priority is
 _INGRESS = -1_000_000_000
+#: a text that is on one line, as it is
+_ONE_BLANK = re.compile(r"(?:[!-\[\]-~]++ ?)++(?<! )\Z")
 #: objects whose declaration alone makes the kernel track (facts section 2)
 _TRACKING_OBJECTS = ("ct helper", "ct timeout", "ct expectation")
 
@@ -97,9 +100,18 @@ class _Lowering:
                 chains[begun.name] = begun
         return Table(name, chains, table.span)
 
-    def _text(self, span: Span) -> str:
+    def _text(self, rule: tree.Rule, span: Span) -> str:
         """As written, on one line; JSON says nothing in these words."""
-        return "" if self.document.json else " ".join(self.document.source.slice(span).replace("\\\n", " ").split())
+        if self.document.json:
+            return ""
+        start, end = rule.span.start, rule.span.end
+        if len(rule.text) == end - start and start <= span.start and span.end <= end:  # it is its text as it stands
+            text = rule.text[span.start - start : span.end - start]
+            if _ONE_BLANK.match(text):
+                return text
+        else:
+            text = self.document.source.slice(span)
+        return " ".join(text.replace("\\\n", " ").split())
 
     def _rules(self, reader: RuleReader, table: str, chain: str, rule: tree.Rule) -> list[Rule]:
         source = self.document.source
@@ -107,26 +119,25 @@ class _Lowering:
         path = place.path if source.number_at(rule.span.start) else ""
         made = []
         for part in reader.parts(rule):
-            reasons = [m for m in part.matches if not m.understood]
-            for match in reasons:
-                self._not_understood(rule, match)
+            understood = part.understood
+            for match in part.matches:
+                if not match.understood:
+                    understood = False
+                    self._not_understood(rule, match)
             # what the text does not say by itself: defines, the contents of sets, the part of a map
-            variant = f"{part.label.strip()} {hash((rule.normal, tuple(m.condition for m in part.matches))):x}"
-            made.append(_rule(part, table, chain, place.line, rule, variant, path))
+            variant = f"{part.label.strip()} {hash((rule.normal, tuple([m.condition for m in part.matches]))):x}"
+            made.append(
+                Rule(
+                    chain, table, place.line, rule.span, rule.text, part.matches, part.effects, part.verdict,
+                    part.consumers, understood, variant, path,
+                )
+            )  # fmt: skip
         return made
 
     def _not_understood(self, rule: tree.Rule, match: Match) -> None:
         message = match.reason or "this test is not understood"
         span = Span(rule.span.start + match.place[0], rule.span.start + match.place[1])
         self.findings.append(Finding("RA002", "not-understood", Severity.WARNING, message, span))
-
-
-def _rule(part: Part, table: str, chain: str, line: int, rule: tree.Rule, variant: str, path: str) -> Rule:
-    understood = part.understood and all(m.understood for m in part.matches)
-    return Rule(
-        chain, table, line, rule.span, rule.text, part.matches, part.effects, part.verdict, part.consumers, understood,
-        variant, path,
-    )  # fmt: skip
 
 
 def _from_devices(chain: Chain, devices: tuple[str, ...]) -> Chain:

@@ -5,8 +5,8 @@ What cannot be said exactly becomes an opaque test with the text as its name. Th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from ruleaudit.model.condition import (
     ALWAYS,
@@ -68,8 +68,7 @@ _EMPTY_TRANSFORM = -1
 _WIDEST = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
+class Tested(NamedTuple):
     """The condition of a match, and what else there is to say of it (model.ruleset.Match)."""
 
     condition: Condition
@@ -110,14 +109,16 @@ class Conditions:
     def __init__(self, family: Family, contents: Contents) -> None:
         self.family, self.contents = family, contents
         self._members: dict[tuple[str, str], Condition] = {}
+        self._compared: dict[str, Exact | None] = {}
+        self._values: dict[tuple[str, str], Condition] = {}
 
     def match(self, match: Match, with_ports: Callable[[], bool] = lambda: False) -> Tested:
         """The condition of `left operator right`; `with_ports`: whether only packets with ports get here."""
         left, right = match.left, match.right
         if isinstance(left, Selector) and isinstance(right, Word):
-            looked = looked_at(left.text, self.family)
-            if not isinstance(looked, Exact) or looked.elsewhere is None:
-                return _of_words(self.family, left.text, match.operator, right.text, right.quoted)
+            told = _words_of(self.family)(left.text, match.operator, right.text, right.quoted)
+            if told is not None:
+                return told
         return self.tested(match, with_ports)
 
     def tested(self, match: Match, with_ports: Callable[[], bool]) -> Tested:
@@ -299,6 +300,14 @@ class Conditions:
 
     def equal(self, key: Value, value: Value) -> Condition:
         """The packets whose key is this value, without the guards of its selectors. Raises Unknown."""
+        if isinstance(key, Selector) and isinstance(value, Word):
+            known = self._values.get((key.text, value.text))
+            if known is not None:
+                return known
+            field = self.compared(key.text)
+            if field is not None:
+                found = self._values[key.text, value.text] = Values(field.field, (field.read(value.text),))
+                return found
         if isinstance(key, Concat):
             if not isinstance(value, Concat) or len(value.parts) != len(key.parts):
                 raise Unknown("a concatenation of another length")
@@ -312,13 +321,13 @@ class Conditions:
                 return NEVER
             case Exact(flags=True, field=name, read=read):
                 # in a set the whole value is compared
-                found = self._bits(lambda w: _single(read(w)))(value)
-                return Values(name, ((found, found),))
+                whole = self._bits(lambda w: _single(read(w)))(value)
+                return Values(name, ((whole, whole),))
             case Exact(field=name, read=read) if keep == _EMPTY_TRANSFORM:
                 return Values(name, (self._interval(read, value),))
             case Exact(field=name, read=read):
-                found = _single(self._interval(read, value)) ^ toggle
-                return Masked(name, keep, found) if not found & ~keep else NEVER
+                kept = _single(self._interval(read, value)) ^ toggle
+                return Masked(name, keep, kept) if not kept & ~keep else NEVER
             case Constant(own, read):
                 low, high = self._interval(read, value)
                 return ALWAYS if low <= own <= high else NEVER
@@ -329,6 +338,13 @@ class Conditions:
                 return _of_states(lambda bit: bit == wanted)
             case _:
                 raise Unknown(f"{selector} is not in the ruleset")
+
+    def compared(self, selector: str) -> Exact | None:
+        """The field of a selector, where a word that it is compared with is one number or interval of it."""
+        if selector not in self._compared:
+            looked = looked_at(selector, self.family)
+            self._compared[selector] = looked if isinstance(looked, Exact) and not looked.flags else None
+        return self._compared[selector]
 
     def _interval(self, read: Callable[[str], Interval], value: Value) -> Interval:
         match value:
@@ -371,12 +387,35 @@ class Conditions:
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
 
 
-@lru_cache(maxsize=1 << 18)
-def _of_words(family: Family, selector: str, operator: str, word: str, quoted: bool) -> Tested:
-    """The condition of a selector and one word: it is the same in every rule and in every table."""
+@cache
+def _words_of(family: Family) -> Callable[[str, str, str, bool], Tested | None]:
+    """The condition of a selector and one word, which is the same in every rule and in every table.
+
+    None where it depends on what stands before it in the rule.
+    """
+    conditions = Conditions(family, Contents("", {}, set()))
     nowhere = Span(0, 0)
-    match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
-    return Conditions(family, Contents("", {}, set())).tested(match, lambda: False)
+
+    @lru_cache(maxsize=1 << 18)
+    def of_words(selector: str, operator: str, word: str, quoted: bool) -> Tested | None:
+        looked = looked_at(selector, family)
+        if isinstance(looked, Exact) and looked.elsewhere is not None:
+            return None
+        field = conditions.compared(selector)
+        if field is not None and operator in _EQUALITY and word not in _EXISTENCE:
+            try:
+                here = negate(Values(field.field, (field.read(word),)), operator == "!=")
+            except Unknown:
+                pass  # the reason is told below
+            else:
+                return Tested(all_of([field.guard, here]))
+        match = Match(Selector(selector, nowhere), operator, Word(word, nowhere, quoted), nowhere)
+        return conditions.tested(match, lambda: False)
+
+    return of_words
+
+
+_EQUALITY, _EXISTENCE = ("", "==", "!="), ("exists", "missing")
 
 
 def guarded(known: Sequence[Looked], condition: Condition, text: str, with_ports: bool = False) -> Condition:

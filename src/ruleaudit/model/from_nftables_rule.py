@@ -6,8 +6,10 @@ because it happens whatever that match says (nft(8), STATEMENTS).
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import combinations
+from typing import NamedTuple
 
 from ruleaudit.model import from_nftables_values as words
 from ruleaudit.model.condition import (
@@ -59,8 +61,7 @@ MOST_APART = 100
 _CONTINUE, _ACCEPT, _DROP = Continue(), Accept(), Drop()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One rule of the model in the making; `label` tells it from the other parts of the same text."""
 
     matches: tuple[ModelMatch, ...] = ()
@@ -71,29 +72,38 @@ class Part:
     label: str = ""
 
 
+_NOTHING = Part()
+
+
 class RuleReader:
     """Reads the rules of one table, for one address family."""
 
-    def __init__(self, family: Family, conditions: Conditions, written: Callable[[Span], str]) -> None:
-        """`written` gives the text under a span, where a part of it stands for itself."""
+    def __init__(self, family: Family, conditions: Conditions, written: Callable[[tree.Rule, Span], str]) -> None:
+        """`written` gives the text under a span of a rule, where a part of it stands for itself."""
         self.family, self.conditions, self.written = family, conditions, written
 
     def parts(self, rule: tree.Rule) -> list[Part]:
         """The rules that one rule amounts to, in order."""
-        self._start = rule.span.start
+        self._rule, self._start = rule, rule.span.start
         self._done: list[Part] = []
-        self._open: list[Part] = [Part()]
+        self._open: list[Part] = [_NOTHING]
+        self._row: list[ModelMatch] = []
         taken = _taken_for_one(rule.statements)
         for statement in rule.statements:
-            if isinstance(statement, tree.Match) and statement in taken:
+            if isinstance(statement, tree.Match) and not (taken and statement in taken):
+                self._row.append(self._test(statement))
+                continue
+            self._matches()
+            if isinstance(statement, tree.Match):
                 self._both(statement, taken[statement])
             else:
                 self._statement(statement)
+        self._matches()
         if rule.unread:
             unknown = Opaque(rule.normal, Scope.MEMORY)
             place = self._place(rule.span)
             self._match(ModelMatch("", place, unknown, understood=False, reason=rule.unread))
-            self._each(lambda p: replace(p, verdict=UnknownTarget(rule.normal), understood=False))
+            self._each(lambda p: p._replace(verdict=UnknownTarget(rule.normal), understood=False))
         out = [*self._done, *self._open]
         # a part that only leads to others says nothing
         return (
@@ -108,29 +118,36 @@ class RuleReader:
     def _each(self, change: Callable[[Part], Part]) -> None:
         self._open = [change(p) for p in self._open]
 
-    def _match(self, match: ModelMatch) -> None:
+    def _match(self, *matches: ModelMatch) -> None:
         going_on = []
         for part in self._open:
-            effects, again = part.effects, part.matches
-            if any(e.kind is not EffectKind.LOG for e in effects):
+            effects, again, consumers = part.effects, part.matches, part.consumers
+            if effects and any(e.kind is not EffectKind.LOG for e in effects):
                 # these happen before the match is looked at
-                self._done.append(replace(part, label=f"{part.label} first {len(self._done)}"))
+                self._done.append(part._replace(label=f"{part.label} first {len(self._done)}"))
                 effects, again = (), tuple(m._replace(memory=False, writes=None) for m in part.matches)
-                part = replace(part, consumers=())
-            matches = (*again, match)
-            going_on.append(Part(matches, effects, part.verdict, part.consumers, part.understood, part.label))
+                consumers = ()
+            going_on.append(Part((*again, *matches), effects, part.verdict, consumers, part.understood, part.label))
         self._open = going_on
+
+    def _matches(self) -> None:
+        """The tests that stand in a row, all together."""
+        if self._row:
+            self._match(*self._row)
+            self._row.clear()
 
     def _with_ports(self) -> bool:
         """Only packets of protocols with ports get to the next statement."""
+        if any(_names_ports(c) for m in self._row for c in conjuncts(m.condition)):
+            return True
         return all(any(_names_ports(c) for m in p.matches for c in conjuncts(m.condition)) for p in self._open)
 
     def _effect(self, effect: Effect, consumer: Consumer | None = None) -> None:
         more = (consumer,) if consumer else ()
-        self._each(lambda p: replace(p, effects=(*p.effects, effect), consumers=(*p.consumers, *more)))
+        self._each(lambda p: p._replace(effects=(*p.effects, effect), consumers=(*p.consumers, *more)))
 
     def _end(self, verdict: ModelVerdict) -> None:
-        self._each(lambda p: replace(p, verdict=verdict))
+        self._each(lambda p: p._replace(verdict=verdict))
 
     def _condition(self, name: str, span: Span, condition: Condition, *, memory: bool = False,
                    consumer: Consumer | None = None, writes: str | None = None, reason: str = "") -> None:  # fmt: skip
@@ -138,14 +155,17 @@ class RuleReader:
 
     # -- statements ----------------------------------------------------------------------------
 
+    def _test(self, match: tree.Match) -> ModelMatch:
+        condition, consumer, memory, understood, reason = self.conditions.match(match, self._with_ports)
+        left = match.left
+        name = left.text if isinstance(left, tree.Selector) else next((s.text for s in selectors(left)), "")
+        text = self.written(self._rule, match.span) or spelled(match)
+        return ModelMatch(
+            name, self._place(match.span), condition, consumer, memory, None, understood, reason, text
+        )  # fmt: skip
+
     def _statement(self, statement: tree.Statement) -> None:
         match statement:
-            case tree.Match():
-                told = self.conditions.match(statement, self._with_ports)
-                name = next((s.text for s in selectors(statement.left)), "")
-                text = self.written(statement.span) or spelled(statement)
-                what = (told.condition, told.consumer, told.memory, None, told.understood, told.reason)
-                self._match(ModelMatch(name, self._place(statement.span), *what, text))
             case tree.Verdict():
                 self._end(verdict(statement))
             case tree.VerdictMap():
@@ -169,7 +189,7 @@ class RuleReader:
         either = all_of([any_of([one, other]), Opaque(f"{_written(first)} {_written(second)}", Scope.PACKET)])
         reason = "some versions of nft take two != beside each other for one, true where either holds; write != { ... }"
         place = self._place(first.span)
-        self._open = [replace(p, matches=tuple(m for m in p.matches if m.place != place)) for p in self._open]
+        self._open = [p._replace(matches=tuple(m for m in p.matches if m.place != place)) for p in self._open]
         name = next(s.text for s in selectors(second.left))
         self._condition(name, second.span, any_of([all_of([one, other]), either]), reason=reason)
 
@@ -201,10 +221,10 @@ class RuleReader:
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
                 test = ModelMatch(name, self._place(element.span), asked_of)
-                added = replace(part, matches=(*part.matches, test), label=f"{part.label} {number}")
+                added = part._replace(matches=(*part.matches, test), label=f"{part.label} {number}")
                 # what stands behind the map is for packets that it lets go on
                 into = self._open if decided == _CONTINUE else self._done
-                into.append(replace(added, verdict=decided))
+                into.append(added._replace(verdict=decided))
 
     def _elements(self, value: tree.Value) -> list[tree.Element]:
         match value:
@@ -247,7 +267,7 @@ class RuleReader:
             self._effect(Effect(EffectKind.CHANGE, text))
             if selector.endswith(("saddr", "daddr", "sport", "dport")) and not selector.startswith("ether"):
                 # the rules behind it see another packet
-                self._each(lambda p: replace(p, understood=False))
+                self._each(lambda p: p._replace(understood=False))
 
     def _mark(self, statement: tree.Assignment, text: str) -> None:
         value = statement.value
@@ -275,7 +295,7 @@ class RuleReader:
             self._effect(Effect(EffectKind.MARK, text))
         else:
             self._effect(Effect(EffectKind.CHANGE, text))
-            self._each(lambda p: replace(p, understood=False))
+            self._each(lambda p: p._replace(understood=False))
 
     def _marks_of_map(self, statement: tree.Assignment, value: tree.Lookup, text: str) -> None:
         """A rule for each element of the map; packets of none of them go no further in the rule."""
@@ -291,7 +311,7 @@ class RuleReader:
             name = next((s.text for s in selectors(value.key)), "")
             test = ModelMatch(name, self._place(statement.span), condition)
             made += [
-                replace(p, matches=(*p.matches, test), effects=(*p.effects, mark), label=f"{p.label} {number}")
+                p._replace(matches=(*p.matches, test), effects=(*p.effects, mark), label=f"{p.label} {number}")
                 for p in opened
             ]
         self._open = made
@@ -398,7 +418,7 @@ class RuleReader:
             self._condition("xt", statement.span, Opaque(text, Scope.MEMORY), reason=reason)
             needs = Consumer(Use.CREATES, text)
             self._end(UnknownTarget(text))
-            self._each(lambda p: replace(p, understood=False, consumers=(*p.consumers, needs)))
+            self._each(lambda p: p._replace(understood=False, consumers=(*p.consumers, needs)))
 
 
 def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.Element, Condition]]:
@@ -418,7 +438,18 @@ def _first_ones(keyed: list[tuple[tree.Element, Condition]]) -> list[tuple[tree.
 
 
 def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
-    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest."""
+    """The pairs that may hold for one packet, as far as the one field tells that leaves the fewest.
+
+    Where each names one value of the same fields, those that are equal.
+    """
+    singles = list(map(_single_values, conditions))
+    if None not in singles and len({tuple(map(id, fields)) for fields, _ in filter(None, singles)}) == 1:
+        equal: dict[object, list[int]] = {}
+        for number, single in enumerate(singles):
+            equal.setdefault(single and single[1], []).append(number)
+        for alike in equal.values():
+            yield from combinations(alike, 2)
+        return
     names: dict[str, int] = {}
     spans: dict[Field, dict[int, tuple[int, int]]] = {}
     for number, condition in enumerate(conditions):
@@ -444,6 +475,17 @@ def _meeting(conditions: list[Condition]) -> Iterator[tuple[int, int]]:
             yield number, other
 
 
+def _single_values(condition: Condition) -> tuple[tuple[Field, ...], tuple[int, ...]] | None:
+    """The one value that a condition has for each of some fields."""
+    fields, values = [], []
+    for test in conjuncts(condition):
+        if not isinstance(test, Values) or len(test.intervals) != 1 or test.intervals[0][0] != test.intervals[0][1]:
+            return None
+        fields.append(test.field)
+        values.append(test.intervals[0][0])
+    return tuple(fields), tuple(values)
+
+
 def _by_verdict(
     keyed: list[tuple[tree.Element, Condition]],
 ) -> Iterator[tuple[int, tree.Element, ModelVerdict, Condition]]:
@@ -451,10 +493,14 @@ def _by_verdict(
     or what cannot be known, stay apart.
     """
     alike: dict[object, list[tuple[int, tree.Element, ModelVerdict, Condition]]] = {}
+    few = len(keyed) <= MOST_APART
     for number, (element, condition) in enumerate(keyed):
-        decided = verdict(element.data) if isinstance(element.data, tree.Verdict) else _CONTINUE
-        apart = len(keyed) <= MOST_APART or any(isinstance(test, States | Opaque) for test in tests(condition))
-        alike.setdefault(number if apart else decided, []).append((number, element, decided, condition))
+        data = element.data
+        decided = _verdict(data.name, data.chain) if isinstance(data, tree.Verdict) else _CONTINUE
+        if few or any(type(test) in (States, Opaque) for test in tests(condition)):
+            alike[number] = [(number, element, decided, condition)]
+        else:
+            alike.setdefault(decided, []).append((number, element, decided, condition))
     for some in alike.values():
         number, element, decided, condition = some[0]
         yield number, element, decided, joined([one for *_, one in some]) if len(some) > 1 else condition
@@ -500,8 +546,10 @@ def _bytes_of(selector: str) -> tuple[str, int, int] | None:
 _TRANSPORT_HEADERS = ("th", "tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6")
 
 
-def _taken_for_one(statements: Iterable[tree.Statement]) -> dict[tree.Match, tree.Match]:
+def _taken_for_one(statements: Sequence[tree.Statement]) -> dict[tree.Match, tree.Match]:
     """Tests that nft 1.0.6 compares together with the one before: != on single values of neighbouring fields."""
+    if len([s for s in statements if type(s) is tree.Match and s.operator == "!="]) < 2:
+        return {}
     found: dict[tree.Match, tree.Match] = {}
     before: tuple[tuple[str, int, int], tree.Match] | None = None
     for statement in statements:
@@ -544,15 +592,20 @@ def _translation(statement: tree.Nat, text: str) -> str:
 
 def verdict(given: tree.Verdict) -> ModelVerdict:
     """A verdict statement."""
-    match given.name:
+    return _verdict(given.name, given.chain)
+
+
+@cache
+def _verdict(name: str, chain: str) -> ModelVerdict:
+    match name:
         case "accept":
             return _ACCEPT
         case "drop":
             return _DROP
         case "jump":
-            return Jump(given.chain)
+            return Jump(chain)
         case "goto":
-            return Goto(given.chain)
+            return Goto(chain)
         case "return":
             return Return()
         case "queue":

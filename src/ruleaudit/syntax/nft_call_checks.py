@@ -1,6 +1,7 @@
 """Where a statement may be: the hooks at which the kernel takes it, in the chains there and in those that they call."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from ruleaudit.source import Span
@@ -211,6 +212,7 @@ def _needs_of_value(value: Value) -> Iterator[_Need]:
             pass
 
 
+@cache
 def _selector_hooks(text: str) -> tuple[str, ...]:
     words = text.split(" ")
     if words[0] == "fib":

@@ -4,7 +4,8 @@ nft takes the very same element twice, and puts the overlapping intervals of a s
 """
 
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import NamedTuple
 
 from ruleaudit.syntax.nft_tree import Concat, Element, Range, Value, Verdict, Word
@@ -97,14 +98,18 @@ def _word_bounds(text: str, type_: Type) -> tuple[int, int] | None:
 
 
 def _address_bounds(text: str, version: int) -> tuple[int, int] | None:
+    address, slash, length = text.partition("/")
     try:
-        if "/" in text:
+        if slash and not (length.isascii() and length.isdigit()):
             network = ip_network(text, strict=False)
             return None if network.version != version else (int(network[0]), int(network[-1]))
-        address = ip_address(text)
-    except ValueError:
+        first = int.from_bytes(inet_pton(AF_INET if version == 4 else AF_INET6, address))
+    except (OSError, ValueError):
         return None
-    return (int(address), int(address)) if address.version == version else None
+    rest = (32 if version == 4 else 128) - (int(length) if slash else 0)
+    if not slash:
+        return first, first
+    return (first >> rest << rest, first | (1 << rest) - 1) if rest >= 0 else None
 
 
 def _name_bounds(text: str) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ Every word stands where the JSON object stands that it comes from, a word of a r
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ruleaudit.source import Span
@@ -61,7 +62,7 @@ class Commands(Objects):
 
     def say(self, text: str) -> None:
         """Words of nft text."""
-        self.words += placed(tokens(text), self.span)
+        self.words += placed(_words(text), self.span)
 
     def opening(self) -> None:
         """The brace that opens a block: that of the object."""
@@ -229,7 +230,7 @@ class Commands(Objects):
             self.span = span
             try:
                 text = self.statement(item)
-                self.words += grouped(tokens(text), span)
+                self.words += grouped(_words(text), span)
             except Refused as refused:
                 self.wrong.append((span, refused))
                 text, unread = "?", unread or refused.message
@@ -267,8 +268,14 @@ class Commands(Objects):
                 self.wrong.append((span, refused))
                 add(Token(_JUNK, "?", span.start, span.end))
                 continue
-            self.words += placed(tokens(text), span)
+            self.words += placed(_words(text), span)
         add(Token("}", "}", max(end - 1, start), end))
+
+
+@lru_cache(maxsize=1 << 12)
+def _words(text: str) -> tuple[Token, ...]:
+    """The words of a text; most statements of a ruleset are written often."""
+    return tuple(tokens(text))
 
 
 def placed(words: Sequence[Token], span: Span) -> list[Token]:
