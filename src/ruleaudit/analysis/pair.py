@@ -3,9 +3,10 @@
 Outside the region no packet meets a rule that differs, so there both agree by construction (engine notes, decision 3).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.alignment import Alignment, align
@@ -21,6 +22,8 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 
 #: how many changed rules have their packets told apart
 MOST_CHANGES = 1000
+#: the packets of more changed rules are harder to tell from all others than all packets are to walk
+MOST_IN_REGION = 100
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Pair:
         self.new = Side(new, self.alignment.new, is_tracking(new))
         self.transparent = is_transparent(old) or is_transparent(new)
         self.helpers = has_helper(old) or has_helper(new)
-        self._roles: dict[tuple[str, int], Roles] = {}
+        self._roles: dict[Hashable, object] = {}
         self._free: dict[tuple[str, int], Walk] = {}
         self._untracked: dict[str, PacketSet] = {}
         self._from_services: dict[str, PacketSet] = {}
@@ -175,6 +178,8 @@ class Pair:
         if changed.other or self.old.active != self.new.active:
             return space.all
         rules = {r.key: r for r in (*changed.removed, *changed.added)}.values()
+        if len(rules) > MOST_IN_REGION:
+            return space.all
         met = [may_match(space, rule, Frame("any", reverse)) for rule in rules for reverse in (False, True)]
         return space.connection_part(union(met, space.none))
 
@@ -195,15 +200,21 @@ class Pair:
 
     def roles(self, kind: Kind, side: Side) -> Roles:
         """Walk the three roles of a kind of connection."""
-        key = (kind.name, id(side))
-        if key not in self._roles:
-            nothing = self.space.none
-            opening = self._walk(kind, side, "opening", nothing)
-            # a repeated SYN or a second datagram is a later packet too; what decides is the opening's own direction
-            reply = self._walk(kind, side, "reply", self.untracked_only(opening))
-            later = self._walk(kind, side, "later", self.untracked_only(reply) & ~self.untracked_only(opening))
-            self._roles[key] = Roles(opening, later, reply)
-        return self._roles[key]
+        kept = self._roles
+        key: Hashable = (kind.name, side is self.new)
+        if side is self.old and self.within == self.region == self.space.all:
+            # what every packet meets is the same beside whatever the ruleset is compared with
+            kept, key = self.space.remembered, ("roles", kind, side.ruleset, side.identities, self.transparent)
+        if key not in kept:
+            kept[key] = self._in_roles(kind, side)
+        return cast(Roles, kept[key])
+
+    def _in_roles(self, kind: Kind, side: Side) -> Roles:
+        opening = self._walk(kind, side, "opening", self.space.none)
+        # a repeated SYN or a second datagram is a later packet too; what decides is the opening's own direction
+        reply = self._walk(kind, side, "reply", self.untracked_only(opening))
+        later = self._walk(kind, side, "later", self.untracked_only(reply) & ~self.untracked_only(opening))
+        return Roles(opening, later, reply)
 
     def answered(self, kind: Kind, side: Side) -> PacketSet:
         """The connections of a kind that work, with their originator as side B: what a reply, read from A to B,

@@ -22,7 +22,7 @@ from ruleaudit.results.suggestion import CouldLeave, Kept, Offer, Refused, Sugge
 from ruleaudit.rewrite import listening, services
 from ruleaudit.rewrite.flows import SSH, Candidate, Interval, candidates, named, why_left
 from ruleaudit.rewrite.plan import Editor, Planner, Reader, Side
-from ruleaudit.source import SourceFile
+from ruleaudit.source import SourceFile, Span
 from ruleaudit.syntax.numbers import decimal
 
 _DEFAULT = frozenset({FixClass.EXACT, FixClass.SAME_CONNECTIONS, FixClass.ASSUMING})
@@ -112,7 +112,10 @@ class _Suggester:
             chosen.sort(key=lambda c: c.kind.name == "out")
         closed = tuple(r for whole in wholes for r in self._closed(whole, chosen, wanted))
         closed = (*closed, *self._unopened(wholes, excluded))
-        left = [c for c in every if not any(_overlap(c, x) for x in chosen)]
+        mine: dict[object, list[Candidate]] = {}
+        for flow in chosen:
+            mine.setdefault(_origin(flow), []).append(flow)
+        left = [c for c in every if not any(_overlap(c, x) for x in mine.get(_origin(c), ()))]
         left.sort(key=lambda c: -(c.flow.entries or 0))
         allowed = _DEFAULT | {FixClass(name) for name in self.options.allow}
         if FixClass.RELAXING in allowed:
@@ -178,7 +181,7 @@ class _Suggester:
         found = _merged(f for whole in wholes for f in self._named(whole, excluded))
         mine = [f for f in (f.only(*wanted) if wanted else f for f in found) if f.ports]
         for flow in chosen:
-            same = [m.ports for m in mine if m.kind is flow.kind and m.protocol == flow.protocol and _of_one(m, flow)]
+            same = [m.ports for m in mine if _origin(m) == _origin(flow)]
             left = flow.without([port for ports in same for port in ports])
             yield from (left,) if left.ports else ()
         yield from mine
@@ -317,15 +320,11 @@ def _merged(flows: Iterable[Candidate]) -> list[Candidate]:
     return list(found.values())
 
 
-def _of_one(one: Candidate, other: Candidate) -> bool:
-    """One rule accepts both, or a policy does."""
-    return (one.rule and one.rule.span) == (other.rule and other.rule.span)
+def _origin(flow: Candidate) -> tuple[Span | None, str, str]:
+    """What accepts a flow, a rule or a policy, and of which connections."""
+    return flow.rule.span if flow.rule else None, flow.kind.name, flow.protocol
 
 
 def _overlap(one: Candidate, other: Candidate) -> bool:
-    return (
-        _of_one(one, other)
-        and one.protocol == other.protocol
-        and one.kind is other.kind
-        and any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
-    )
+    """Two flows of one origin have ports in common."""
+    return any(a <= d and c <= b for a, b in one.ports for c, d in other.ports)
