@@ -204,7 +204,8 @@ class Pair:
         key: Hashable = (kind.name, side is self.new)
         if side is self.old and self.within == self.region == self.space.all:
             # what every packet meets is the same beside whatever the ruleset is compared with
-            kept, key = self.space.remembered, ("roles", kind, side.ruleset, side.identities, self.transparent)
+            known = (side.ruleset, side.identities, side.active, self.transparent)
+            kept, key = self.space.remembered, ("roles", kind, *known)
         if key not in kept:
             kept[key] = self._in_roles(kind, side)
         return cast(Roles, kept[key])
