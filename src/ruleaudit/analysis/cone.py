@@ -3,8 +3,8 @@
 Where few of thousands of rules changed, a walk of the packets that may meet these looks at no others.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.stretch import Block, Release, Stretch
@@ -44,9 +44,13 @@ class Cone:
         return found
 
     def _may_meet(self, rule: Rule) -> bool:
-        asked = list(_addresses(rule.condition))
-        if any(all(_meet(way[test.field], test.intervals) for test in asked) for way in self._ways):
-            return True
+        asked = _addresses(rule.condition)
+        for way in self._ways:
+            for test in asked:
+                if not _meet(way[test.field], test.intervals):
+                    break
+            else:
+                return True
         return rule.is_seen or any(isinstance(test, Opaque) for test in tests(rule.condition))
 
     def of_stretch(self, stretch: Stretch) -> Stretch:
@@ -72,14 +76,15 @@ class Cone:
         return found
 
 
-def _addresses(condition: Condition) -> Iterator[Values]:
+def _addresses(condition: Condition) -> Sequence[Values]:
     """The tests of addresses that a packet has to pass."""
     match condition:
         case And(items):
-            for item in items:
-                yield from _addresses(item)
+            return [test for item in items for test in _addresses(item)]
         case Values(Field.SADDR | Field.DADDR):
-            yield condition
+            return (condition,)
+        case _:
+            return ()
 
 
 def _meet(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
@@ -87,11 +92,7 @@ def _meet(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
     if len(some) < len(others):
         some, others = others, some
     for low, high in others:
-        place = bisect_right(some, high, key=_low)
+        place = bisect_left(some, (high + 1,))
         if place and some[place - 1][1] >= low:
             return True
     return False
-
-
-def _low(interval: Interval) -> int:
-    return interval[0]

@@ -434,6 +434,8 @@ def _parts(condition: Condition) -> _Parts:
 
 def needs(condition: Condition) -> int:
     """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, as bits."""
+    if isinstance(condition, Values):
+        return DYNAMIC if condition.field is Field.MARK else 0
     found = 0
     for test in tests(condition):
         match test:
