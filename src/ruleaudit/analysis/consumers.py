@@ -127,7 +127,8 @@ def _newly_tagged(pair: Pair, hook: Hook) -> PacketSet:
     for path in paths:
         packets = pair.region & pair.domain(path, True)
         for index, side in enumerate((pair.old, pair.new)):
-            walk = pair.walk(side, Frame("reply", True), {State.ESTABLISHED: space.all}, space.none)
+            states = {State.ESTABLISHED: space.all}
+            walk = pair.walk(side, Frame("reply", True), states, space.none, within_region=True)
             walk.run((hook,), packets)
             tags[index] = tags[index] | (walk.tag & packets)
     return tags[1] & ~tags[0]

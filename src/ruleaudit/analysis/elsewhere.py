@@ -31,7 +31,7 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
 
 
 def _walk(pair: Pair, side: Side, hooks: tuple[Hook, ...], packets: PacketSet, free_header: bool) -> Walk:
-    walk = pair.free_walk(side)
+    walk = pair.free_walk(side, within_region=True)
     if free_header:
         walk.skip_look_up()
     walk.run(hooks, packets)

@@ -10,6 +10,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.alignment import Alignment, align
+from ruleaudit.analysis.cone import Cone
 from ruleaudit.analysis.connection import KINDS, Kind, path_domain, possible_states, role_shape, tracked_as
 from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, Spoken, View
@@ -152,21 +153,31 @@ class Pair:
         """A ruleset beside itself: what it does with every packet, or with those that there are at all."""
         return Pair(space, ruleset, ruleset, Alignment.with_itself(ruleset), within=within)
 
-    def walk(self, side: Side, frame: Frame, states: Mapping[State, PacketSet], original: PacketSet) -> Walk:
-        """A walk through one of the rulesets, not yet begun."""
-        return Walk(self.space, side.ruleset, side.identities, frame, states, original, active=side.active)
+    def walk(
+        self,
+        side: Side,
+        frame: Frame,
+        states: Mapping[State, PacketSet],
+        original: PacketSet,
+        *,
+        within_region: bool = False,
+    ) -> Walk:
+        """A walk through one of the rulesets, not yet begun; `within_region`: of packets of the region only."""
+        cone = self.cone if within_region else None
+        return Walk(self.space, side.ruleset, side.identities, frame, states, original, side.active, cone=cone)
 
-    def free_walk(self, side: Side) -> Walk:
+    def free_walk(self, side: Side, *, within_region: bool = False) -> Walk:
         """A walk of packets in every state and direction, as variables of their own."""
         space = self.space
         states = {state: space.in_state(state) for state in TRACKED_STATES}
-        return self.walk(side, Frame("any"), states, space.diagrams.bit(space.direction_bit))
+        direction = space.diagrams.bit(space.direction_bit)
+        return self.walk(side, Frame("any"), states, direction, within_region=within_region)
 
     def free(self, side: Side, path: str) -> Walk:
         """Every packet of a path, in every state that it can have, sent through one side; those of the region."""
         key = (path, id(side))
         if key not in self._free:
-            walk = self.free_walk(side)
+            walk = self.free_walk(side, within_region=True)
             walk.run(PATHS[path], self.region & self.domain(path, False) & possible_states(self.space, self.helpers))
             self._free[key] = walk
         return self._free[key]
@@ -182,6 +193,11 @@ class Pair:
             return space.all
         met = [may_match(space, rule, Frame("any", reverse)) for rule in rules for reverse in (False, True)]
         return space.connection_part(union(met, space.none))
+
+    @cached_property
+    def cone(self) -> Cone | None:
+        """The rules that packets of the region may meet; None: any."""
+        return None if self.region == self.space.all else Cone.of(self.space, self.region)
 
     def by_change(self, found: PacketSet) -> Iterator[PacketSet]:
         """Packets (not mirrored) that fare otherwise, in parts: what may match one changed rule after the other."""
@@ -238,7 +254,8 @@ class Pair:
         if kind.name == "looped" and role == "later":
             packets = self.space.none  # nobody answers these, so every one is NEW ([k32])
         states = tracked_as(self.space, role, other_side_untracked)
-        walk = self.walk(side, Frame(role, reverse), states, self.space.none if reverse else self.space.all)
+        original = self.space.none if reverse else self.space.all
+        walk = self.walk(side, Frame(role, reverse), states, original, within_region=True)
         accepted = walk.run(PATHS[path], packets)
         return Seen(packets, accepted, walk.tag & packets, walk)
 
@@ -352,11 +369,12 @@ class Pair:
         reverse: bool = False,
         immune: bool = False,
         original: bool = True,
+        within_region: bool = False,
     ) -> Walk:
         """Send packets along a path in one given state; the walk's `outcomes` and `tag` tell what came of them."""
         everything = self.space.all
         direction = everything if original else self.space.none
-        walk = self.walk(side, Frame(role, reverse), {state: everything}, direction)
+        walk = self.walk(side, Frame(role, reverse), {state: everything}, direction, within_region=within_region)
         walk.immune = immune
         walk.run(PATHS[path], packets)
         return walk

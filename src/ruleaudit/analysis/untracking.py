@@ -249,8 +249,8 @@ def _strays(pair: Pair) -> Iterator[Difference | Undecided]:
         found = space.none
         first: State | None = None
         for state, shape in strays(space):
-            before = pair.send(pair.old, path, packets & shape, state, role="stray")
-            after = pair.send(pair.new, path, packets & shape, state, role="stray")
+            before = pair.send(pair.old, path, packets & shape, state, role="stray", within_region=True)
+            after = pair.send(pair.new, path, packets & shape, state, role="stray", within_region=True)
             newly = after.tag & ~before.tag & packets & shape
             accepted = after.outcomes.get(ACCEPT, space.none)
             refused = ~before.outcomes.get(ACCEPT, space.none)

@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
+from ruleaudit.analysis.cone import Cone
 from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
 from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
@@ -175,6 +176,7 @@ class Walk:
 
     states  how the packets that are not left alone are classified by conntrack: a partition
     immune  notrack rules have no effect on these packets (the answers of iptables' REJECT, [a06])
+    cone    the rules that these packets may meet; None: any
     """
 
     space: Space
@@ -185,6 +187,7 @@ class Walk:
     original: PacketSet
     active: bool = True
     immune: bool = False
+    cone: Cone | None = None
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
     decided: LateList[Decision] = field(default_factory=LateList)
@@ -318,7 +321,7 @@ class Walk:
         back = self.none
         self._stack.append(chain.name)
         view, version = self.view(), self._version
-        cached, numbers = self.space.cached, self.identities.numbers
+        cached, numbers, cone = self.space.cached, self.identities.numbers, self.cone
         for rule in stretches(chain):
             if is_empty(alive):
                 break
@@ -326,7 +329,7 @@ class Walk:
                 alive = self._along(rule, alive)
                 continue
             if isinstance(rule, Release):
-                found = released(self.space, rule, self._frame)
+                found = released(self.space, cone.of_release(rule) if cone else rule, self._frame)
                 self.matched.put_off_all(found.rules, alive)
                 self._untrack(alive & found.together)
                 continue
@@ -334,6 +337,8 @@ class Walk:
                 hit = alive & self.space.block(rule, self._frame, view)
                 self._decide(rule, rule.verdict, hit)
                 alive = alive & ~hit
+                continue
+            if cone and not cone.holds(rule):
                 continue
             if version != self._version:
                 view, version = self.view(), self._version
@@ -388,7 +393,7 @@ class Walk:
 
     def _along(self, stretch: Stretch, alive: PacketSet) -> PacketSet:
         """Walk a stretch of rules; returns the packets about which none of them decides."""
-        found = shares(self.space, stretch, self._frame)
+        found = shares(self.space, self.cone.of_stretch(stretch) if self.cone else stretch, self._frame)
         here = alive & found.taken
         if is_empty(here):
             return alive
@@ -417,11 +422,11 @@ class Walk:
         """What a settled chain does with every packet that there could be."""
         frame = self._frame
         rules = (self.identities.origin or self.identities) if key.needs & BY_RULE else None
-        name = (key, seen_through(frame, key.needs), rules)
+        name = (key, seen_through(frame, key.needs), rules, self.cone)
         found = self.space.remembered.get(name)
         if found is None:
             self.space.diagrams.check_room()
-            walk = Walk(self.space, self.ruleset, self.identities, frame, {}, self.space.all)
+            walk = Walk(self.space, self.ruleset, self.identities, frame, {}, self.space.all, cone=self.cone)
             walk._frame, walk._accepted, walk._whole, walk._looked_up = frame, self.none, True, True
             walk.rest = walk._chain(table, chain, self.space.all)
             found = self.space.remembered[name] = walk
