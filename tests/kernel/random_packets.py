@@ -334,7 +334,8 @@ class Workshop:
     def _protocol(self, wished: int | None) -> int:
         usual = (6, 6, 17, 17, self.scene.family.icmp, 136, 132, 33, 47, 50, 112)
         other = 1 if self.scene.six else 58
-        if wished is None or (self.scene.six and wished in _HEADERS) or (self.scene.tracked and wished == other):
+        # tests of the ICMP of the other family hold for no packet in the model (docs/semantics.md)
+        if wished is None or (self.scene.six and wished in _HEADERS) or wished == other:
             return self.rng.choice(usual)
         return wished
 
