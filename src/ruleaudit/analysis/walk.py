@@ -65,7 +65,6 @@ Key = TypeVar("Key")
 #: effects are compared by kind and parameters, those with memory by the rule too
 EffectKey = tuple[EffectKind | str, str, int]
 
-
 #: who decides about some packets, and how
 Decision = tuple[Rule | Block | Chain, Verdict, PacketSet]
 
@@ -77,7 +76,6 @@ class Identities:
     """Which rule of one ruleset is which rule of the other: rules with the same number are the same rule."""
 
     numbers: Mapping[Rule, int]
-
     origin: "Identities | None" = None  #: whose numbers these are, besides those of rules that were changed
 
     @staticmethod
