@@ -240,7 +240,7 @@ class _Maker:
         if form < 0.5:
             return f"{left} {self._not()}{self._set(selector, kind.elements(rng, rng.randint(1, 4)))}"
         if form < 0.65:
-            return f"{left} vmap {self._map(kind.elements(rng, rng.randint(1, 4)))}"
+            return f"{left} vmap {self._map(kind.elements(rng, rng.randint(1, 4)), left)}"
         if not kind.bits or form < 0.7:
             return f"{left} {self._not()}{kind.one(rng)}"
         if form < 0.8:
@@ -255,7 +255,7 @@ class _Maker:
         if last < 0.15:
             return f"{left} {self._not()}{{ {', '.join(kind.elements(rng, 2, ranges=False))} }}"
         if last < 0.25:
-            return f"{left} vmap {self._map(kind.elements(rng, 2, ranges=False))}"
+            return f"{left} vmap {self._map(kind.elements(rng, 2, ranges=False), left)}"
         return f"{left} {rng.choice(('', '== ', '== ', '!= ', '> '))}{value}"
 
     def _set(self, typeof: str, elements: Sequence[str]) -> str:
@@ -269,12 +269,13 @@ class _Maker:
         self.sets.append(f"set {name} {{\ntypeof {typeof}\n{flags}elements = {{ {', '.join(elements)} }}\n}}\n")
         return f"@{name}"
 
-    def _map(self, elements: Sequence[str]) -> str:
+    def _map(self, elements: Sequence[str], key: str = "") -> str:
         """A verdict map: an element may lead on in the rule, every other one to a chain that counts."""
         rng = self.rng
         rows = []
         self.itself = False
-        if rng.random() < 0.2:
+        # of a packet without ports `*` takes what stands in their place (docs/semantics.md)
+        if rng.random() < 0.2 and "th " not in key:
             elements = [*elements, "*"]
         for number, element in enumerate(elements):
             if rng.random() < 0.2 and not self.itself:
@@ -304,7 +305,7 @@ class _Maker:
         elements = list(dict.fromkeys(elements))[: rng.randint(1, 3)]
         left = " . ".join(self._spelled(p) for p in parts)
         if rng.random() < 0.35:
-            return f"{left} vmap {self._map(elements)}"
+            return f"{left} vmap {self._map(elements, left)}"
         if rng.random() < 0.2 and not any(c in elements[0] for c in "-/*"):
             return f"{left} {rng.choice(('', '!= '))}{{ {elements[0]} }}"
         return f"{left} {rng.choice(('', '!= '))}{self._set(' . '.join(parts), elements)}"
