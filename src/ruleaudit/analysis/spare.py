@@ -77,14 +77,16 @@ class Spares:
     @cached_property
     def _chains(self) -> Sequence[Chain]:
         """The chains that packets get into, and those that their rules lead to."""
-        names = list(self.left.entered)
-        for table, name in names:
+        found = set(self.left.entered)
+        todo = list(found)
+        for table, name in todo:
             chains = self.ruleset.tables[table].chains
             for rule in chains[name].rules if name in chains else ():
                 to = (table, rule.leads_to)
-                if rule.leads_to in chains and to not in names and rule not in self._gone:
-                    names.append(to)
-        return [chain for chain in self.ruleset.chains() if (chain.table, chain.name) in names]
+                if rule.leads_to in chains and to not in found and rule not in self._gone:
+                    found.add(to)
+                    todo.append(to)
+        return [chain for chain in self.ruleset.chains() if (chain.table, chain.name) in found]
 
     # -- rule by rule ----------------------------------------------------------------------------------
 

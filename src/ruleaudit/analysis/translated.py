@@ -1,5 +1,8 @@
 """Packets that NAT translates: what becomes of them then is decided about another header, and not followed here."""
 
+from collections.abc import Iterator
+
+from ruleaudit.analysis.row import union
 from ruleaudit.analysis.walk import Walk
 from ruleaudit.model.fields import Hook
 from ruleaudit.model.ruleset import EffectKind, Rule, Ruleset
@@ -24,20 +27,23 @@ def changes_destination(rule: Rule) -> bool:
 
 def destination_translated(walk: Walk, packets: PacketSet) -> dict[Rule, PacketSet]:
     """Those of some packets that a rule sends elsewhere, by the rule."""
-    return _translated(walk, packets, False)
+    return {rule: matched & packets for rule, matched in _matched(walk, False) if not is_empty(matched & packets)}
 
 
 def source_translated(walk: Walk, packets: PacketSet) -> dict[Rule, PacketSet]:
     """Those of some packets that leave with another source, by the rule."""
-    return _translated(walk, packets, True)
+    return {rule: matched & packets for rule, matched in _matched(walk, True) if not is_empty(matched & packets)}
 
 
-def _translated(walk: Walk, packets: PacketSet, source: bool) -> dict[Rule, PacketSet]:
-    found = {}
-    for rule, matched in walk.matched.of(lambda r: bool(translates(r)) and changes_destination(r) is not source):
-        if not is_empty(matched & packets):
-            found[rule] = matched & packets
-    return found
+def any_translated(walk: Walk, *, source: bool) -> PacketSet:
+    """The packets that some rule sends elsewhere, or that leave with another source; in one set, for there may be
+    thousands of such rules.
+    """
+    return union([matched for _, matched in _matched(walk, source)], walk.none)
+
+
+def _matched(walk: Walk, source: bool) -> Iterator[tuple[Rule, PacketSet]]:
+    return walk.matched.of(lambda rule: bool(translates(rule)) and changes_destination(rule) is not source)
 
 
 def where_replies_look_otherwise(ruleset: Ruleset) -> Rule | None:

@@ -6,15 +6,9 @@ from functools import cached_property
 
 from ruleaudit.analysis.connection import Kind, tcp_flags
 from ruleaudit.analysis.pair import Pair, Seen
-from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.trace import decider
-from ruleaudit.analysis.translated import (
-    changes_destination,
-    destination_translated,
-    source_translated,
-    where_replies_look_otherwise,
-)
+from ruleaudit.analysis.translated import any_translated, changes_destination, where_replies_look_otherwise
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import chains_from
 from ruleaudit.analysis.witness import Sample, follow, sample
@@ -109,10 +103,10 @@ class Services:
         for role in (self.roles.opening, self.roles.later, self.roles.reply):
             if not is_empty(role.untracked):
                 found = found & ~space.connection_part(role.untracked)
-        elsewhere = [*destination_translated(seen.walk, found).values()]
+        found = found & ~any_translated(seen.walk, source=False)
         if where_replies_look_otherwise(self.pair.old.ruleset) is not None:
-            elsewhere += source_translated(seen.walk, found).values()
-        return found & ~union(elsewhere, space.none)
+            found = found & ~any_translated(seen.walk, source=True)
+        return found
 
     def by_port(self, openings: PacketSet) -> bool:
         """Some openings are those of a service: told apart by few ports of the side that serves."""
