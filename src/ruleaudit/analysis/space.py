@@ -405,17 +405,19 @@ _DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.D
 _PLACES = {name: place for place, name in enumerate(_DECIDED_FIRST)}
 
 
-def is_static(condition: Condition) -> bool:
-    """Nothing but the header, and what is known of a connection, decides."""
+def is_static(condition: Condition, *, marks: bool = False) -> bool:
+    """Nothing but the header, and what is known of a connection, decides; or the mark, if that counts as known."""
     if type(condition) is Values:
-        return condition.field is not Field.MARK
-    return not needs(condition) & (DYNAMIC | BY_ROLE | BY_RULE)
+        return marks or condition.field is not Field.MARK
+    return not needs(condition) & (BY_STATE | BY_ROLE | BY_RULE | (0 if marks else BY_MARK))
 
 
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
-DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER = 1, 2, 4, 8, 16
+BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, BY_MARK = 1, 2, 4, 8, 16, 32
+#: what is another one in every walk
+DYNAMIC = BY_STATE | BY_MARK
 
 
 def seen_through(frame: Frame, needs: int) -> Hashable:
@@ -467,16 +469,18 @@ _HANGING = frozenset({Field.MARK, Field.ICMP_TYPE})
 
 
 def needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on: DYNAMIC, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, as
-    bits.
+    """What, besides the header, the value of a condition depends on: BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER,
+    BY_MARK, as bits.
     """
     found = 0
     for test in tests(condition):
         if type(test) is Values and test.field not in _HANGING:
             continue  # by far the most
         match test:
-            case States() | Direction() | Masked(Field.MARK) | Values(Field.MARK):
-                found |= DYNAMIC
+            case States() | Direction():
+                found |= BY_STATE
+            case Masked(Field.MARK) | Values(Field.MARK):
+                found |= BY_MARK
             case Interface():
                 found |= BY_HOOK
             case Values(Field.ICMP_TYPE):

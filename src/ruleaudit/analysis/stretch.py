@@ -2,7 +2,8 @@
 
 A block is a run of plain refusals of one kind: one set, whatever their number (blocklists). A stretch is a run of rules
 and blocks that decide by the header alone: what each is left with of all packets is found once, and a walk of any
-packets only cuts it out. A release is a run of rules that leave packets untracked by the header alone.
+packets only cuts it out; where a rule asks for the mark, as long as none has set one. A release is a run of rules that
+leave packets untracked by the header alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.row import union
-from ruleaudit.analysis.space import Frame, Space, View, is_static, needs, seen_through
+from ruleaudit.analysis.space import BY_MARK, Frame, Space, View, is_static, needs, seen_through
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Interval, Never, Values, merged
 from ruleaudit.model.fields import Field
@@ -64,7 +65,7 @@ class Keys:
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Neighbouring rules and blocks that decide by the header alone, and do nothing else."""
+    """Neighbouring rules and blocks that decide by the header and the mark alone, and do nothing else."""
 
     steps: tuple[tuple[Rule | Block, Verdict], ...]
 
@@ -72,6 +73,11 @@ class Stretch:
     def needs(self) -> int:
         """Of what of a frame the answer depends (`space.needs`)."""
         return _needs(step for step, _ in self.steps)
+
+    @property
+    def asks_marks(self) -> bool:
+        """Some rule asks for the mark: what becomes of packets is told by the one that they came with."""
+        return bool(self.needs & BY_MARK)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def released(space: Space, release: Release, frame: Frame) -> Released:
 
 
 def shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
-    """What becomes of all packets in a stretch, seen through a frame."""
+    """What becomes of all packets in a stretch, seen through a frame, with the marks that they have on entry."""
     key = (stretch, seen_through(frame, stretch.needs))
     found = space.remembered.get(key)
     if found is None:
@@ -132,14 +138,14 @@ def shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
 
 
 def _shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
-    taken, nowhere = space.none, View({}, [], space.all)
+    taken, entering = space.none, View({}, space.mark, space.all)
     of: dict[Rule | Block, tuple[Verdict, PacketSet]] = {}
     parts: dict[Verdict, list[PacketSet]] = {}
     for step, verdict in stretch.steps:
         if isinstance(step, Block):
-            found = space.block(step, frame, nowhere)
+            found = space.block(step, frame, entering)
         else:
-            found = space.cached(step.key, step.condition, frame, nowhere, 0, True)
+            found = space.cached(step.key, step.condition, frame, entering, 0, True)
         share = found & ~taken
         if share.satisfiable():
             of[step] = verdict, share
@@ -178,7 +184,7 @@ def _known(chain: Chain) -> tuple[tuple[Rule | Block, ...], tuple[Step, ...]]:
 
 
 def _stretches(every: Sequence[Rule | Block]) -> Iterator[Step]:
-    ended = ((step, step.verdict if isinstance(step, Block) else _verdict(step)) for step in every)
+    ended = ((step, step.verdict if isinstance(step, Block) else _verdict(step, marks=True)) for step in every)
     for decides, run in groupby(ended, lambda pair: pair[1] is not None):
         some = [(step, verdict) for step, verdict in run if verdict is not None] if decides else []
         if len(some) >= _LEAST:
@@ -238,8 +244,10 @@ def steps(ruleset: Ruleset) -> int:
     return sum(len(blocks(chain)) for chain in chains) + ruleset.size // 16
 
 
-def _verdict(rule: Rule) -> Verdict | None:
-    """The verdict of a rule that decides by the header alone and does nothing else, None for every other rule."""
+def _verdict(rule: Rule, *, marks: bool = False) -> Verdict | None:
+    """The verdict of a rule that decides by the header alone, or by the mark too, and does nothing else; None for
+    every other rule.
+    """
     match rule.verdict:
         case Accept():
             verdict = ACCEPT
@@ -249,11 +257,11 @@ def _verdict(rule: Rule) -> Verdict | None:
             verdict = ("reject", kind)
         case _:
             return None
-    return verdict if not rule.effects and _by_header(rule) else None
+    return verdict if not rule.effects and _by_header(rule, marks=marks) else None
 
 
-def _by_header(rule: Rule) -> bool:
-    """Whom a rule matches is told by the header, and nobody keeps count of it."""
+def _by_header(rule: Rule, *, marks: bool = False) -> bool:
+    """Whom a rule matches is told by the header, or by the mark too, and nobody keeps count of it."""
     if not rule.understood or rule.consumers or rule.is_seen:
         return False
-    return all(is_static(match.condition) for match in rule.matches)
+    return all(is_static(match.condition, marks=marks) for match in rule.matches)

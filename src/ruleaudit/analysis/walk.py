@@ -15,7 +15,7 @@ from ruleaudit.analysis.cone import Cone
 from ruleaudit.analysis.late_sets import LateList, LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
 from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
-from ruleaudit.analysis.stretch import Block, Release, Stretch, released, shares, stretches
+from ruleaudit.analysis.stretch import Block, Release, Step, Stretch, released, shares, stretches
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Direction, Never, Opaque, Scope, States, tests
 from ruleaudit.model.fields import Family, Field, Hook, State
@@ -320,7 +320,7 @@ class Walk:
         self._stack.append(chain.name)
         view, version = self.view(), self._version
         cached, numbers, cone = self.space.cached, self.identities.numbers, self.cone
-        for rule in stretches(chain):
+        for rule in self._steps(chain):
             if is_empty(alive):
                 break
             if isinstance(rule, Stretch):
@@ -388,6 +388,14 @@ class Walk:
                     alive = alive & ~(hit & ends)
         self._stack.pop()
         return alive | back
+
+    def _steps(self, chain: Chain) -> Iterator[Step]:
+        """The steps of a chain; behind a rule that sets marks those of a stretch that asks for them come one by one."""
+        for step in stretches(chain):
+            if isinstance(step, Stretch) and step.asks_marks and self.mark is not self.space.mark:
+                yield from (one for one, _ in step.steps)
+            else:
+                yield step
 
     def _along(self, stretch: Stretch, alive: PacketSet) -> PacketSet:
         """Walk a stretch of rules; returns the packets about which none of them decides."""
