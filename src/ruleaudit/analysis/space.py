@@ -304,7 +304,10 @@ class Space:
                 # what is decided last comes first: each test is put in front of those that are there
                 out = self.all
                 for item in sorted(items, key=_decided_at, reverse=True):
-                    out = self.condition(item, frame, view, identity, understood) & out
+                    if type(item) is Values and item.field not in _HANGING:  # by far the most
+                        out = self.values(item.field, item.intervals, frame.reverse) & out
+                    else:
+                        out = self.condition(item, frame, view, identity, understood) & out
                 return out
             case Always():
                 return self.all
@@ -391,7 +394,7 @@ class Refusals(Protocol):
 
 
 def _decided_at(condition: Condition) -> int:
-    return _PLACES.get(condition.field, 0) if isinstance(condition, Values) else 0
+    return _PLACES.get(condition.field, 0) if type(condition) is Values else 0
 
 
 def _order(condition: Condition) -> list[tuple[Interval, ...]]:

@@ -171,21 +171,21 @@ class Diagrams:
         The bits `off` are not set. However many variables there are, only the nodes on the way to the first vector are
         looked at.
         """
-        way: list[tuple[PacketSet, int, bool]] = []
+        way: list[tuple[PacketSet, bool]] = []
         dead: set[PacketSet] = set()  # nodes that lead to no such vector
         here = found
         while True:
-            halves = here.cofactors() if here not in dead else None
-            if halves is not None:
-                way.append((here, cast(int, here.node_var()), False))
-                here = halves[1]
+            below = here.cofactor_false() if here not in dead else None
+            if below is not None:
+                way.append((here, False))
+                here = below
                 continue
             if here not in dead and here.satisfiable():
-                return {number: value for _, number, value in way}
+                return {cast(int, node.node_var()): value for node, value in way}
             while way:
-                node, number, value = way.pop()
-                if not value and number not in off:
-                    way.append((node, number, True))
+                node, value = way.pop()
+                if not value and node.node_var() not in off:
+                    way.append((node, True))
                     here = cast(PacketSet, node.cofactor_true())
                     break
                 dead.add(node)
