@@ -1,8 +1,10 @@
 """What a plan does for its flows: a bundle for each, moved on by each round of mending (design section 6, point 3)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
+from ruleaudit.model.condition import Interval
 from ruleaudit.model.fields import CLIENT_PORTS
 from ruleaudit.model.ruleset import Rule
 from ruleaudit.results import Difference
@@ -10,7 +12,7 @@ from ruleaudit.results.suggestion import Refused
 from ruleaudit.rewrite.flows import Candidate, without
 
 
-@dataclass
+@dataclass(eq=False)
 class Bundle:
     """What is done for one flow."""
 
@@ -46,29 +48,28 @@ class Bundle:
     @property
     def split(self) -> tuple[Candidate, Candidate] | None:
         """The flow on the ports that are to blame, and on the others; None where all of them are, or none."""
-        blamed = self.flow.only(*self._ports_of(self.stuck)) if self.stuck is not None else self.flow
+        blamed = self.flow.only(*chain(*self._ports_of(self.stuck))) if self.stuck is not None else self.flow
         others = self.flow.without(blamed.ports)
         return (blamed, others) if blamed.ports and others.ports else None
 
     def concerns(self, difference: Difference) -> bool:
         """The packets of a difference have a port of the flow, on the side where the service is."""
-        return bool(self.flow.only(*self._ports_of(difference)).ports)
+        return any(map(self.flow.has_any, self._ports_of(difference)))
 
     def is_passed_by(self, difference: Difference) -> bool:
         """What passes through opens connections from a port of the flow: the answers would be taken along."""
         if self.flow.kind.name != "in" or difference.path != "forward" or difference.role != "opening":
             return False
-        sources = [port for ports in difference.ports if ports.protocol == self.flow.protocol for port in ports.source]
-        return bool(self.flow.only(*sources).ports)
+        return any(p.protocol == self.flow.protocol and self.flow.has_any(p.source) for p in difference.ports)
 
     def covers(self, difference: Difference, others: Iterable["Bundle"]) -> bool:
         """All packets of a difference have ports of the flow there, or of others of its direction."""
         alike = [b.flow for b in others if b.flow.kind is self.flow.kind and b.flow.protocol == self.flow.protocol]
-        ports = list(self._ports_of(difference))
+        ports = [*chain(*self._ports_of(difference))]
         return bool(ports) and not without(ports, [port for flow in alike for port in flow.ports])
 
-    def _ports_of(self, difference: Difference) -> Iterator[tuple[int, int]]:
-        """The ports of a difference on the side where the service is, in the protocol of the flow."""
+    def _ports_of(self, difference: Difference) -> Iterator[Sequence[Interval]]:
+        """The ports of each part of a difference on the side where the service is, in the protocol of the flow."""
         leaving = difference.path in ("out", "local", "looped")
         back = leaving or (difference.path == "forward" and difference.role == "reply")
         if self.flow.kind.name == "out":
@@ -80,10 +81,10 @@ class Bundle:
                 # a translated reply looks like a packet of the flow on the side where its ports are few
                 side = min(ports.source, ports.target, key=lambda i: sum(high - low + 1 for low, high in i))
             if self.flow.protocol == ports.protocol:
-                yield from side
+                yield side
                 if self.flow.kind.name == "in" and difference.path == "forward" and difference.role == "reply":
                     # what passes through is taken along by where it goes, whatever it answers
-                    yield from ports.target
+                    yield ports.target
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ Design section 6, points 1, 2 and 5: a flow is described in the words of its rul
 by default, everything else only when it is asked for, and the reason is said.
 """
 
+from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import itemgetter
 
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
@@ -57,12 +59,24 @@ class Candidate:
 
     def only(self, *wanted: Interval) -> "Candidate":
         """The flow on those of its ports that lie in one of the ranges."""
-        pieces = {(max(a, low), min(b, high)) for a, b in self.ports for low, high in merged(wanted)}
+        ranges = merged(wanted)
+        pieces = {(max(a, low), min(b, high)) for a, b in self.ports for low, high in ranges}
         return self.with_ports(tuple(sorted(p for p in pieces if p[0] <= p[1])))
+
+    def has_any(self, ports: Sequence[Interval]) -> bool:
+        """Some port of the flow lies in one of the ranges, which are in order and apart."""
+        for low, high in self.ports:
+            place = bisect_right(ports, high, key=_low) - 1
+            if place >= 0 and ports[place][1] >= low:
+                return True
+        return False
 
     def without(self, excluded: Sequence[Interval]) -> "Candidate":
         """The flow on those of its ports that lie in none of the ranges."""
         return self.with_ports(without(self.ports, excluded))
+
+
+_low = itemgetter(0)
 
 
 def without(ports: Iterable[Interval], excluded: Iterable[Interval]) -> tuple[Interval, ...]:

@@ -250,7 +250,7 @@ class _Mends:
     early: set[Family] = field(default_factory=set)  #: whose errors are accepted before the rule that accepted them
     late: set[Family] = field(default_factory=set)  #: whose errors are accepted before the rule that refuses them
     refusing: set[Rule] = field(default_factory=set)  #: rules that have to refuse UNTRACKED too
-    moved: list[Bundle] = field(default_factory=list)  #: by this round, as are
+    moved: set[Bundle] = field(default_factory=set)  #: by this round, as are
     fresh: set[tuple[Rule, str, Family, int]] = field(default_factory=set)  #: these errors
     ancestors: dict[Rule, Rule] = field(default_factory=dict)  #: the original of each rule of the rewrite
 
@@ -265,7 +265,7 @@ class _Mends:
 
     def mend(self, wrong: Sequence[Difference]) -> bool:
         """Move the plan on; False when some difference has no cure (its flow is marked as stuck)."""
-        self.moved = []
+        self.moved = set()
         self.fresh = set()
         # what a connection meets on its way comes after what becomes of it, what is said about it comes last:
         # mending a flow takes most of that away
@@ -305,16 +305,16 @@ class _Mends:
         fresh = [b for b in mine if b.flow.narrowed.clients is None]
         for bundle in fresh:
             bundle.narrow_clients()
-            self.moved.append(bundle)
-        return bool(fresh) or any(b is m for b in mine for m in self.moved)
+            self.moved.add(bundle)
+        return bool(fresh) or not self.moved.isdisjoint(mine)
 
     def avoid(self, differences: Sequence[Difference], undecided: bool) -> bool:
         """What need not be assumed of servers, or decided, since narrower rules do as well, is not; True if rules
         changed.
         """
-        self.moved = [
+        self.moved = {
             b for b in self.bundles if undecided and b.flow.kind.name == "out" and not b.flow.narrowed.clients
-        ]
+        }
         for bundle in self.moved:
             bundle.narrow_clients()
         for difference in differences:
@@ -345,11 +345,11 @@ class _Mends:
     def _flow(self, difference: Difference) -> bool:
         concerned = self._concerned(difference)
         for bundle in concerned:
-            if any(b is bundle for b in self.moved):
+            if bundle in self.moved:
                 continue  # one step a round: the next comparison shows whether it was enough
             if not self._advance(bundle, difference):
                 return False
-            self.moved.append(bundle)
+            self.moved.add(bundle)
         return bool(concerned)
 
     def _advance(self, bundle: Bundle, difference: Difference) -> bool:
