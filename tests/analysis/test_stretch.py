@@ -13,6 +13,7 @@ from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.tracking import judge_in
 from ruleaudit.analysis.walk import PATHS, Walk
+from ruleaudit.model.fields import Field
 from ruleaudit.model.ruleset import Chain, Rule, Ruleset
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.source import SourceFile
@@ -23,8 +24,8 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Even two neighbours are taken together."""
-    with patch.object(stretch, "_LEAST", 1):
+    """Even two neighbours are taken together, and in halves."""
+    with patch.object(stretch, "_LEAST", 1), patch.object(stretch, "_ONE_BY_ONE", 1):
         stretch._of_chains.clear()
         yield
     stretch._of_chains.clear()
@@ -79,6 +80,36 @@ def test_rules_are_judged_alike(ruleset: Ruleset) -> None:
     with together():
         after = judge_in(Pair.alone(make_space((ruleset,), 1 << 20), ruleset))
     assert after.judgements == before.judgements
+
+
+def test_marks_are_those_of_the_entry_until_a_rule_sets_one() -> None:
+    (ruleset,) = lower(
+        SourceFile(
+            "rules.v4",
+            """*filter
+:INPUT DROP [0:0]
+-A INPUT -m mark --mark 0x1 -j DROP
+-A INPUT -p tcp -m tcp --dport 80 -m mark --mark 0x2 -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x2/0xffffffff
+-A INPUT -m mark --mark 0x3 -j DROP
+-A INPUT -p tcp -m mark --mark 0x2 -j ACCEPT
+COMMIT
+""",
+        )
+    ).rulesets
+    rules = ruleset.tables["filter"].chains["INPUT"].rules
+    space = make_space((ruleset,), 1 << 20)
+    with together():
+        steps = stretch.stretches(ruleset.tables["filter"].chains["INPUT"])
+        assert [isinstance(step, stretch.Stretch) and step.asks_marks for step in steps] == [True, False, True]
+        pair = Pair.alone(space, ruleset)
+        walked = pair.free(pair.old, "in")
+        https = space.is_(Field.PROTOCOL, 6) & space.values(Field.DPORT, ((443, 443),))
+        marked = space.is_(Field.MARK, 2)
+        assert is_empty(https & walked.matched[rules[4]] & space.is_(Field.MARK, 1))
+        assert not is_empty(https & walked.matched[rules[4]] & ~marked)
+        assert is_empty(walked.matched[rules[3]] & https)
+        assert is_empty(~https & walked.matched[rules[4]] & ~marked)
 
 
 def test_what_a_stretch_accepts_goes_on_to_the_next_hook() -> None:

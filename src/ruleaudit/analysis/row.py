@@ -17,7 +17,7 @@ def union(sets: Sequence[PacketSet], none: PacketSet) -> PacketSet:
 class Row:
     """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
 
-    def __init__(self, sets: list[PacketSet]) -> None:
+    def __init__(self, sets: Sequence[PacketSet]) -> None:
         self.sets = sets
         self._unions: dict[tuple[int, int], PacketSet] = {}
 

@@ -6,15 +6,15 @@ packets only cuts it out; where a rule asks for the mark, as long as none has se
 leave packets untracked by the header alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import groupby
 from operator import or_
-from typing import cast
+from typing import cast, overload
 from weakref import WeakKeyDictionary
 
-from ruleaudit.analysis.row import union
+from ruleaudit.analysis.row import Row, union
 from ruleaudit.analysis.space import BY_MARK, Frame, Space, View, is_static, needs, seen_through
 from ruleaudit.analysis.verdicts import ACCEPT, DROP, Verdict
 from ruleaudit.model.condition import Condition, Interval, Never, Values, merged
@@ -24,6 +24,8 @@ from ruleaudit.packets.diagram import PacketSet
 
 #: fewer steps than this are walked one by one
 _LEAST = 8
+#: so many steps of a stretch are taken one after the other, more of them in halves
+_ONE_BY_ONE = 256
 
 
 class Block:
@@ -80,21 +82,107 @@ class Stretch:
         return bool(self.needs & BY_MARK)
 
 
-@dataclass(frozen=True)
 class Shares:
-    """What becomes of all packets in a stretch: `of` each step those that no earlier one takes, where there are any."""
+    """What becomes of all packets in a stretch; what each step is left with is found when somebody asks for it."""
 
-    of: dict[Rule | Block, tuple[Verdict, PacketSet]]
-    rules: dict[Rule, PacketSet]  #: the same without blocks
-    ends: dict[Verdict, PacketSet]
-    taken: PacketSet
+    def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
+        self._space, self._frame, self._steps = space, frame, stretch.steps
+        self._entering = View({}, space.mark, space.all)
+        self._places = {step: place for place, (step, _) in enumerate(stretch.steps)}
+        self._left: dict[int, PacketSet] = {}
+        self._row = Row(_Matched(self))
+        self.ends, self.taken = self._ends(0, len(stretch.steps)) if stretch.steps else ({}, space.none)
+        self.rules = _OfRules(self)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def matched(self, place: int) -> PacketSet:
+        """What a step matches; not kept, for it is most of what there is to a long stretch."""
+        step = self._steps[place][0]
+        if isinstance(step, Block):
+            return self._space.block(step, self._frame, self._entering)
+        return self._space.condition(step.condition, self._frame, self._entering, 0, True)
+
+    def _ends(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
+        """What becomes of the packets that some steps take, and all these packets; of many steps in halves, so that no
+        large set meets each small one.
+        """
+        self._space.diagrams.check_room()
+        if high - low <= _ONE_BY_ONE:
+            return self._one_by_one(low, high)
+        middle = (low + high) // 2
+        (out, before), (others, behind) = self._ends(low, middle), self._ends(middle, high)
+        for verdict, packets in others.items():
+            here = packets & ~before
+            out[verdict] = out[verdict] | here if verdict in out else here
+        return out, before | behind
+
+    def _one_by_one(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
+        taken, parts = self._space.none, dict[Verdict, list[PacketSet]]()
+        for place in range(low, high):
+            verdict, found = self._steps[place][1], self.matched(place)
+            parts.setdefault(verdict, []).append(found & ~taken)
+            taken = taken | found
+        return {verdict: union(some, self._space.none) for verdict, some in parts.items()}, taken
+
+    def left(self, step: Rule | Block) -> PacketSet:
+        """Of what a step matches, what no earlier one takes."""
+        place = self._places[step]
+        found = self._left.get(place)
+        if found is None:
+            found = self._left[place] = self._row.without(self.matched(place), 0, place)
+        return found
 
     def cut(self, packets: PacketSet) -> Iterator[tuple[Rule | Block, Verdict, PacketSet]]:
         """Who decides about some packets."""
-        for step, (verdict, share) in self.of.items():
-            found = packets & share
+        for step, verdict in self._steps:
+            found = packets & self.left(step)
             if found.satisfiable():
                 yield step, verdict, found
+
+    def __iter__(self) -> Iterator[Rule]:
+        return (step for step in self._places if isinstance(step, Rule))
+
+    def __contains__(self, step: object) -> bool:
+        return isinstance(step, Rule) and step in self._places
+
+
+class _Matched(Sequence[PacketSet]):
+    """What each step of a stretch matches."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+
+    @overload
+    def __getitem__(self, place: int) -> PacketSet: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[PacketSet]: ...
+    def __getitem__(self, place: int | slice) -> PacketSet | Sequence[PacketSet]:
+        if isinstance(place, slice):
+            return [self._shares.matched(one) for one in range(*place.indices(len(self)))]
+        return self._shares.matched(place)
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+
+class _OfRules(Mapping[Rule, PacketSet]):
+    """What the rules of a stretch are left with; for some it may be nothing."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+
+    def __getitem__(self, rule: Rule) -> PacketSet:
+        if rule not in self._shares:
+            raise KeyError(rule)
+        return self._shares.left(rule)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._shares)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,26 +221,8 @@ def shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
     key = (stretch, seen_through(frame, stretch.needs))
     found = space.remembered.get(key)
     if found is None:
-        found = space.remembered[key] = _shares(space, stretch, frame)
+        found = space.remembered[key] = Shares(space, stretch, frame)
     return cast(Shares, found)
-
-
-def _shares(space: Space, stretch: Stretch, frame: Frame) -> Shares:
-    taken, entering = space.none, View({}, space.mark, space.all)
-    of: dict[Rule | Block, tuple[Verdict, PacketSet]] = {}
-    parts: dict[Verdict, list[PacketSet]] = {}
-    for step, verdict in stretch.steps:
-        if isinstance(step, Block):
-            found = space.block(step, frame, entering)
-        else:
-            found = space.cached(step.key, step.condition, frame, entering, 0, True)
-        share = found & ~taken
-        if share.satisfiable():
-            of[step] = verdict, share
-            parts.setdefault(verdict, []).append(share)
-            taken = taken | share
-    rules = {step: share for step, (_, share) in of.items() if isinstance(step, Rule)}
-    return Shares(of, rules, {verdict: union(some, space.none) for verdict, some in parts.items()}, taken)
 
 
 def _needs(steps: Iterable[Rule | Block]) -> int:
