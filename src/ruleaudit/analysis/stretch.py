@@ -86,23 +86,13 @@ class Shares:
     """What becomes of all packets in a stretch; what each step is left with is found when somebody asks for it."""
 
     def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
-        self._space, self._frame, self._steps = space, frame, stretch.steps
-        self._entering = View({}, space.mark, space.all)
+        self._space, self._steps = space, stretch.steps
+        self._matched = _Matched(space, stretch, frame)
+        self._row = Row(self._matched)
         self._places = {step: place for place, (step, _) in enumerate(stretch.steps)}
         self._left: dict[int, PacketSet] = {}
-        self._row = Row(_Matched(self))
         self.ends, self.taken = self._ends(0, len(stretch.steps)) if stretch.steps else ({}, space.none)
         self.rules = _OfRules(self)
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def matched(self, place: int) -> PacketSet:
-        """What a step matches; not kept, for it is most of what there is to a long stretch."""
-        step = self._steps[place][0]
-        if isinstance(step, Block):
-            return self._space.block(step, self._frame, self._entering)
-        return self._space.condition(step.condition, self._frame, self._entering, 0, True)
 
     def _ends(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
         """What becomes of the packets that some steps take, and all these packets; of many steps in halves, so that no
@@ -121,17 +111,22 @@ class Shares:
     def _one_by_one(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
         taken, parts = self._space.none, dict[Verdict, list[PacketSet]]()
         for place in range(low, high):
-            verdict, found = self._steps[place][1], self.matched(place)
+            verdict, found = self._steps[place][1], self._matched[place]
             parts.setdefault(verdict, []).append(found & ~taken)
             taken = taken | found
         return {verdict: union(some, self._space.none) for verdict, some in parts.items()}, taken
+
+    @property
+    def steps(self) -> Mapping[Rule | Block, int]:
+        """The steps and their places."""
+        return self._places
 
     def left(self, step: Rule | Block) -> PacketSet:
         """Of what a step matches, what no earlier one takes."""
         place = self._places[step]
         found = self._left.get(place)
         if found is None:
-            found = self._left[place] = self._row.without(self.matched(place), 0, place)
+            found = self._left[place] = self._row.without(self._matched[place], 0, place)
         return found
 
     def cut(self, packets: PacketSet) -> Iterator[tuple[Rule | Block, Verdict, PacketSet]]:
@@ -141,18 +136,13 @@ class Shares:
             if found.satisfiable():
                 yield step, verdict, found
 
-    def __iter__(self) -> Iterator[Rule]:
-        return (step for step in self._places if isinstance(step, Rule))
-
-    def __contains__(self, step: object) -> bool:
-        return isinstance(step, Rule) and step in self._places
-
 
 class _Matched(Sequence[PacketSet]):
-    """What each step of a stretch matches."""
+    """What each step of a stretch matches; not kept, for it is most of what there is to a long stretch."""
 
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
+    def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
+        self._space, self._steps, self._frame = space, stretch.steps, frame
+        self._entering = View({}, space.mark, space.all)
 
     @overload
     def __getitem__(self, place: int) -> PacketSet: ...
@@ -160,11 +150,14 @@ class _Matched(Sequence[PacketSet]):
     def __getitem__(self, place: slice) -> Sequence[PacketSet]: ...
     def __getitem__(self, place: int | slice) -> PacketSet | Sequence[PacketSet]:
         if isinstance(place, slice):
-            return [self._shares.matched(one) for one in range(*place.indices(len(self)))]
-        return self._shares.matched(place)
+            return [self[one] for one in range(*place.indices(len(self)))]
+        step = self._steps[place][0]
+        if isinstance(step, Block):
+            return self._space.block(step, self._frame, self._entering)
+        return self._space.condition(step.condition, self._frame, self._entering)
 
     def __len__(self) -> int:
-        return len(self._shares)
+        return len(self._steps)
 
 
 class _OfRules(Mapping[Rule, PacketSet]):
@@ -174,12 +167,10 @@ class _OfRules(Mapping[Rule, PacketSet]):
         self._shares = shares
 
     def __getitem__(self, rule: Rule) -> PacketSet:
-        if rule not in self._shares:
-            raise KeyError(rule)
         return self._shares.left(rule)
 
     def __iter__(self) -> Iterator[Rule]:
-        return iter(self._shares)
+        return (step for step in self._shares.steps if isinstance(step, Rule))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
