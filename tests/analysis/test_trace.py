@@ -167,3 +167,15 @@ INPUT = """table inet a {{
 def test_a_packet_that_finds_no_element_goes_no_further_in_the_rule(sets: str, rule: str, seen: str) -> None:
     """Where a limit or a map decides that nobody can know, the tests answer no."""
     assert verdict(read(INPUT.format(sets=sets, rule=rule)), "in", State.NEW) == seen
+
+
+def test_a_map_looks_up_once_whatever_the_chain_does_that_it_leads_to() -> None:
+    ruleset = read("""table ip a {
+    chain classify { meta mark set 1; }
+    chain input {
+        type filter hook input priority 0; policy drop;
+        meta mark vmap { 0 : jump classify, 1 : accept }
+    }
+}
+""")
+    assert verdict(ruleset, "in", State.NEW) == "drop"

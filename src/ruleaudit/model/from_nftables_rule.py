@@ -217,7 +217,8 @@ class RuleReader:
             return
         opened = self._open
         self._open = []
-        for number, element, decided, condition in keyed:
+        # a chain that changes what is looked up leads no packet that comes back into an element that ends its way
+        for number, element, decided, condition in sorted(keyed, key=lambda one: isinstance(one[2], Jump)):
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
                 test = ModelMatch(name, self._place(element.span), asked_of)
