@@ -14,7 +14,7 @@ from ruleaudit.analysis.follow import header
 from ruleaudit.analysis.pair import Pair, Roles, Seen, spoken_of
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
 from ruleaudit.analysis.stretch import steps
-from ruleaudit.analysis.translated import destination_translated, source_translated, where_replies_look_otherwise
+from ruleaudit.analysis.translated import translated_by_rule, where_replies_look_otherwise
 from ruleaudit.analysis.unmet import Part, Refuting
 from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.model.expectation import Expectation, Fate
@@ -135,7 +135,7 @@ class _Expected:
     def _connections(self, kind: Kind, seen: Seen, opening: PacketSet) -> Iterator[Unmet]:
         """The stages of the connections that some packets open."""
         start = self._part(Stage.OPENING, opening, seen, kind.there, Frame("opening"))
-        translated = destination_translated(start.walk, opening)
+        translated = translated_by_rule(start.walk, opening, source=False)
         elsewhere = self.space.none
         for packets in translated.values():
             elsewhere = elsewhere | packets
@@ -164,7 +164,8 @@ class _Expected:
                 back = back & space.interface(mirrored, interface)
         replies = roles.reply.packets & opened & one_host & usual & back & (~tcp | self._flags(_REPLY))
         hidden = where_replies_look_otherwise(self.side.ruleset)
-        for rule, packets in source_translated(start.walk, start.packets).items() if hidden is not None else ():
+        translated = translated_by_rule(start.walk, start.packets, source=True) if hidden is not None else {}
+        for rule, packets in translated.items():
             connections = space.connection_part(packets)
             yield self.refuting.not_followed(start, rule, packets, hidden)
             replies = replies & ~connections

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Protocol
 
 from ruleaudit.packets.diagram import PacketSet, is_empty
 
@@ -14,10 +15,17 @@ def union(sets: Sequence[PacketSet], none: PacketSet) -> PacketSet:
     return parts[0]
 
 
+class Sets(Protocol):
+    """Packet sets by their places, kept or made when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> PacketSet: ...
+    def __len__(self) -> int: ...
+
+
 class Row:
     """Sets in a row with the unions of its halves, so that the first that meets a question is found in few steps."""
 
-    def __init__(self, sets: Sequence[PacketSet]) -> None:
+    def __init__(self, sets: Sets) -> None:
         self.sets = sets
         self._unions: dict[tuple[int, int], PacketSet] = {}
 

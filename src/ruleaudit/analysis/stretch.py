@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import groupby
 from operator import or_
-from typing import cast, overload
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.row import Row, union
@@ -89,9 +89,9 @@ class Shares:
         self._space, self._steps = space, stretch.steps
         self._matched = _Matched(space, stretch, frame)
         self._row = Row(self._matched)
-        self._places = {step: place for place, (step, _) in enumerate(stretch.steps)}
+        self.places = {step: place for place, (step, _) in enumerate(stretch.steps)}
         self._left: dict[int, PacketSet] = {}
-        self.ends, self.taken = self._ends(0, len(stretch.steps)) if stretch.steps else ({}, space.none)
+        self.ends, self.taken = self._ends(0, len(stretch.steps))
         self.rules = _OfRules(self)
 
     def _ends(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
@@ -116,14 +116,9 @@ class Shares:
             taken = taken | found
         return {verdict: union(some, self._space.none) for verdict, some in parts.items()}, taken
 
-    @property
-    def steps(self) -> Mapping[Rule | Block, int]:
-        """The steps and their places."""
-        return self._places
-
     def left(self, step: Rule | Block) -> PacketSet:
         """Of what a step matches, what no earlier one takes."""
-        place = self._places[step]
+        place = self.places[step]
         found = self._left.get(place)
         if found is None:
             found = self._left[place] = self._row.without(self._matched[place], 0, place)
@@ -137,20 +132,14 @@ class Shares:
                 yield step, verdict, found
 
 
-class _Matched(Sequence[PacketSet]):
+class _Matched:
     """What each step of a stretch matches; not kept, for it is most of what there is to a long stretch."""
 
     def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
         self._space, self._steps, self._frame = space, stretch.steps, frame
         self._entering = View({}, space.mark, space.all)
 
-    @overload
-    def __getitem__(self, place: int) -> PacketSet: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[PacketSet]: ...
-    def __getitem__(self, place: int | slice) -> PacketSet | Sequence[PacketSet]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
+    def __getitem__(self, place: int) -> PacketSet:
         step = self._steps[place][0]
         if isinstance(step, Block):
             return self._space.block(step, self._frame, self._entering)
@@ -170,7 +159,7 @@ class _OfRules(Mapping[Rule, PacketSet]):
         return self._shares.left(rule)
 
     def __iter__(self) -> Iterator[Rule]:
-        return (step for step in self._shares.steps if isinstance(step, Rule))
+        return (step for step in self._shares.places if isinstance(step, Rule))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -25,20 +25,14 @@ def changes_destination(rule: Rule) -> bool:
     return bool(word) and word not in _SOURCE
 
 
-def destination_translated(walk: Walk, packets: PacketSet) -> dict[Rule, PacketSet]:
-    """Those of some packets that a rule sends elsewhere, by the rule."""
-    return {rule: matched & packets for rule, matched in _matched(walk, False) if not is_empty(matched & packets)}
-
-
-def source_translated(walk: Walk, packets: PacketSet) -> dict[Rule, PacketSet]:
-    """Those of some packets that leave with another source, by the rule."""
-    return {rule: matched & packets for rule, matched in _matched(walk, True) if not is_empty(matched & packets)}
+def translated_by_rule(walk: Walk, packets: PacketSet, *, source: bool) -> dict[Rule, PacketSet]:
+    """Those of some packets that a rule sends elsewhere, or that leave with another source, by the rule."""
+    found = ((rule, matched & packets) for rule, matched in _matched(walk, source))
+    return {rule: here for rule, here in found if not is_empty(here)}
 
 
 def any_translated(walk: Walk, *, source: bool) -> PacketSet:
-    """The packets that some rule sends elsewhere, or that leave with another source; in one set, for there may be
-    thousands of such rules.
-    """
+    """The packets of all such rules in one set, for there may be thousands of them."""
     return union([matched for _, matched in _matched(walk, source)], walk.none)
 
 

@@ -217,7 +217,7 @@ class RuleReader:
             return
         opened = self._open
         self._open = []
-        # a chain that changes what is looked up leads no packet that comes back into an element that ends its way
+        # jumps last: who comes back from a chain that changed what is looked up meets no element that ends its way
         for number, element, decided, condition in sorted(keyed, key=lambda one: isinstance(one[2], Jump)):
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:

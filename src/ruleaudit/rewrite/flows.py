@@ -23,6 +23,7 @@ from ruleaudit.results.flow import Flow
 from ruleaudit.rewrite.narrowing import Narrowing, narrowing
 
 Interval = tuple[int, int]
+_low = itemgetter(0)
 
 SSH = "ssh: low volume, worth protecting"
 #: ports that a default plan leaves alone, and why (single ports or ranges)
@@ -74,9 +75,6 @@ class Candidate:
     def without(self, excluded: Sequence[Interval]) -> "Candidate":
         """The flow on those of its ports that lie in none of the ranges."""
         return self.with_ports(without(self.ports, excluded))
-
-
-_low = itemgetter(0)
 
 
 def without(ports: Iterable[Interval], excluded: Iterable[Interval]) -> tuple[Interval, ...]:
