@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-from tests.kernel.lab import Lab
+from tests.kernel.lab import PATIENCE, Lab
+
+#: seconds until a first segment that was lost has been sent again and answered. Who is refused by ICMP while connect()
+#: still holds the socket hears of it no sooner (net/ipv6/tcp_ipv6.c, tcp_v6_err)
+SENT_AGAIN = 2.5
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,10 @@ class Ask:
     source: str = ""
 
     def answer(self, lab: Lab) -> str:
+        patience = PATIENCE if self.seen == "silence" else SENT_AGAIN
         if self.protocol == "udp":
-            return lab.udp(self.by, self.to, self.port)
-        return lab.tcp(self.by, self.to, self.port, source=self.source)
+            return lab.udp(self.by, self.to, self.port, patience=patience)
+        return lab.tcp(self.by, self.to, self.port, source=self.source, patience=patience)
 
     def entries(self, lab: Lab, host: str) -> list[str]:
         words = (f"src={self.source}",) if self.source else ()

@@ -36,6 +36,7 @@ OUT = Ask(CLIENT, 8000, by="server")
 SIX = web(
     Ask(SERVER6, 53, protocol="udp", freed=True),
     Ask(SERVER6, 54, protocol="udp", seen="Permission denied"),
+    refusal="Permission denied",
     to=SERVER6,
 )
 SOURCE_RESTRICTED = (
