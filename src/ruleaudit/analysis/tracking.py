@@ -17,12 +17,12 @@ from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.stretch import steps
 from ruleaudit.analysis.variant import Changed, same_packets, without
 from ruleaudit.analysis.verdicts import ACCEPT
-from ruleaudit.analysis.walk import PATHS, Walk, called_chains, conntrack_users, early_chains
+from ruleaudit.analysis.walk import PATHS, Walk, called_chains, chains_from, conntrack_users, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Witness
 from ruleaudit.model.condition import ALWAYS, NEVER, Condition, Masked, States, Values, tests
 from ruleaudit.model.fields import TCP, Field, State, TcpFlag
-from ruleaudit.model.ruleset import Rule, Ruleset
+from ruleaudit.model.ruleset import Rule, Ruleset, Unknown
 from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from ruleaudit.results import Judgement, RuleClass, Tracking
 from ruleaudit.source import Span
@@ -121,9 +121,25 @@ class _Judge:
             else:
                 yield self._judge_by(hanging[rule], rule) if rule in hanging else self._judge(rule)
 
+    @cached_property
+    def _perhaps_called(self) -> dict[tuple[str, str], Rule]:
+        """(table, chain) that a verdict map may lead to, of which nobody knows what it holds: the rule with the map."""
+        found: dict[tuple[str, str], Rule] = {}
+        unknown = [(r, r.verdict.chains) for r in self.ruleset.rules() if isinstance(r.verdict, Unknown)]
+        while leading := [one for one in unknown if (one[0].table, one[0].chain) in self.called | found.keys()]:
+            for rule, names in leading:
+                unknown.remove((rule, names))
+                chains = self.ruleset.tables[rule.table].chains
+                led_to = chains_from(self.ruleset, (chains[name] for name in names if name in chains))
+                found |= dict.fromkeys(led_to - self.called - found.keys(), rule)
+        return found
+
     def _unreferenced(self, rule: Rule) -> Judgement:
         if called_from_outside(rule.chain):
             reason = f"chain {rule.chain} is called from outside this file"
+            return Judgement(rule, RuleClass.REQUIRED, reason)
+        if (leading := self._perhaps_called.get((rule.table, rule.chain))) is not None:
+            reason = f"{leading.where} may lead into chain {rule.chain}: what its map holds is not known"
             return Judgement(rule, RuleClass.REQUIRED, reason)
         reason = f"nothing in this file calls chain {rule.chain}; the rule still switches tracking on"
         return Judgement(rule, RuleClass.DEAD, reason)

@@ -86,7 +86,7 @@ class _Lowering:
             if isinstance(s, tree.SetUpdate)
         }
         contents = Contents(name, table.sets, written)
-        reader = RuleReader(self.family, Conditions(self.family, contents), self._text)
+        reader = RuleReader(self.family, Conditions(self.family, contents), self._text, table)
         chains: dict[str, Chain] = {}
         for chain in table.chains.values():
             rules = tuple(made for rule in chain.rules for made in self._rules(reader, name, chain.name, rule))

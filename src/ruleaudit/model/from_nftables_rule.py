@@ -31,6 +31,7 @@ from ruleaudit.model.condition import (
     tests,
 )
 from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
+from ruleaudit.model.from_nftables_below import chains_of, changes, tracks
 from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
 from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
 from ruleaudit.model.from_nftables_spelling import spelled
@@ -61,6 +62,10 @@ MOST_APART = 100
 _CONTINUE, _ACCEPT, _DROP = Continue(), Accept(), Drop()
 
 
+#: an element of a verdict map: its number, itself, the verdict and the packets
+Keyed = tuple[int, tree.Element, ModelVerdict, Condition]
+
+
 class Part(NamedTuple):
     """One rule of the model in the making; `label` tells it from the other parts of the same text."""
 
@@ -78,9 +83,11 @@ _NOTHING = Part()
 class RuleReader:
     """Reads the rules of one table, for one address family."""
 
-    def __init__(self, family: Family, conditions: Conditions, written: Callable[[tree.Rule, Span], str]) -> None:
+    def __init__(
+        self, family: Family, conditions: Conditions, written: Callable[[tree.Rule, Span], str], table: tree.Table
+    ) -> None:
         """`written` gives the text under a span of a rule, where a part of it stands for itself."""
-        self.family, self.conditions, self.written = family, conditions, written
+        self.family, self.conditions, self.written, self.table = family, conditions, written, table
 
     def parts(self, rule: tree.Rule) -> list[Part]:
         """The rules that one rule amounts to, in order."""
@@ -203,7 +210,8 @@ class RuleReader:
         written, with_ports = _written(statement), self._with_ports()
         try:
             elements = self._elements(statement.map)
-            keyed = _by_verdict(_first_ones([(e, self._key(statement.key, e, elements)) for e in elements]))
+            keyed = list(_by_verdict(_first_ones([(e, self._key(statement.key, e, elements)) for e in elements])))
+            self._looks_once(statement, keyed)
         except Unknown as error:
             by_nature = isinstance(statement.map, tree.SetName) or any(isinstance(o, Unknowable) for o in known)
             asked = (
@@ -213,11 +221,15 @@ class RuleReader:
             )
             asked_of = guarded(known, asked, written, with_ports)
             self._condition(name, statement.span, asked_of, reason="" if by_nature else str(error))
-            self._end(UnknownTarget(written))
+            opened, self._done, self._open = self._open, [*self._done, *self._to_unknown(statement, written)], []
+            if statement is not self._rule.statements[-1]:
+                # what stands behind the map is for packets that it lets go on, if it knows such
+                self._open = [part._replace(label=f"{part.label} on") for part in opened]
+                self._condition(name, statement.span, Opaque(f"{written} says continue", Scope.MEMORY))
             return
         opened = self._open
         self._open = []
-        # jumps last: who comes back from a chain that changed what is looked up meets no element that ends its way
+        # jumps last: who comes back from one meets no other element
         for number, element, decided, condition in sorted(keyed, key=lambda one: isinstance(one[2], Jump)):
             asked_of = guarded(known, condition, f"{written} {number}", with_ports)
             for part in opened:
@@ -226,6 +238,25 @@ class RuleReader:
                 # what stands behind the map is for packets that it lets go on
                 into = self._open if decided == _CONTINUE else self._done
                 into.append(added._replace(verdict=decided))
+
+    def _to_unknown(self, statement: tree.VerdictMap, written: str) -> list[Part]:
+        """The open parts, as what nobody knows ends them; if it leads to a chain that asks conntrack, they need it."""
+        chains = chains_of(self.table, statement.map)
+        if isinstance(statement.map, tree.SetName):
+            # somebody else may fill it with any
+            chains = [chain.name for chain in self.table.chains.values() if not chain.hook]
+        needs = (Consumer(Use.READS, "a chain that the map leads to"),) if tracks(self.table, chains) else ()
+        unknown = UnknownTarget(written, tuple(chains))
+        return [p._replace(verdict=unknown, consumers=(*p.consumers, *needs)) for p in self._open]
+
+    def _looks_once(self, statement: tree.VerdictMap, keyed: list[Keyed]) -> None:
+        """As rules, elements are asked one after the other. Raises Unknown where a chain that one jumps to may change
+        what another one asks.
+        """
+        jumps = {v.chain for _, _, v, _ in keyed if isinstance(v, Jump)}
+        goes_on = any(v == _CONTINUE for _, _, v, _ in keyed) and statement is not self._rule.statements[-1]
+        if len(jumps) + goes_on > 1 and jumps and changes(self.table, jumps, [asked for *_, asked in keyed]):
+            raise Unknown("a chain that this map jumps to changes what is looked up; that is not followed")
 
     def _elements(self, value: tree.Value) -> list[tree.Element]:
         match value:
@@ -489,11 +520,11 @@ def _single_values(condition: Condition) -> tuple[tuple[Field, ...], tuple[int, 
 
 def _by_verdict(
     keyed: list[tuple[tree.Element, Condition]],
-) -> Iterator[tuple[int, tree.Element, ModelVerdict, Condition]]:
+) -> Iterator[Keyed]:
     """The elements of a large map with the same verdict as one, under the number of the first; those that name states,
     or what cannot be known, stay apart.
     """
-    alike: dict[object, list[tuple[int, tree.Element, ModelVerdict, Condition]]] = {}
+    alike: dict[object, list[Keyed]] = {}
     few = len(keyed) <= MOST_APART
     for number, (element, condition) in enumerate(keyed):
         data = element.data

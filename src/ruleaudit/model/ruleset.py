@@ -67,9 +67,13 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A target that is not understood: it may end the packet's way in any fashion, or let it go on."""
+    """A target that is not understood: it may end the packet's way in any fashion, or let it go on.
+
+    `chains` are those that it may lead to: a verdict map that somebody else fills.
+    """
 
     text: str
+    chains: tuple[str, ...] = ()
 
 
 Verdict = Continue | Accept | Drop | Reject | Queue | Jump | Goto | Return | Unknown
