@@ -127,6 +127,8 @@ class Consequences:
         chains = list(self._base_chains(path))
         met = Counter(c for chain, _ in chains for c in chains_from(self.side.ruleset, (chain,)))
         self.met_twice = {chain for chain, times in met.items() if times > 1}
+        if not any((rule.table, rule.chain) in met for rule in self.interest):
+            return
         fate = self._end(ACCEPT)
         for chain, frame in reversed(chains):
             fate = self._fate_of_base(chain, frame, fate)

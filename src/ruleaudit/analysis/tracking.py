@@ -171,9 +171,9 @@ class _Judge:
         spoiled: set[Rule] = set()
         touched: set[Rule] = set()
         for path in PATHS:
-            walk = self._free(path)
-            real = list(self._real(path))
-            for visit in consequences.visits(path, walk):
+            real: list[tuple[str, PacketSet, State, PacketSet | None]] = []
+            for visit in consequences.visits(path, self._free(path)):
+                real = real or list(self._real(path))
                 others = visit.without_state & ~visit.matched
                 more = others & (visit.ways.differs | visit.ways.counted)
                 less = visit.matched & (visit.ways.differs | visit.ways.counted)
