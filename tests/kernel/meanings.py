@@ -231,8 +231,9 @@ class Batch(ABC, Generic[Drawn]):
         """Whether the packet set of each item holds the packet, seen forwards and backwards; or maybe."""
         packet = crafted.packet
         icmp = packet.values[Field.PROTOCOL] == self.scene.family.icmp
-        request = not icmp or packet.values.get(Field.ICMP_TYPE) in ICMP_ANSWERS[self.scene.family]
-        frames = [Frame("", absent=ABSENT[self.scene.hook]), Frame("", True, ABSENT[self.scene.hook], request)]
+        request = icmp and packet.values.get(Field.ICMP_TYPE) in ICMP_ANSWERS[self.scene.family]
+        # seen backwards, a request is the answer to another message
+        frames = [Frame("", back, ABSENT[self.scene.hook]) for back in ((False,) if request else (False, True))]
         rows = []
         for frame in frames:
             key = (frame, state, mark, packet.original)
@@ -289,7 +290,7 @@ def _one(space: Space, packet: Packet, frame: Frame) -> PacketSet:
     """The set that holds one packet, seen through a frame."""
     out = space.all
     for name, value in packet.values.items():
-        out = out & space.is_(name, value, frame.reverse and not (name is Field.ICMP_TYPE and frame.request))
+        out = out & space.is_(name, value, frame.reverse)
     for name, interface in ((Field.IIF, packet.iif), (Field.OIF, packet.oif)):
         prefixes = [s for s in space.alphabet if s.endswith("+") and interface.startswith(s[:-1]) and interface]
         known = interface if interface in space.alphabet else max(prefixes, key=len, default=space.alphabet[-1])

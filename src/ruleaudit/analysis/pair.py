@@ -237,10 +237,7 @@ class Pair:
         """The connections of a kind that work, with their originator as side B: what a reply, read from A to B,
         belongs to.
         """
-        space = self.space
-        walk = self.walk(side, Frame("opening", True, request=True), {State.NEW: space.all}, space.all)
-        packets = self.region & self.domain(kind.there, True) & role_shape(space, "opening")
-        return space.connection_part(walk.run(PATHS[kind.there], packets))
+        return self.space.exchanged(self.space.connection_part(self.roles(kind, side).opening.accepted))
 
     def untracked_only(self, seen: Seen) -> PacketSet:
         """Connections whose packets of this role are untracked, with no tracked one beside them."""
@@ -352,11 +349,7 @@ class Pair:
     def swap(self, connections: PacketSet) -> PacketSet:
         """The same connections with originator and responder exchanged; what is unknown of them is forgotten."""
         space = self.space
-        known = connections.exists(space.diagrams.cube(space.unknown_tests))
-        sides = ((Field.SADDR, Field.DADDR), (Field.SPORT, Field.DPORT), (Field.SRC_TYPE, Field.DST_TYPE))
-        return space.diagrams.exchange(
-            known, [(a, b) for one, other in sides for a, b in zip(space.bits[one], space.bits[other], strict=True)]
-        )
+        return space.exchanged(connections.exists(space.diagrams.cube(space.unknown_tests)))
 
     def send(
         self,

@@ -7,7 +7,7 @@ be intersected with what happens to its replies without renaming anything.
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from ruleaudit.analysis.addresses import Classes, Codes, Plain, masked_intervals
 from ruleaudit.analysis.row import union
@@ -74,7 +74,6 @@ class Frame:
     role: str
     reverse: bool = False
     absent: frozenset[Field] = frozenset()
-    request: bool = False  #: with `reverse`: a request of side B, not an answer (ICMP types read as they are)
 
 
 @dataclass
@@ -118,7 +117,8 @@ class Space:
             else Classes(size, [*_BY_NATURE[self.family].values(), *self.address_sets])
         )
         # what tells the packets of one walk from those of another comes first: behind it, walks share what they know.
-        # then protocol and ports: a rule about one port touches that port alone, however many addresses others name
+        # then protocol and ports: a rule about one port touches that port alone, however many addresses others name.
+        # destinations before sources: rules for one port of many hosts, among refused sources, then stay small
         self.codes: dict[Field, Codes] = {
             Field.FRAGMENT: Plain(2),
             Field.PKTTYPE: Plain(2),
@@ -130,8 +130,8 @@ class Space:
             Field.OIF: Plain(width),
             Field.SRC_TYPE: Plain(3),
             Field.DST_TYPE: Plain(3),
-            Field.SADDR: address,
             Field.DADDR: address,
+            Field.SADDR: address,
             Field.ICMP_TYPE: Plain(8),
             Field.ICMP_CODE: Plain(8),
             Field.MARK: Plain(32),
@@ -256,6 +256,26 @@ class Space:
             cubes = self._own_cubes = (len(self.unknowns), self.diagrams.cube(own), self.diagrams.cube(alike))
         return found.exists(cubes[2] if keep_interfaces else cubes[1])
 
+    def exchanged(self, connections: PacketSet) -> PacketSet:
+        """The same connections with originator and responder exchanged, in what is asked of them too."""
+        pairs = [
+            (a, b)
+            for one, other in ((Field.SADDR, Field.DADDR), (Field.SPORT, Field.DPORT), (Field.SRC_TYPE, Field.DST_TYPE))
+            for a, b in zip(self.bits[one], self.bits[other], strict=True)
+        ]
+        for key, number in list(self.unknowns.items()):
+            if key[0] is Scope.CONNECTION:
+                name, reads = cast(str, key[1]), cast(tuple[Field, ...], key[2])
+                mirrored = (
+                    Scope.CONNECTION,
+                    name,
+                    tuple(MIRROR.get(field, field) for field in cast(Iterable[Field], reads)),
+                )
+                self.unknown(mirrored, self.unknown_tests[number])
+                if number < self.unknowns[mirrored]:
+                    pairs.append((number, self.unknowns[mirrored]))
+        return self.diagrams.exchange(connections, pairs)
+
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""
         key = tuple(names)
@@ -299,12 +319,12 @@ class Space:
         """The packets that satisfy a condition, seen through a frame, in the state and with the mark of a view."""
         match condition:
             case Values(name, intervals) if name is not Field.MARK:
-                return self.values(name, intervals, frame.reverse and not (name is Field.ICMP_TYPE and frame.request))
+                return self.values(name, intervals, frame.reverse)
             case And(items):
                 # what is decided last comes first: each test is put in front of those that are there
                 out = self.all
                 for item in sorted(items, key=_decided_at, reverse=True):
-                    if type(item) is Values and item.field not in _HANGING:  # by far the most
+                    if type(item) is Values and item.field is not Field.MARK:  # by far the most
                         out = self.values(item.field, item.intervals, frame.reverse) & out
                     else:
                         out = self.condition(item, frame, view, identity, understood) & out
@@ -404,7 +424,7 @@ def _order(condition: Condition) -> list[tuple[Interval, ...]]:
     return [asked.get(name, ()) for name in _DECIDED_FIRST]
 
 
-_DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.SADDR, Field.DADDR)
+_DECIDED_FIRST = (Field.PROTOCOL, Field.DPORT, Field.SPORT, Field.DADDR, Field.SADDR)
 _PLACES = {name: place for place, name in enumerate(_DECIDED_FIRST)}
 
 
@@ -418,7 +438,7 @@ def is_static(condition: Condition, *, marks: bool = False) -> bool:
 #: the states of a packet that has not been left alone, in the order of their code in the state variable
 TRACKED_STATES = (State.NEW, State.ESTABLISHED, State.RELATED, State.INVALID)
 
-BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER, BY_MARK = 1, 2, 4, 8, 16, 32
+BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_MARK = 1, 2, 4, 8, 16
 #: what is another one in every walk
 DYNAMIC = BY_STATE | BY_MARK
 
@@ -427,7 +447,6 @@ def seen_through(frame: Frame, needs: int) -> Hashable:
     """What of a frame decides about tests with such needs: through two that are alike in it, they are the same."""
     return (
         frame.reverse,
-        frame.request if needs & BY_ANSWER else None,
         frame.absent if needs & BY_HOOK else None,
         frame.role if needs & BY_ROLE else None,
     )
@@ -467,17 +486,13 @@ def _parts(condition: Condition) -> _Parts:
     return parts
 
 
-#: the fields whose values hang on more than the header
-_HANGING = frozenset({Field.MARK, Field.ICMP_TYPE})
-
-
 def needs(condition: Condition) -> int:
-    """What, besides the header, the value of a condition depends on: BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_ANSWER,
-    BY_MARK, as bits.
+    """What, besides the header, the value of a condition depends on: BY_STATE, BY_HOOK, BY_ROLE, BY_RULE, BY_MARK, as
+    bits.
     """
     found = 0
     for test in tests(condition):
-        if type(test) is Values and test.field not in _HANGING:
+        if type(test) is Values and test.field is not Field.MARK:
             continue  # by far the most
         match test:
             case States() | Direction():
@@ -486,8 +501,6 @@ def needs(condition: Condition) -> int:
                 found |= BY_MARK
             case Interface():
                 found |= BY_HOOK
-            case Values(Field.ICMP_TYPE):
-                found |= BY_ANSWER
             case Opaque(scope=Scope.PACKET):
                 found |= BY_ROLE
             case Opaque(scope=Scope.MEMORY):
