@@ -5,7 +5,6 @@ rules takes gigabytes, and most questions look at none of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ruleaudit.analysis.row import union
@@ -15,34 +14,6 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 _FEW = 8
 
 Key = TypeVar("Key")
-Entry = TypeVar("Entry")
-
-
-class LateList(Generic[Entry]):
-    """Entries in the order in which they came, of which some are made whenever somebody asks, and not kept."""
-
-    def __init__(self) -> None:
-        self._parts: list[Entry | _PutOff[Entry]] = []
-
-    def append(self, entry: Entry) -> None:
-        """Add one."""
-        self._parts.append(entry)
-
-    def put_off(self, entries: Callable[[], Iterable[Entry]]) -> None:
-        """Add some, which are made when somebody asks."""
-        self._parts.append(_PutOff(entries))
-
-    def __iter__(self) -> Iterator[Entry]:
-        for part in self._parts:
-            if isinstance(part, _PutOff):
-                yield from part.make()
-            else:
-                yield part
-
-
-@dataclass(frozen=True)
-class _PutOff(Generic[Entry]):
-    make: Callable[[], Iterable[Entry]]
 
 
 class LateSets(Mapping[Key, PacketSet]):

@@ -160,7 +160,7 @@ class Left:
         """What each rule of a block matches of the packets that are asked about."""
         apart: dict[Rule, PacketSet] = {}
         view, none = View({}, [], self.space.all), self.space.none
-        for by, _, packets in walk.decided:
+        for by, _, packets in walk.decided.about(None, lambda by, _: isinstance(by, Block)):
             if not isinstance(by, Block):
                 continue
             row = Row([packets & self.space.condition(rule.condition, frame, view) for rule in by.rules])

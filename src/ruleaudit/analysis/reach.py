@@ -168,12 +168,12 @@ class _Rule:
             wanted = walk.matched.get(self.into, self.space.none) & self._would_match(walk)
             if is_empty(wanted):
                 continue
-            for by, _, packets in walk.decided:
-                if isinstance(by, Chain) or is_empty(packets & wanted):
+            for by, _, packets in walk.decided.about(wanted):
+                if isinstance(by, Chain):
                     continue
                 for rule in by.rules if isinstance(by, Block) else (by,):
                     inside = (rule.table, rule.chain) in below and rule is not end
-                    if inside and not is_empty(packets & wanted & may_match(self.space, rule, Frame("any"))):
+                    if inside and not is_empty(packets & may_match(self.space, rule, Frame("any"))):
                         yield rule
             for rule in self.chain.rules[: self.place]:
                 back = isinstance(rule.verdict, Return | Goto)

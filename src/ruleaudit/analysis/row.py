@@ -1,6 +1,7 @@
 """Many packet sets in a row: their unions, and the first of them that meets a question, in few steps."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -41,6 +42,29 @@ class Row:
     def without(self, wanted: PacketSet, start: int, end: int) -> PacketSet:
         """What no set from `start` up to `end` holds."""
         return self._without(wanted, start, end, 0, len(self.sets))
+
+    def know(self, low: int, high: int, union: PacketSet) -> None:
+        """Take what the sets at some places hold, one of the halves of halves, from who has found it already."""
+        self._unions[low, high] = union
+
+    def shared(self, packets: PacketSet, places: Sequence[int]) -> Iterator[tuple[int, PacketSet]]:
+        """What each set has in common with some packets, those of earlier sets left out; at some places, in order."""
+        return self._shared(packets, places, 0, len(self.sets))
+
+    def _shared(
+        self, packets: PacketSet, places: Sequence[int], low: int, high: int
+    ) -> Iterator[tuple[int, PacketSet]]:
+        here = packets & self._union(low, high) if places else packets
+        if not places or is_empty(here):
+            return
+        if high - low == 1:
+            yield low, here
+            return
+        middle = (low + high) // 2
+        behind = bisect_left(places, middle)
+        yield from self._shared(here, places[:behind], low, middle)
+        if behind < len(places):
+            yield from self._shared(here & ~self._union(low, middle), places[behind:], middle, high)
 
     def _without(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> PacketSet:
         if end <= low or high <= start or is_empty(wanted):

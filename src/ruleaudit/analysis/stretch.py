@@ -6,7 +6,7 @@ packets only cuts it out; where a rule asks for the mark, as long as none has se
 leave packets untracked by the header alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import groupby
@@ -25,7 +25,7 @@ from ruleaudit.packets.diagram import PacketSet
 #: fewer steps than this are walked one by one
 _LEAST = 8
 #: so many steps of a stretch are taken one after the other, more of them in halves
-_ONE_BY_ONE = 256
+_ONE_BY_ONE = 32
 
 
 class Block:
@@ -33,11 +33,11 @@ class Block:
     (blocklists).
     """
 
-    __slots__ = ("key", "lists", "needs", "others", "rules", "verdict")
+    __slots__ = ("_hash", "key", "lists", "needs", "others", "rules", "verdict")
 
     def __init__(self, rules: tuple[Rule, ...], verdict: Verdict) -> None:
         self.rules, self.verdict = rules, verdict
-        self.key = Keys(tuple(r.key for r in rules))
+        self.key, self._hash = Keys(tuple(r.key for r in rules)), hash(rules)
         lists: dict[Field, list[Interval]] = {}
         self.others: list[Condition] = []
         for rule in rules:
@@ -48,6 +48,12 @@ class Block:
                     self.others.append(condition)
         self.lists = {side: merged(intervals) for side, intervals in lists.items()}
         self.needs = reduce(or_, map(needs, self.others), 0)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Block) and self.rules == other.rules
 
 
 class Keys:
@@ -65,11 +71,18 @@ class Keys:
         return isinstance(other, Keys) and self._hash == other._hash and self.keys == other.keys
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Stretch:
     """Neighbouring rules and blocks that decide by the header and the mark alone, and do nothing else."""
 
     steps: tuple[tuple[Rule | Block, Verdict], ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.steps)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @cached_property
     def needs(self) -> int:
@@ -100,7 +113,9 @@ class Shares:
         """
         self._space.diagrams.check_room()
         if high - low <= _ONE_BY_ONE:
-            return self._one_by_one(low, high)
+            out, taken = self._one_by_one(low, high)
+            self._row.know(low, high, taken)
+            return out, taken
         middle = (low + high) // 2
         (out, before), (others, behind) = self._ends(low, middle), self._ends(middle, high)
         for verdict, packets in others.items():
@@ -124,12 +139,13 @@ class Shares:
             found = self._left[place] = self._row.without(self._matched[place], 0, place)
         return found
 
-    def cut(self, packets: PacketSet) -> Iterator[tuple[Rule | Block, Verdict, PacketSet]]:
-        """Who decides about some packets."""
-        for step, verdict in self._steps:
-            found = packets & self.left(step)
-            if found.satisfiable():
-                yield step, verdict, found
+    def about(
+        self, packets: PacketSet, asked: Callable[[Rule | Block, Verdict], bool]
+    ) -> Iterator[tuple[Rule | Block, Verdict, PacketSet]]:
+        """Who of those that are asked decides about some packets, how, and about which."""
+        places = [place for place, step in enumerate(self._steps) if asked(*step)]
+        for place, found in self._row.shared(packets, places):
+            yield (*self._steps[place], found)
 
 
 class _Matched:

@@ -14,7 +14,6 @@ from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind, role_shap
 from ruleaudit.analysis.pair import Pair, make_space
 from ruleaudit.analysis.space import Frame, Space
 from ruleaudit.analysis.stretch import steps
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, Walk, filtering_chains
 from ruleaudit.model.condition import And, Condition, Not, Or, Values
 from ruleaudit.model.connection_table import Connections
@@ -298,12 +297,7 @@ class _Judge:
             if some.port is not None and protocol in PORT_PROTOCOLS:
                 here = here & space.is_(Field.DPORT, some.port)
             hooked = filtering_chains(self.old.old.ruleset, _HOOKS[kind.name])
-            self._deciding[key] = [
-                (by, packets)
-                for by, verdict, packets in walk.decided
-                if verdict == ACCEPT and isinstance(by, Rule) and (by.table, by.chain) in hooked
-                if not is_empty(packets & here)
-            ]
+            self._deciding[key] = list(walk.decided.accepts(here, lambda by: (by.table, by.chain) in hooked))
         return self._deciding[key]
 
 

@@ -183,8 +183,8 @@ class Refuting:
         """Other rules that refuse packets of the set."""
         if verdict == "accept":
             return
-        for other, outcome, packets in part.walk.decided:
-            if outcome[0] == verdict and isinstance(other, Rule) and other is not by and not is_empty(packets & wrong):
+        for other, _, _ in part.walk.decided.about(wrong, lambda other, outcome: outcome[0] == verdict):
+            if isinstance(other, Rule) and other is not by:
                 yield other
 
 

@@ -12,7 +12,8 @@ from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ruleaudit.analysis.cone import Cone
-from ruleaudit.analysis.late_sets import LateList, LateSets
+from ruleaudit.analysis.decisions import Decisions
+from ruleaudit.analysis.late_sets import LateSets
 from ruleaudit.analysis.settled import Settled, is_shared, settled
 from ruleaudit.analysis.space import BY_RULE, UNTRACKED_ICMPV6, Frame, Space, UnknownTest, View, seen_through
 from ruleaudit.analysis.stretch import Block, Release, Step, Stretch, released, shares, stretches
@@ -64,9 +65,6 @@ Key = TypeVar("Key")
 
 #: effects are compared by kind and parameters, those with memory by the rule too
 EffectKey = tuple[EffectKind | str, str, int]
-
-#: who decides about some packets, and how
-Decision = tuple[Rule | Block | Chain, Verdict, PacketSet]
 
 CREATING = (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK, EffectKind.ZONE)
 
@@ -188,7 +186,7 @@ class Walk:
     cone: Cone | None = None
 
     outcomes: dict[Verdict, PacketSet] = field(default_factory=dict)
-    decided: LateList[Decision] = field(default_factory=LateList)
+    decided: Decisions = field(default_factory=Decisions)
     effects: LateSets[EffectKey] = field(default_factory=LateSets)
     evaluated: LateSets[EffectKey] = field(default_factory=LateSets)
     on_entries: LateSets[EffectKey] = field(default_factory=LateSets)  #: effects that only packets with an entry meet
@@ -405,7 +403,7 @@ class Walk:
             return alive
         for verdict, packets in found.ends.items():
             self._end(verdict, here & packets)
-        self.decided.put_off(lambda: found.cut(here))
+        self.decided.put_off(here, found.about)
         self.matched.put_off_all(found.rules, here)
         return alive & ~found.taken
 
@@ -443,7 +441,7 @@ class Walk:
         self._accepted = self._accepted | (packets & passage._accepted)
         for verdict, ended in passage.outcomes.items():
             self._end(verdict, packets & ended)
-        self.decided.put_off(lambda: _of(passage.decided, packets))
+        self.decided.put_off(packets, passage.decided.about)
         self.matched.put_off_all(passage.matched, packets)
         self.effects.put_off_all(passage.effects, packets)
         self.on_entries.put_off_all(passage.on_entries, packets & ~self.tag)
@@ -472,7 +470,7 @@ class Walk:
     def _decide(self, by: Rule | Block | Chain, verdict: Verdict, packets: PacketSet) -> None:
         if not is_empty(packets):
             self._end(verdict, packets)
-            self.decided.append((by, verdict, packets))
+            self.decided.add(by, verdict, packets)
 
     def _end(self, verdict: Verdict, packets: PacketSet) -> None:
         if verdict == ACCEPT:
@@ -603,14 +601,6 @@ def effect_changes(before: Walk, after: Walk, within: PacketSet) -> Iterator[tup
 def is_log(key: EffectKey) -> bool:
     """An effect that only writes a line somewhere, or a limit of such lines."""
     return key[0] in ("log", EffectKind.LOG)
-
-
-def _of(decided: Iterable[Decision], packets: PacketSet) -> Iterator[Decision]:
-    """The decisions about some packets."""
-    for by, verdict, found in decided:
-        here = packets & found
-        if not is_empty(here):
-            yield by, verdict, here
 
 
 def _nth(match: Match, place: int) -> str:

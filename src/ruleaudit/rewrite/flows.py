@@ -13,7 +13,6 @@ from operator import itemgetter
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import filtering_chains
 from ruleaudit.model.condition import And, Condition, Interface, Not, interval_text, merged
 from ruleaudit.model.fields import CLIENT_PORTS, PORT_PROTOCOLS, AddressType, Field, Hook
@@ -102,14 +101,10 @@ def _of_kind(pair: Pair, kind: Kind, hook: Hook, among: Container[Rule] | None) 
     seen = pair.roles(kind, pair.old).opening
     tracked = seen.accepted & ~seen.untracked
     hooked = filtering_chains(pair.old.ruleset, hook)
-    for by, verdict, packets in seen.walk.decided:
-        if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
-            continue
-        if among is not None and by not in among:
-            continue
-        openings = space.connection_part(packets & tracked)
-        if is_empty(openings):
-            continue
+    for by, packets in seen.walk.decided.accepts(
+        tracked, lambda by: (by.table, by.chain) in hooked and (among is None or by in among)
+    ):
+        openings = space.connection_part(packets)
         for protocol in PORT_PROTOCOLS[:2]:
             mine = openings & space.is_(Field.PROTOCOL, protocol)
             if is_empty(mine):

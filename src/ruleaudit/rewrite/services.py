@@ -13,7 +13,6 @@ from itertools import islice
 from ruleaudit.analysis.connection import KINDS, PROTOCOL_NAMES, Kind
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Space
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import filtering_chains
 from ruleaudit.model.condition import merged
 from ruleaudit.model.fields import PORT_PROTOCOLS, Family, Field, Hook
@@ -134,9 +133,7 @@ def accepted(pair: Pair, asked: Named, packets: PacketSet) -> Iterator[Candidate
     seen = pair.roles(asked.kind, pair.old).opening
     rest = packets & seen.accepted & ~seen.untracked
     hooked = filtering_chains(pair.old.ruleset, _HOOKS[asked.kind.name])
-    for by, verdict, taken in seen.walk.decided:
-        if verdict != ACCEPT or not isinstance(by, Rule) or (by.table, by.chain) not in hooked:
-            continue
+    for by, taken in seen.walk.decided.accepts(None, lambda by: (by.table, by.chain) in hooked):
         mine = space.connection_part(rest & taken)
         if not is_empty(mine):
             rest = rest & ~taken

@@ -195,7 +195,7 @@ def _later(audit: Audit, path: str, told: set[Span]) -> Iterator[Finding]:
     later, whole = (space.is_(Field.FRAGMENT, part) for part in (Fragment.LATER, Fragment.WHOLE))
     walk = pair.send(pair.old, path, large & (later | whole), State.NEW, role="any")
     passing = (walk.outcomes.get(ACCEPT, space.none) & later).exists(space.diagrams.cube(space.unknown_tests))
-    refused = [(by, packets & later & ~passing) for by, verdict, packets in walk.decided if verdict != ACCEPT]
+    refused = list(walk.decided.refusals(later & ~passing))
     for accepting, served in _by_port(space, walk):
         pieces = served.exists(space.diagrams.cube(space.bits[Field.FRAGMENT]))
         for by, packets in refused:
@@ -214,13 +214,9 @@ def _later(audit: Audit, path: str, told: set[Span]) -> Iterator[Finding]:
 def _by_port(space: Space, walk: Walk) -> Iterator[tuple[Rule, PacketSet]]:
     """The rules that let datagrams in by port, and those that they let in whole."""
     whole = walk.outcomes.get(ACCEPT, space.none) & space.is_(Field.FRAGMENT, Fragment.WHOLE)
-    for by, verdict, packets in walk.decided:
-        if (
-            verdict == ACCEPT
-            and isinstance(by, Rule)
-            and any(t.field in _PORTS for t in tests(by.condition) if isinstance(t, Values))
-        ):
-            yield by, whole & packets
+    return walk.decided.accepts(
+        whole, lambda by: any(t.field in _PORTS for t in tests(by.condition) if isinstance(t, Values))
+    )
 
 
 def _finding(audit: Audit, words: str, accepting: Rule, by: Rule | Chain, span: Span, packet: str) -> Finding:

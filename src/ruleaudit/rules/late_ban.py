@@ -199,9 +199,8 @@ def _accepted_before(audit: Audit, rule: Rule) -> PacketSet:
     unknown = space.diagrams.cube(space.unknown_tests)
     condition = opening(pair, rule)
     reached = seen.walk.matched.get(rule, space.none)
-    for by, _, packets in seen.walk.decided:
-        if isinstance(by, Block) and rule in by.rules:
-            reached = reached | (packets & condition)
+    for _, _, packets in seen.walk.decided.about(condition, lambda by, _: isinstance(by, Block) and rule in by.rules):
+        reached = reached | packets
     # what comes by and is accepted when nobody is banned hangs on the rule
     if not is_empty(reached.exists(unknown) & seen.accepted):
         return space.none
@@ -211,11 +210,7 @@ def _accepted_before(audit: Audit, rule: Rule) -> PacketSet:
 def _finding(audit: Audit, rule: Rule, early: PacketSet) -> Iterator[Finding]:
     space, pair = audit.space, audit.whole
     seen = pair.roles(KINDS[0], pair.old).opening
-    accepts = [
-        (by, packets & early)
-        for by, verdict, packets in seen.walk.decided
-        if verdict == ACCEPT and isinstance(by, Rule) and by.table == rule.table and not is_empty(packets & early)
-    ]
+    accepts = list(seen.walk.decided.accepts(early, lambda by: by.table == rule.table))
     if not accepts:
         return
     first, packets = accepts[0]

@@ -35,7 +35,6 @@ from ruleaudit.analysis.pair import Pair, may_match
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.stretch import Block, blocks
 from ruleaudit.analysis.variant import beside, same_packets
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import PATHS, chains_from
 from ruleaudit.analysis.witness import follow, sample
 from ruleaudit.diagnostics import Finding, Fix, FixClass, Label, Severity, Witness
@@ -106,12 +105,10 @@ def check(audit: Audit) -> Iterator[Finding]:
     told: set[Rule] = set()
     for path in ("in", "forward", "out"):
         walk = audit.free(path)
-        for by, verdict, packets in walk.decided:
-            if isinstance(by, Rule) and by in late and verdict == ACCEPT and by not in told:
-                found = packets & audit.space.in_state(State.ESTABLISHED)
-                if not is_empty(found):
-                    told.add(by)
-                    yield from _finding(audit, by, path, found)
+        for by, found in walk.decided.accepts(audit.space.in_state(State.ESTABLISHED), late.__contains__):
+            if by not in told:
+                told.add(by)
+                yield from _finding(audit, by, path, found)
 
 
 def _accepts_established(rule: Rule) -> bool:
@@ -186,8 +183,8 @@ def _misses(audit: Audit, rule: Rule) -> list[Rule]:
     found: set[Rule] = set()
     for walk in map(audit.free, PATHS):
         mine = walk.looked_up & space.condition(rule.condition, walk.frame, walk.view())
-        for by, _, packets in walk.decided:
-            if isinstance(by, Block) and by.rules[0] in before and not is_empty(packets & mine):
+        for by, _, _ in walk.decided.about(mine, lambda by, _: isinstance(by, Block) and by.rules[0] in before):
+            if isinstance(by, Block):
                 met_by = (r for r in by.rules if not is_empty(mine & may_match(space, r, walk.frame)))
                 found |= set(islice(met_by, SHOWN))
         found.update(r for r in remembering if not is_empty(mine & may_match(space, r, walk.frame)))

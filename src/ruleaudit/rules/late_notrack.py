@@ -34,7 +34,6 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.space import Frame, View
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import Walk, chains_from, early_chains
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
@@ -304,10 +303,8 @@ def _overridden(audit: Audit, chain: Chain, rule: Rule, path: str, walk: Walk) -
         matched = wanted & walk.matched.get(earlier, walk.none)
         if not is_empty(matched) and isinstance(earlier.verdict, Accept | Return):
             return _finding(audit, rule, earlier, matched, path, "takes the packets out of this chain before")
-    for by, verdict, packets in walk.decided:
-        found = wanted & packets
-        if verdict == ACCEPT and isinstance(by, Rule) and by.table == rule.table and not is_empty(found):
-            return _finding(audit, rule, by, found, path, "takes the packets out of this table before")
+    for by, found in walk.decided.accepts(wanted, lambda by: by.table == rule.table):
+        return _finding(audit, rule, by, found, path, "takes the packets out of this table before")
     return None
 
 

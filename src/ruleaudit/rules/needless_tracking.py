@@ -36,7 +36,6 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, has_nat
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import Identities
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
@@ -321,12 +320,9 @@ def _name(flows: "list[Candidate]") -> str:
 def _later(audit: Audit, flows: "list[Candidate]") -> Rule | None:
     """The rule that accepts the later packets because they are ESTABLISHED."""
     connections = _all(flows)
-    for by, verdict, packets in audit.whole.roles(flows[0].kind, audit.whole.old).later.walk.decided:
-        if verdict != ACCEPT or not isinstance(by, Rule) or by is flows[0].rule:
-            continue
-        if places.state_test(by) and not is_empty(packets & connections):
-            return by
-    return None
+    later = audit.whole.roles(flows[0].kind, audit.whole.old).later.walk.decided
+    asking = later.accepts(connections, lambda by: by is not flows[0].rule and bool(places.state_test(by)))
+    return next((by for by, _ in asking), None)
 
 
 def _all(flows: "list[Candidate]") -> PacketSet:

@@ -188,9 +188,8 @@ def _refused(audit: Audit, path: str, side: Field, told: set[Span]) -> Iterator[
     # on some interface none of a kind gets through, whatever lists and limits say
     passing = space.forget_all_but(accepted, (side, Field.ICMP_TYPE))
     lost = as_new.outcomes.get(ACCEPT, space.none) & ~accepted & ~passing
-    for by, verdict, packets in now.decided:
-        found = lost & packets
-        if verdict == ACCEPT or isinstance(by, Block | Chain) or is_empty(found):
+    for by, found in now.decided.refusals(lost):
+        if isinstance(by, Block | Chain):
             continue
         blamed = _blamed(audit, by, now, as_new, found)
         span = places.state_test(blamed) if blamed is not None else None

@@ -117,11 +117,11 @@ def check(audit: Audit) -> Iterator[Finding]:
     for path in ("in", "forward"):
         packets = audit.whole.domain(path, False) & alone
         walk = audit.whole.send(audit.whole.old, path, packets, State.NEW, role="any")
-        if not any(by in asking for by, verdict, _ in walk.decided if verdict == ACCEPT and isinstance(by, Rule)):
+        if not any(walk.decided.accepts(None, asking.__contains__)):
             continue
         kept_out = audit.whole.send(without_them, path, packets, State.NEW, role="any")
         let_in = _accepted(walk) & ~_accepted(kept_out)
-        for rule, found in _by_rule(walk, asking, let_in):
+        for rule, found in walk.decided.accepts(let_in, asking.__contains__):
             if rule not in told:
                 told.add(rule)
                 yield _finding(audit, rule, path, found if len(told) <= SHOWN else None)
@@ -147,12 +147,6 @@ def _named(condition: Condition) -> frozenset[State]:
 
 def _accepted(walk: Walk) -> PacketSet:
     return walk.outcomes.get(ACCEPT, walk.none)
-
-
-def _by_rule(walk: Walk, asking: frozenset[Rule], let_in: PacketSet) -> Iterator[tuple[Rule, PacketSet]]:
-    for by, verdict, packets in walk.decided:
-        if verdict == ACCEPT and isinstance(by, Rule) and by in asking and not is_empty(packets & let_in):
-            yield by, packets & let_in
 
 
 def _finding(audit: Audit, rule: Rule, path: str, found: PacketSet | None) -> Finding:

@@ -196,9 +196,10 @@ class _OpenHook:
     def rests(self) -> dict[Chain, PacketSet]:
         """What each chain accepts by its policy."""
         out: dict[Chain, PacketSet] = {}
-        for by, verdict, packets in self.services.roles.opening.walk.decided:
-            if isinstance(by, Chain) and verdict == ACCEPT:
-                out[by] = out.get(by, self.audit.space.none) | (packets & self.services.roles.opening.accepted)
+        opening = self.services.roles.opening
+        for by, _, packets in opening.walk.decided.about(opening.accepted, lambda by, _: isinstance(by, Chain)):
+            if isinstance(by, Chain):
+                out[by] = out.get(by, self.audit.space.none) | packets
         return out
 
     @cached_property

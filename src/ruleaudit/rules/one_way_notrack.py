@@ -30,10 +30,11 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.consumers import consumed
+from ruleaudit.analysis.decisions import Decider
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Roles
 from ruleaudit.analysis.space import Frame, Space
-from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.verdicts import Verdict
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Severity, Witness
 from ruleaudit.model.fields import ICMP, ICMPV6, UDP, Field
@@ -242,9 +243,8 @@ def _served(pair: Pair, kind: Kind, before: Roles, now: Roles) -> PacketSet:
         # a policy that accepts what nobody forwards says nothing
         named = space.none
         for roles in (before, now):
-            for by, _, packets in roles.opening.walk.decided:
-                if isinstance(by, Rule) and by.table == "filter":
-                    named = named | part(packets)
+            for _, _, packets in roles.opening.walk.decided.about(None, _is_of_filter):
+                named = named | part(packets)
         served = served & named
     for roles in (before, now):
         for _, what, _, packets in consumed(roles):
@@ -252,6 +252,10 @@ def _served(pair: Pair, kind: Kind, before: Roles, now: Roles) -> PacketSet:
                 served = served & ~part(packets)
     unanswered = space.values(Field.DPORT, UNANSWERED) | space.values(Field.SPORT, UNANSWERED)
     return served & ~(space.is_(Field.PROTOCOL, UDP) & unanswered)
+
+
+def _is_of_filter(by: Decider, verdict: Verdict) -> bool:
+    return isinstance(by, Rule) and by.table == "filter"
 
 
 def _pings_that_work(pair: Pair, kind: Kind, found: PacketSet) -> PacketSet:
@@ -300,8 +304,7 @@ def _refused_back(pair: Pair, kind: Kind, found: PacketSet, reverse: bool) -> st
     role = "later" if reverse else "reply"
     was, now = dict(pair.roles(kind, pair.old).items())[role], dict(pair.roles(kind, pair.new).items())[role]
     lost = space.connection_part(found) & was.accepted & now.packets & ~now.accepted
-    for by, verdict, packets in now.walk.decided:
-        if verdict != ACCEPT and not is_empty(packets & lost):
-            who = deciding(space, now.walk, by, packets & lost)
-            return f"refused by {who.where}" if isinstance(who, Rule) else f"refused by the policy of {who.name}"
+    for by, packets in now.walk.decided.refusals(lost):
+        who = deciding(space, now.walk, by, packets)
+        return f"refused by {who.where}" if isinstance(who, Rule) else f"refused by the policy of {who.name}"
     return ""

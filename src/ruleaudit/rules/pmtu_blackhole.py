@@ -183,9 +183,8 @@ def _too_big(pair: Pair) -> PacketSet:
 
 
 def _decider(space: Space, walk: Walk, found: PacketSet) -> tuple[Rule | Chain, PacketSet] | None:
-    for by, verdict, packets in walk.decided:
-        if verdict != ACCEPT and not is_empty(packets & found):
-            return deciding(space, walk, by, packets & found), packets
+    for by, packets in walk.decided.refusals(found):
+        return deciding(space, walk, by, packets), packets
     return None
 
 

@@ -208,10 +208,10 @@ def _dead(audit: Audit) -> Iterator[Finding]:
         if not has_accepts(audit.ruleset, HOOKS[kind.name]):
             continue
         services = Services(audit.whole, kind)
-        for rule, openings in services.accepted():
-            wanted = services.answered(openings)
-            if is_empty(wanted) or not is_empty(services.working(wanted)) or not services.by_port(openings):
+        for rule, openings in services.in_vain():
+            if not services.by_port(openings):
                 continue
+            wanted = services.answered(openings)
             # what an earlier rule has taken, by the only interface that there is perhaps, may work
             if not is_empty(services.working(services.alike(rule, wanted))) or (ssh is not None and ssh[0] is rule):
                 continue

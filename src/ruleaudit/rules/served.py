@@ -1,9 +1,10 @@
 """Which untracked connections somebody wants to work, as far as a ruleset shows it."""
 
+from ruleaudit.analysis.decisions import Decider
 from ruleaudit.analysis.pair import Seen
 from ruleaudit.analysis.space import Space
 from ruleaudit.analysis.stretch import Block
-from ruleaudit.analysis.verdicts import ACCEPT
+from ruleaudit.analysis.verdicts import ACCEPT, Verdict
 from ruleaudit.analysis.walk import Walk
 from ruleaudit.model.condition import Condition, Not, Scope, States, merged, tests
 from ruleaudit.model.fields import Field, State
@@ -93,10 +94,13 @@ def refused_since(space: Space, role: str, openings: PacketSet, tracked: Seen, s
 def refused_on_purpose(seen: Seen) -> PacketSet:
     """Packets that are refused by a rule which names UNTRACKED."""
     out = seen.walk.none
-    for by, verdict, packets in seen.walk.decided:
-        if verdict != ACCEPT and isinstance(by, Rule) and any(_names_untracked(m.condition) for m in by.matches):
-            out = out | packets
+    for _, _, packets in seen.walk.decided.about(None, _refuses_untracked):
+        out = out | packets
     return out
+
+
+def _refuses_untracked(by: Decider, verdict: Verdict) -> bool:
+    return verdict != ACCEPT and isinstance(by, Rule) and any(_names_untracked(m.condition) for m in by.matches)
 
 
 def _names_untracked(condition: Condition) -> bool:

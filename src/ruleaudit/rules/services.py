@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from ruleaudit.analysis.connection import Kind, tcp_flags
 from ruleaudit.analysis.pair import Pair, Seen
 from ruleaudit.analysis.space import Frame, Space, View
 from ruleaudit.analysis.trace import decider
 from ruleaudit.analysis.translated import any_translated, changes_destination, where_replies_look_otherwise
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import chains_from
 from ruleaudit.analysis.witness import Sample, follow, sample
 from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, Hook, State, TcpFlag
@@ -25,6 +25,8 @@ _MOST_PORTS = 1024
 _ON_NO_WIRE = ((0, (1 << 24) - 1), (127 << 24, (128 << 24) - 1))
 _REFUSALS = ("drop", "reject")
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
+#: so many rules are looked at first
+_AT_ONCE = 32
 _WAYS = ((Field.IIF, Field.OIF),)
 
 
@@ -86,12 +88,34 @@ class Services:
 
     def accepted(self) -> Iterator[tuple[Rule, PacketSet]]:
         """The rules that let connections in, and the openings that they accept: from one host to another, tracked."""
+        return self._accepts(self._openings)
+
+    def in_vain(self) -> Iterator[tuple[Rule, PacketSet]]:
+        """The rules of which no connection works that wants an answer, and the openings that they accept."""
+        accepting, met = self._perhaps_in_vain(), set[Rule]()
+        # more of them each time: whoever asks needs few, and each time all decisions are gone through
+        number = _AT_ONCE
+        while some := dict.fromkeys(islice((by for by in accepting if by not in met), number), self.space.none):
+            met.update(some)
+            for rule, openings in self.roles.opening.walk.decided.accepts(self._openings, some.__contains__):
+                some[rule] = some[rule] | openings
+            for rule, openings in some.items():
+                wanted = self.answered(openings)
+                if not is_empty(wanted) and is_empty(self.working(wanted)):
+                    yield rule, openings
+            number *= 2
+
+    def _perhaps_in_vain(self) -> Iterator[Rule]:
+        """The first rules that let connections in; of the others those with a connection that does not work, which is
+        asked only if the first do not suffice.
+        """
+        yield from (by for by, _ in islice(self.accepted(), _AT_ONCE))
+        failing = self.answered(self._openings) & ~(self._replied & self._continued)
+        yield from (by for by, _ in self._accepts(failing))
+
+    def _accepts(self, packets: PacketSet) -> Iterator[tuple[Rule, PacketSet]]:
         chains = filtering(self.pair.old.ruleset, HOOKS[self.kind.name])
-        for by, verdict, packets in self.roles.opening.walk.decided:
-            if verdict == ACCEPT and isinstance(by, Rule) and (by.table, by.chain) in chains:
-                mine = packets & self._openings
-                if not is_empty(mine):
-                    yield by, mine
+        return self.roles.opening.walk.decided.accepts(packets, lambda by: (by.table, by.chain) in chains)
 
     @cached_property
     def _openings(self) -> PacketSet:

@@ -31,7 +31,6 @@ from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.pair import Pair, Seen
 from ruleaudit.analysis.space import Frame
-from ruleaudit.analysis.verdicts import ACCEPT
 from ruleaudit.analysis.walk import mentions_state
 from ruleaudit.analysis.witness import sample
 from ruleaudit.diagnostics import Finding, Label, Severity, Witness
@@ -269,8 +268,8 @@ def _closed(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[F
 def _blamed(tracked: Seen, seen: Seen, lost: PacketSet) -> Iterator[tuple[Rule, PacketSet]]:
     """The state tests that decide: of a refusal that untracked packets match, of an accept or jump that they miss."""
     none = seen.walk.none
-    refusals = [(by, p) for by, v, p in seen.walk.decided if v != ACCEPT and isinstance(by, Rule)]
-    accepts = [(by, p) for by, v, p in tracked.walk.decided if v == ACCEPT and isinstance(by, Rule)]
+    refusals = [(by, p) for by, p in seen.walk.decided.refusals(lost) if isinstance(by, Rule)]
+    accepts = list(tracked.walk.decided.accepts(lost))
     jumps = [
         (rule, packets & ~seen.walk.matched.get(rule, none))
         for rule, packets in tracked.walk.matched.of(lambda r: bool(r.leads_to))
