@@ -28,5 +28,7 @@ class Ask:
         return lab.tcp(self.by, self.to, self.port, source=self.source, patience=patience)
 
     def entries(self, lab: Lab, host: str) -> list[str]:
+        """What is left of it in the table of a host; what that host has asked itself is somebody else's."""
         words = (f"src={self.source}",) if self.source else ()
-        return [x for x in lab.entries(host, f"dst={self.to}", f"dport={self.port}", *words) if x[:3] == self.protocol]
+        found = [x for x in lab.entries(host, f"dst={self.to}", f"dport={self.port}", *words) if x[:3] == self.protocol]
+        return [x for x in found if self.by == host or f"src={self.to} dst={self.to}" not in x]
