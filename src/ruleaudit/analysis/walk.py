@@ -450,7 +450,9 @@ class Walk:
         if passage.turns:
             mark = list(self.mark)
             for place, (on, off) in passage.turns.items():
-                mark[place] = packets.ite(mark[place].ite(on, off), mark[place])
+                # cut out first: the bit is as large as all that others have made of it
+                had = packets & mark[place]
+                mark[place] = packets.ite((had & on) | (packets & ~had & off), mark[place])
             self.mark = mark
             self._version += 1
         return packets & passage.rest
