@@ -11,7 +11,7 @@ from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair, Side, has_nat
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.verdicts import ACCEPT
-from ruleaudit.analysis.walk import PATHS, Walk, effect_changes, is_log
+from ruleaudit.analysis.walk import PATHS, EffectKey, Walk, effect_changes, is_log
 from ruleaudit.diagnostics import FixClass
 from ruleaudit.model.fields import Field, Hook, State
 from ruleaudit.packets.diagram import PacketSet, is_empty
@@ -65,10 +65,12 @@ def _compare(
     excepted = space.in_state(State.INVALID) & icmp_errors(space) & ~before.tag
     excepted = excepted & ~before.outcomes.get(ACCEPT, none) & after.outcomes.get(ACCEPT, none)
     same_tag = same_tag & ~excepted
-    for key, found in effect_changes(before, after, same_tag):
-        loosens = FixClass.EXACT if is_log(key) else None
-        if loosens in told:
-            continue
+
+    def loosening(key: EffectKey) -> FixClass | None:
+        return FixClass.EXACT if is_log(key) else None
+
+    for key, found in effect_changes(before, after, same_tag, lambda key: loosening(key) not in told):
+        loosens = loosening(key)
         told.add(loosens)
         state = next((s for s in TRACKED_STATES if not is_empty(found & space.in_state(s))), State.NEW)
         yield differing(

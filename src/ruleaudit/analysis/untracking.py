@@ -212,14 +212,14 @@ def _effects(
     pair: Pair, kind: Kind, role: str, before: Seen, after: Seen, connections: PacketSet
 ) -> Iterator[Difference | Undecided]:
     """Marks, packet changes, list writes, limits and logs that are met by other packets than before."""
-    done: set[object] = set()
-    for key, found in effect_changes(before.walk, after.walk, before.packets & connections):
+    # what hangs on the entry is the consumers' affair
+    done: set[object] = {EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK}
+    packets = before.packets & connections
+    for key, found in effect_changes(before.walk, after.walk, packets, lambda key: key[0] not in done):
         group, text, _ = key
-        if group in (EffectKind.NAT, EffectKind.ENTRY, EffectKind.TRACK):
-            continue  # what hangs on the entry is the consumers' affair
         if group in CARRIED:
             found = found & before.accepted & after.accepted
-        if is_empty(found) or group in done:
+        if is_empty(found):
             continue
         done.add(group)
         part, states = in_one_state(before, after, found)

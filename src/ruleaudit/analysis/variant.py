@@ -221,4 +221,4 @@ def beside(pair: Pair) -> Iterator[Again]:
 
 def otherwise_affected(before: Walk, after: Walk, within: PacketSet) -> PacketSet:
     """The packets that meet other effects, or other limits and lists; logs apart."""
-    return union([found for key, found in effect_changes(before, after, within) if not is_log(key)], before.none)
+    return union([found for _, found in effect_changes(before, after, within, lambda k: not is_log(k))], before.none)

@@ -4,7 +4,7 @@ Everything is computed as a function of the packet *on entry*: the mark is a vec
 So the outcome of every packet is exact, also behind rules that rewrite the mark, and two walks can be compared.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import takewhile
@@ -586,8 +586,10 @@ class Walk:
             into[key] = packets
 
 
-def effect_changes(before: Walk, after: Walk, within: PacketSet) -> Iterator[tuple[EffectKey, PacketSet]]:
-    """Effects, limits and lists that some packets meet in one of two walks only, and these packets."""
+def effect_changes(
+    before: Walk, after: Walk, within: PacketSet, asked: Callable[[EffectKey], bool]
+) -> Iterator[tuple[EffectKey, PacketSet]]:
+    """Effects, limits and lists, if asked for, that some packets meet in one of two walks only, and these packets."""
     none = before.none
     for ours, theirs in (
         (before.effects, after.effects),
@@ -595,6 +597,8 @@ def effect_changes(before: Walk, after: Walk, within: PacketSet) -> Iterator[tup
         (before.evaluated, after.evaluated),
     ):
         for key in ours.unlike(theirs, within):
+            if not asked(key):
+                continue
             found = within & (ours.get(key, none) ^ theirs.get(key, none))
             if not is_empty(found):
                 yield key, found
