@@ -26,3 +26,6 @@ def test_halves_answer_what_the_sets_answer_one_by_one(
     assert row.first(wanted, start, end) == next((n for n in range(start, end) if chosen[n] & asked), None)
     assert row.without(wanted, start, end) == packets(asked - {v for values in chosen[start:end] for v in values})
     assert is_empty(union([], diagrams.none))
+    places = sorted(data.draw(st.sets(st.integers(0, len(chosen) - 1))))
+    left = [(place, chosen[place] & asked - {v for values in chosen[:place] for v in values}) for place in places]
+    assert list(row.shared(wanted, places)) == [(place, packets(values)) for place, values in left if values]

@@ -73,6 +73,24 @@ def test_a_walk_with_stretches_is_the_walk_without(ruleset: Ruleset, path: str) 
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@given(rulesets(), st.sampled_from(sorted(PATHS)), st.data())
+def test_what_is_asked_of_some_is_what_all_of_them_decide(ruleset: Ruleset, path: str, data: st.DataObject) -> None:
+    """Of some packets and some rules: the same as all decisions, cut."""
+    space = make_space((ruleset,), 1 << 20)
+    with together():
+        pair = Pair.alone(space, ruleset)
+        done = pair.free(pair.old, path)
+        some = data.draw(st.sampled_from([*done.matched.values(), space.all]))
+        verdicts = data.draw(st.sets(st.sampled_from(sorted({str(v) for _, v, _ in done.decided}) or ["none"])))
+        expected = [
+            (by, verdict, here)
+            for by, verdict, packets in done.decided
+            if str(verdict) in verdicts and not is_empty(here := packets & some)
+        ]
+        assert list(done.decided.about(some, lambda _, verdict: str(verdict) in verdicts)) == expected
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(rulesets())
 def test_rules_are_judged_alike(ruleset: Ruleset) -> None:
     with one_by_one():

@@ -49,22 +49,23 @@ class Row:
 
     def shared(self, packets: PacketSet, places: Sequence[int]) -> Iterator[tuple[int, PacketSet]]:
         """What each set has in common with some packets, those of earlier sets left out; at some places, in order."""
-        return self._shared(packets, places, 0, len(self.sets))
+        return self._shared(packets, places, 0, len(self.sets)) if places else iter(())
 
     def _shared(
         self, packets: PacketSet, places: Sequence[int], low: int, high: int
     ) -> Iterator[tuple[int, PacketSet]]:
-        here = packets & self._union(low, high) if places else packets
-        if not places or is_empty(here):
+        here = packets & self._union(low, high)
+        if is_empty(here):
             return
         if high - low == 1:
             yield low, here
             return
         middle = (low + high) // 2
-        behind = bisect_left(places, middle)
-        yield from self._shared(here, places[:behind], low, middle)
-        if behind < len(places):
-            yield from self._shared(here & ~self._union(low, middle), places[behind:], middle, high)
+        before, behind = places[: bisect_left(places, middle)], places[bisect_left(places, middle) :]
+        if before:
+            yield from self._shared(here, before, low, middle)
+        if behind:
+            yield from self._shared(here & ~self._union(low, middle), behind, middle, high)
 
     def _without(self, wanted: PacketSet, start: int, end: int, low: int, high: int) -> PacketSet:
         if end <= low or high <= start or is_empty(wanted):
