@@ -126,6 +126,8 @@ def rule_of(side: Side, number: int | None) -> Rule | None:
 def class_words(space: Space, found: PacketSet, path: str, frame: Frame) -> str:
     """A class of packets in the user's words: protocols, the fewer of the two sides' ports, and addresses if few."""
     parts: list[str] = []
+    # once for all that is asked below: it takes the longer the more unknown tests there are
+    found = space.whatever_is_unknown(found)
     protocols = space.taken(found, Field.PROTOCOL)
     if sum(high - low + 1 for low, high in protocols) > 6:
         return ALL[path] + _addresses(space, found, frame)

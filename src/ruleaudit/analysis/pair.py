@@ -348,8 +348,7 @@ class Pair:
 
     def swap(self, connections: PacketSet) -> PacketSet:
         """The same connections with originator and responder exchanged; what is unknown of them is forgotten."""
-        space = self.space
-        return space.exchanged(connections.exists(space.diagrams.cube(space.unknown_tests)))
+        return self.space.exchanged(self.space.whatever_is_unknown(connections))
 
     def send(
         self,

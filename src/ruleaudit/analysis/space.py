@@ -149,6 +149,7 @@ class Space:
         #: the bits of all but some fields, for so many unknown tests
         self._others: dict[tuple[Field, ...], tuple[int, PacketSet]] = {}
         self._own_cubes: tuple[int, PacketSet, PacketSet] | None = None
+        self._unknown_cube: tuple[int, PacketSet] | None = None
         own = [b for f, bits in self.bits.items() if f not in CONNECTION_FIELDS for b in bits]
         self._own_bits = [*own, *self.state_bits, self.direction_bit]
         #: every bit but those of unknown tests
@@ -275,6 +276,13 @@ class Space:
                 if number < self.unknowns[mirrored]:
                     pairs.append((number, self.unknowns[mirrored]))
         return self.diagrams.exchange(connections, pairs)
+
+    def whatever_is_unknown(self, found: PacketSet) -> PacketSet:
+        """The packets that are in a set with some answers to the unknown tests."""
+        known = self._unknown_cube
+        if known is None or known[0] != len(self.unknown_tests):
+            known = self._unknown_cube = (len(self.unknown_tests), self.diagrams.cube(self.unknown_tests))
+        return found.exists(known[1])
 
     def forget_all_but(self, found: PacketSet, names: Iterable[Field]) -> PacketSet:
         """Forget every bit except those of the named fields."""

@@ -231,7 +231,6 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
     before, now = pair.roles(kind, pair.old), pair.roles(kind, pair.new)
     working: dict[str, PacketSet] = {}
     given: dict[tuple[str, ...], PacketSet] = {}
-    unknown = space.diagrams.cube(space.unknown_tests)
     for rule, what, role, packets in consumed(before):
         if what not in _LOSSES or rule in told:
             continue
@@ -239,7 +238,7 @@ def _of_kind(audit: Audit, pair: Pair, kind: Kind, told: set[Rule]) -> Iterator[
         found = unmarked(space, packets) & seen.untracked
         # the rest of the rule has to match, too, whatever the limit says
         matched = tracked.walk.matched.get(rule, space.none)
-        found = found & matched.exists(unknown)
+        found = found & space.whatever_is_unknown(matched)
         if what in _WRITERS and not is_empty(found):
             writers = _WRITERS[what]
             if writers not in given:

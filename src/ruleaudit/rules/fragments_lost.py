@@ -194,7 +194,7 @@ def _later(audit: Audit, path: str, told: set[Span]) -> Iterator[Finding]:
     large = large.exists(space.diagrams.cube(space.bits[Field.FRAGMENT]))
     later, whole = (space.is_(Field.FRAGMENT, part) for part in (Fragment.LATER, Fragment.WHOLE))
     walk = pair.send(pair.old, path, large & (later | whole), State.NEW, role="any")
-    passing = (walk.outcomes.get(ACCEPT, space.none) & later).exists(space.diagrams.cube(space.unknown_tests))
+    passing = space.whatever_is_unknown(walk.outcomes.get(ACCEPT, space.none) & later)
     refused = list(walk.decided.refusals(later & ~passing))
     for accepting, served in _by_port(space, walk):
         pieces = served.exists(space.diagrams.cube(space.bits[Field.FRAGMENT]))

@@ -196,15 +196,14 @@ def _accepted_before(audit: Audit, rule: Rule) -> PacketSet:
     """The openings that a rule would look at and that are accepted before; none if it decides about any at all."""
     space, pair = audit.space, audit.whole
     seen = pair.roles(KINDS[0], pair.old).opening
-    unknown = space.diagrams.cube(space.unknown_tests)
     condition = opening(pair, rule)
     reached = seen.walk.matched.get(rule, space.none)
     for _, _, packets in seen.walk.decided.about(condition, lambda by, _: isinstance(by, Block) and rule in by.rules):
         reached = reached | packets
     # what comes by and is accepted when nobody is banned hangs on the rule
-    if not is_empty(reached.exists(unknown) & seen.accepted):
+    if not is_empty(space.whatever_is_unknown(reached) & seen.accepted):
         return space.none
-    return seen.packets & condition.exists(unknown) & seen.accepted
+    return seen.packets & space.whatever_is_unknown(condition) & seen.accepted
 
 
 def _finding(audit: Audit, rule: Rule, early: PacketSet) -> Iterator[Finding]:

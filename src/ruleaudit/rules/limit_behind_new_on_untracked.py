@@ -210,7 +210,7 @@ def _guard(audit: Audit, rule: Rule, before: Seen, now: Seen, missed: PacketSet)
         if places.state_test(guard) is None:
             continue
         kept = missed & ~now.walk.matched.get(guard, none)
-        found = kept & before.walk.matched.get(guard, none).exists(audit.space.diagrams.cube(audit.space.unknown_tests))
+        found = kept & audit.space.whatever_is_unknown(before.walk.matched.get(guard, none))
         if not is_empty(found):
             return guard, found
     return None

@@ -154,7 +154,7 @@ def _refused(audit: Audit, pair: Pair, kind: Kind, served: PacketSet, to: Field,
     }
     accepted = {state: walk.outcomes.get(ACCEPT, space.none) for state, walk in walks.items()}
     # a limit or a list lets some of them through: the service still learns its path MTU
-    passing = accepted[State.INVALID].exists(space.diagrams.cube(space.unknown_tests))
+    passing = space.whatever_is_unknown(accepted[State.INVALID])
     found = errors & accepted[State.RELATED] & ~passing
     tracked_too = is_empty(found) and is_empty(accepted[State.INVALID])
     if tracked_too:

@@ -151,7 +151,7 @@ class Services:
         """The openings to the same ports that a rule would accept and that some rule does, an earlier one perhaps."""
         space = self.space
         ports = space.forget_all_but(openings, (Field.PROTOCOL, Field.DPORT))
-        named = opening(self.pair, rule).exists(space.diagrams.cube(space.unknown_tests))
+        named = space.whatever_is_unknown(opening(self.pair, rule))
         return self._openings & ports & named
 
     # -- what they cannot do without -------------------------------------------------------------------
