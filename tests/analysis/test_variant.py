@@ -13,7 +13,7 @@ from ruleaudit.analysis.walk import PATHS, mentions_state
 from ruleaudit.model.condition import ALWAYS, Condition, Masked
 from ruleaudit.model.fields import Field, TcpFlag
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.packets.diagram import FIRST_ROOM, PacketSet, is_empty
+from ruleaudit.packets.diagram import PacketSet, is_empty, with_room
 from tests.analysis.random_rulesets import rulesets
 
 ACK = Masked(Field.TCP_FLAGS, int(TcpFlag.SYN | TcpFlag.ACK), int(TcpFlag.ACK))
@@ -22,7 +22,11 @@ ACK = Masked(Field.TCP_FLAGS, int(TcpFlag.SYN | TcpFlag.ACK), int(TcpFlag.ACK))
 @pytest.mark.parametrize("test", [ALWAYS, None, ACK], ids=["without the test", "without the rule", "flags instead"])
 @given(ruleset=rulesets())
 def test_packets_that_do_not_meet_a_change_fare_the_same(test: Condition | None, ruleset: Ruleset) -> None:
-    space = make_space((ruleset,), FIRST_ROOM)
+    with_room(lambda room: _fare_the_same(test, ruleset, room))
+
+
+def _fare_the_same(test: Condition | None, ruleset: Ruleset, room: int) -> None:
+    space = make_space((ruleset,), room)
     base = Pair.alone(space, ruleset)
     for rule in [r for r in ruleset.rules() if mentions_state(r.condition)][:3]:
         changed = Changed(base, rule, test)
