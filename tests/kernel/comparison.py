@@ -220,6 +220,8 @@ class Comparison:
         agreed, met, followed = attempt()
         while shown is not None and agreed[0] < sys.maxsize:
             here = shown.places[agreed[0] : agreed[0] + 1] + met[max(agreed[0] - 1, 0) : agreed[0] + 1]
+            # a rule may have led into the right chain by a jump instead of a goto: that shows where the chain ends
+            here += [place for place in met[: agreed[0]] if self._open_tests(place)][-1:]
             for guess in self._guesses(here):
                 before = guesses.copy()
                 guesses.update({place: guess[place] - guesses[place] for place in guess})
