@@ -11,7 +11,10 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("kernel")]
 
 #: port 53 comes back from a chain that may have set the mark; port 54 has had it before
 ONCE = """table ip a {{
-    chain classify {{ {statement}; }}
+    chain classify {{
+        meta mark 1 drop
+        {statement}
+    }}
     chain refuse {{ drop; }}
     chain earlier {{
         type filter hook prerouting priority mangle;
@@ -27,6 +30,7 @@ ONCE = """table ip a {{
 RULES = {
     "meta mark vmap { 0 : jump classify, 1 : drop }": False,
     "meta mark vmap { 0 : jump classify, 1 : jump refuse }": True,
+    "meta mark vmap { 0 : jump classify, 1 : jump classify }": True,
     "meta mark vmap { 0 : jump classify, 1 : continue } drop": True,
 }
 

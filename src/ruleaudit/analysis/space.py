@@ -267,11 +267,7 @@ class Space:
         for key, number in list(self.unknowns.items()):
             if key[0] is Scope.CONNECTION:
                 name, reads = cast(str, key[1]), cast(tuple[Field, ...], key[2])
-                mirrored = (
-                    Scope.CONNECTION,
-                    name,
-                    tuple(MIRROR.get(field, field) for field in cast(Iterable[Field], reads)),
-                )
+                mirrored = (Scope.CONNECTION, name, tuple(MIRROR.get(field, field) for field in reads))
                 self.unknown(mirrored, self.unknown_tests[number])
                 if number < self.unknowns[mirrored]:
                     pairs.append((number, self.unknowns[mirrored]))

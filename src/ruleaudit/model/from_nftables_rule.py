@@ -253,7 +253,7 @@ class RuleReader:
         """As rules, elements are asked one after the other. Raises Unknown where a chain that one jumps to may change
         what another one asks.
         """
-        jumps = {v.chain for _, _, v, _ in keyed if isinstance(v, Jump)}
+        jumps = [v.chain for _, _, v, _ in keyed if isinstance(v, Jump)]
         goes_on = any(v == _CONTINUE for _, _, v, _ in keyed) and statement is not self._rule.statements[-1]
         if len(jumps) + goes_on > 1 and jumps and changes(self.table, jumps, [asked for *_, asked in keyed]):
             raise Unknown("a chain that this map jumps to changes what is looked up; that is not followed")
