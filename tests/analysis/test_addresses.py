@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruleaudit.analysis.addresses import Classes, Plain, masked_intervals
-from ruleaudit.analysis.space import Frame, Space, View
-from ruleaudit.model.condition import Interval, Masked, merged
+from ruleaudit.analysis.space import Frame, Space, Spoken, View
+from ruleaudit.model.condition import And, Interval, Masked, Values, merged
 from ruleaudit.model.fields import Family, Field
-from ruleaudit.packets.diagram import Diagrams, OutOfRoom, PacketSet, is_empty
+from ruleaudit.packets.diagram import FIRST_ROOM, Diagrams, OutOfRoom, PacketSet, is_empty
 
 BITS = 10
 LAST = (1 << BITS) - 1
@@ -62,6 +62,36 @@ def test_what_only_one_list_holds_is_one_class() -> None:
     codes = Classes(32, [scattered, ((10 << 24, (11 << 24) - 1),)])
     assert len(codes.of(scattered)) == 1
     assert codes.bits < 52
+
+
+def test_what_the_first_sets_hold_is_one_interval_of_codes() -> None:
+    hosts: list[tuple[Interval, ...]] = [((n * 7919 % 60_000, n * 7919 % 60_000),) for n in range(5_000)]
+    codes = Classes(16, hosts)
+    for number in (1, 2, 1_000, 4_999):
+        assert len(codes.of(merged(host for one in hosts[:number] for host in one))) == 1
+
+
+def test_networks_are_intervals_of_codes_wherever_the_hosts_in_them_are_named() -> None:
+    networks: list[tuple[Interval, ...]] = [((n << 12, (n + 1 << 12) - 1),) for n in (3, 0, 7, 5)]
+    hosts: list[tuple[Interval, ...]] = [((n * 7919 % 60_000, n * 7919 % 60_000),) for n in range(5_000)]
+    for sets in ([*networks, *hosts], [*hosts, *networks]):
+        codes = Classes(16, sets)
+        assert all(len(codes.of(network)) == 1 for network in networks)
+
+
+def test_the_hosts_of_rules_that_ask_alike_have_codes_beside_each_other() -> None:
+    blocked: list[tuple[Interval, ...]] = [((n * 7919 % 60_000, n * 7919 % 60_000),) for n in range(100)]
+    served: list[tuple[Interval, ...]] = [((n * 7919 % 60_000, n * 7919 % 60_000),) for n in range(100, 200)]
+    spoken = Spoken()
+    web = Values(Field.DPORT, ((80, 80),))
+    pairs = zip(blocked, served, strict=True)
+    spoken.add(
+        Family.IPV4,
+        (c for b, s in pairs for c in (Values(Field.SADDR, b), And((Values(Field.DADDR, s), web)))),
+    )
+    space = spoken.space(Family.IPV4, FIRST_ROOM)
+    for some in (blocked, served):
+        assert len(space.codes[Field.SADDR].of(merged(host for one in some for host in one))) == 1
 
 
 def test_a_class_that_cannot_be_divided_any_more_is_no_guess() -> None:

@@ -20,6 +20,8 @@ from ruleaudit.packets.diagram import Diagrams, Interval, OutOfRoom, PacketSet
 MOST_PIECES = 4096
 #: a set of more intervals than this is a list: the addresses on the same lists have codes beside each other
 _LIST = 8
+#: so many sets around an address say where its class stands
+_AROUND = 8
 #: the codes of a class, as bits: enough to divide it a thousand times
 _SPARE_BITS = 48
 #: what part of its codes a class gives to many addresses that divide it, as bits; one address takes one code
@@ -83,19 +85,18 @@ class Plain:
 class Classes:
     """A number stands for a class of addresses; `sets` are those that no class is cut by.
 
-    All addresses are divided into segments, in order, each of one class; every class owns an interval of codes.
+    All addresses are divided into segments, in order, each of one class; every class owns an interval of codes. The
+    classes stand in the order of the sets, and what is inside of one set stands together. Where sets come in the order
+    of the rules that name them, the addresses that the first thousand rules refuse are one interval of codes, whatever
+    the addresses are; so is a network.
     """
 
     def __init__(self, address_bits: int, sets: Iterable[Sequence[Interval]]) -> None:
         self._end = 1 << address_bits
-        self._starts, signatures = _segments(self._end, sets)
-        lists: dict[int, int] = {}
-        for on_lists, _ in signatures:
-            lists.setdefault(on_lists, len(lists))
-        # those on the same lists together, and there in the order of the addresses
-        numbers: dict[tuple[int, int], int] = dict.fromkeys(signatures, 0)
-        for number, signature in enumerate(sorted(numbers, key=lambda s: lists[s[0]])):
-            numbers[signature] = number
+        self._starts, signatures, ranks = _segments(self._end, sets)
+        first = dict(zip(reversed(signatures), reversed(ranks), strict=True))
+        ordered = sorted(dict.fromkeys(signatures), key=first.__getitem__)
+        numbers = {signature: number for number, signature in enumerate(ordered)}
         self._class = [numbers[signature] for signature in signatures]  # of each segment
         self.bits = (len(numbers) - 1).bit_length() + _SPARE_BITS
         self._codes = [(n << _SPARE_BITS, (n + 1 << _SPARE_BITS) - 1) for n in range(len(numbers))]  # of each class
@@ -202,31 +203,52 @@ def _code(entry: tuple[int, int]) -> int:
     return entry[0]
 
 
-def _segments(end: int, sets: Iterable[Sequence[Interval]]) -> tuple[list[int], list[tuple[int, int]]]:
-    """Where the sets begin and end, and on which of them the addresses from there on are: on lists, on any.
+def _segments(end: int, sets: Iterable[Sequence[Interval]]) -> tuple[list[int], list[int], list[int]]:
+    """Where the sets begin and end, and of the addresses from there on: a number for the sets that they are on, and the
+    rank of their class.
 
-    A signature is the exclusive or of random numbers of 128 bits, one for each set.
+    The number is the exclusive or of random numbers of 128 bits, one for each set. The rank says first on which lists
+    they are, then on which other sets, from the outside in.
     """
     draw = random.Random(1).getrandbits
     changes: dict[int, int] = {0: 0}
     on_lists: dict[int, int] = {}
-    for intervals in sets:
+    begun: dict[int, list[tuple[int, int]]] = {}
+    place = 0
+    for place, intervals in enumerate(sets, 1):
         number = draw(128)
+        is_list = len(intervals) > _LIST
         for low, high in intervals:
             changes[low] = changes.get(low, 0) ^ number
             changes[high + 1] = changes.get(high + 1, 0) ^ number
-            if len(intervals) > _LIST:
+            if is_list:
                 on_lists[low] = on_lists.get(low, 0) ^ number
                 on_lists[high + 1] = on_lists.get(high + 1, 0) ^ number
+            else:
+                begun.setdefault(low, []).append((-high, place))
     changes.pop(end, None)
     starts = sorted(changes)
-    signatures = []
-    lists = every = 0
+    signatures, ranks = [], []
+    digit = place.bit_length()
+    known = {0: 0}  # combinations of lists
+    lists = every = on = 0
+    inside = [
+        (end, 0, digit * _AROUND)
+    ]  # where each set around ends, the rank inside of it, and where the next digit goes
     for start in starts:
-        lists ^= on_lists.get(start, 0)
+        if start in on_lists:
+            lists ^= on_lists[start]
+            on = known.setdefault(lists, len(known)) << digit * (_AROUND + 1)
         every ^= changes[start]
-        signatures.append((lists, every))
-    return starts, signatures
+        while inside[-1][0] < start:
+            inside.pop()
+        if start in begun:
+            for last, place in sorted(begun[start]):
+                _, rank, free = inside[-1]
+                inside.append((-last, rank | place << free, free - digit) if free >= 0 else (-last, rank, free))
+        signatures.append(every)
+        ranks.append(on | inside[-1][1])
+    return starts, signatures, ranks
 
 
 def masked_intervals(bits: int, mask: int, value: int) -> tuple[Interval, ...] | None:

@@ -546,25 +546,36 @@ class Spoken:
     address_sets: dict[tuple[Interval, ...], None] | None = field(default_factory=dict)
 
     def add(self, family: Family, conditions: Iterable[Condition]) -> None:
-        """What some conditions speak of; `address_sets` is None where they name too many at once by single bits."""
-        addresses: dict[tuple[Interval, ...], None] = {}
+        """What some conditions speak of; `address_sets` is None where they name too many at once by single bits.
+
+        The addresses of conditions that ask for the same fields stand together, in the order of the conditions.
+        """
+        alike: dict[tuple[Field, ...], dict[tuple[Interval, ...], None]] = {}
         for condition in conditions:
+            fields: tuple[Field, ...] = ()
+            named: tuple[tuple[Interval, ...], ...] = ()
             for test in tests(condition):
                 if type(test) is Values:
+                    fields += (test.field,)
                     if test.field in ADDRESSES:
-                        addresses[test.intervals] = None
+                        named += (test.intervals,)
                     elif test.field is Field.MARK:
                         self.mark_bits = 0xFFFFFFFF
                     continue
                 match test:
                     case Interface():
                         self.names.add(test.name)
-                    case Masked(Field.MARK, mask, _):
-                        self.mark_bits |= mask
-                    case Masked(Field.SADDR | Field.DADDR, mask, value):
-                        self.address(masked_intervals(family.address_bits, mask, value))
+                    case Masked(name, mask, value):
+                        fields += (name,)
+                        if name is Field.MARK:
+                            self.mark_bits |= mask
+                        elif name in ADDRESSES:
+                            self.address(masked_intervals(family.address_bits, mask, value))
+            if named:
+                alike.setdefault(fields, {}).update(dict.fromkeys(named))
         if self.address_sets is not None:
-            self.address_sets |= addresses
+            for addresses in alike.values():
+                self.address_sets |= addresses
 
     def address(self, intervals: tuple[Interval, ...] | None) -> None:
         """Add a set of addresses."""

@@ -6,6 +6,7 @@ packets only cuts it out; where a rule asks for the mark, as long as none has se
 leave packets untracked by the header alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -25,7 +26,7 @@ from ruleaudit.packets.diagram import PacketSet
 #: fewer steps than this are walked one by one
 _LEAST = 8
 #: so many steps of a stretch are taken one after the other, more of them in halves
-_ONE_BY_ONE = 32
+_ONE_BY_ONE = 16
 
 
 class Block:
@@ -104,12 +105,15 @@ class Shares:
         self._row = Row(self._matched)
         self.places = {step: place for place, (step, _) in enumerate(stretch.steps)}
         self._left: dict[int, PacketSet] = {}
+        #: the verdict of most steps; its packets are what the others leave of those that are taken
+        self._most = Counter(verdict for _, verdict in stretch.steps).most_common(1)[0][0]
         self.ends, self.taken = self._ends(0, len(stretch.steps))
+        self.ends[self._most] = reduce(lambda left, ended: left & ~ended, self.ends.values(), self.taken)
         self.rules = _OfRules(self)
 
     def _ends(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
-        """What becomes of the packets that some steps take, and all these packets; of many steps in halves, so that no
-        large set meets each small one.
+        """What becomes of the packets that some steps take, but for the verdict of most, and all these packets; of many
+        steps in halves, so that no large set meets each small one.
         """
         self._space.diagrams.check_room()
         if high - low <= _ONE_BY_ONE:
@@ -119,15 +123,15 @@ class Shares:
         middle = (low + high) // 2
         (out, before), (others, behind) = self._ends(low, middle), self._ends(middle, high)
         for verdict, packets in others.items():
-            here = packets & ~before
-            out[verdict] = out[verdict] | here if verdict in out else here
+            out[verdict] = before.ite(out.get(verdict, self._space.none), packets)
         return out, before | behind
 
     def _one_by_one(self, low: int, high: int) -> tuple[dict[Verdict, PacketSet], PacketSet]:
         taken, parts = self._space.none, dict[Verdict, list[PacketSet]]()
         for place in range(low, high):
             verdict, found = self._steps[place][1], self._matched[place]
-            parts.setdefault(verdict, []).append(found & ~taken)
+            if verdict != self._most:
+                parts.setdefault(verdict, []).append(found & ~taken)
             taken = taken | found
         return {verdict: union(some, self._space.none) for verdict, some in parts.items()}, taken
 
