@@ -15,8 +15,8 @@ from ruleaudit.analysis.named_sets import named_sets, without_sets
 from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.row import Row, union
 from ruleaudit.analysis.scouts import OutOfSteps, Scouts
-from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space, View
-from ruleaudit.analysis.stretch import Block
+from ruleaudit.analysis.space import TRACKED_STATES, Frame, Space
+from ruleaudit.analysis.stretch import Block, Matched, is_by_header
 from ruleaudit.analysis.tracking import called_from_outside
 from ruleaudit.analysis.walk import ABSENT, Identities, Walk, chains_from, is_tracking
 from ruleaudit.model.condition import Masked, Never, Opaque, Values, tests
@@ -69,12 +69,27 @@ class _Entry:
     chain: Chain
     frame: Frame
     walk: Walk
-    refused: Mapping[Rule, PacketSet]  #: what each rule of a block matches
+    refused: Mapping[Rule, Sequence["_InBlock"]]  #: the rules of blocks
 
     def matched(self, rule: Rule) -> PacketSet:
         """The packets that a rule matches."""
-        found = self.refused.get(rule)
-        return found if found is not None else self.walk.matched.get(rule, self.walk.none)
+        blocks = self.refused.get(rule)
+        if blocks is None:
+            return self.walk.matched.get(rule, self.walk.none)
+        return union([one.matched for one in blocks], self.walk.none)
+
+
+@dataclass(frozen=True)
+class _InBlock:
+    """A rule of a block: its place, what each of them matches, and the packets about which the block decides."""
+
+    place: int
+    row: Row
+    packets: PacketSet
+
+    @property
+    def matched(self) -> PacketSet:
+        return self.packets & self.row.without(self.row.sets[self.place], 0, self.place)
 
 
 class Left:
@@ -137,10 +152,10 @@ class Left:
             packets = union([may_match(self.space, rule, f) for rule in asked for f in frames], self.space.none)
             walk = Walk(self.space, near, numbers, frame, states, original, active)
             walk.alone(near.tables[chain.table].chains[chain.name], tag, packets)
-            found.append(_Entry(chain, frame, walk, self._apart(walk, frame)))
+            found.append(_Entry(chain, frame, walk, self._refused(walk, frame)))
         return tuple(found)
 
-    @property
+    @cached_property
     def _near(self) -> Ruleset:
         """The ruleset without the rules that match nothing of what the doubtful rules may match."""
         wide = [rule.condition for rule in self._doubtful.values()]
@@ -156,19 +171,19 @@ class Left:
         }
         return replace(self.ruleset, tables=tables)
 
-    def _apart(self, walk: Walk, frame: Frame) -> Mapping[Rule, PacketSet]:
-        """What each rule of a block matches of the packets that are asked about."""
-        apart: dict[Rule, PacketSet] = {}
-        view, none = View({}, [], self.space.all), self.space.none
+    def _refused(self, walk: Walk, frame: Frame) -> Mapping[Rule, Sequence[_InBlock]]:
+        """The rules of the blocks that decide about packets that are asked about."""
+        found: dict[Rule, list[_InBlock]] = {}
         for by, _, packets in walk.decided.about(None, lambda by, _: isinstance(by, Block)):
-            if not isinstance(by, Block):
-                continue
-            row = Row([packets & self.space.condition(rule.condition, frame, view) for rule in by.rules])
-            for place, rule in enumerate(by.rules):
-                found = row.without(row.sets[place], 0, place)
-                if not is_empty(found):
-                    apart[rule] = apart.get(rule, none) | found
-        return apart
+            if isinstance(by, Block):
+                row = Row(Matched(self.space, by.rules, frame))
+                for place, rule in enumerate(by.rules):
+                    found.setdefault(rule, []).append(_InBlock(place, row, packets))
+        return found
+
+    @cached_property
+    def _near_rules(self) -> frozenset[Rule]:
+        return frozenset(self._near.rules())
 
     def is_called_elsewhere(self, chain: Chain) -> bool:
         """Rules that are not in this file may lead to a user chain."""
@@ -380,10 +395,25 @@ class Left:
     def _row(self, entry: _Entry, chain: Chain) -> "Row":
         key = (id(entry), chain.table, chain.name)
         if key not in self._rows:
-            none, going_on = self.space.none, (Continue, Unknown)
-            sets = [none if isinstance(r.verdict, going_on) else entry.matched(r) for r in chain.rules]
-            self._rows[key] = Row(sets)
+            self._rows[key] = Row(_Takers(self.space, entry, chain, self._near_rules))
         return self._rows[key]
+
+
+class _Takers:
+    """What each rule of a chain takes of packets that are asked about and that no earlier one took."""
+
+    def __init__(self, space: Space, entry: _Entry, chain: Chain, near: Collection[Rule]) -> None:
+        self._none, self._entry, self._rules, self._near = space.none, entry, chain.rules, near
+        self._headers = Matched(space, chain.rules, entry.frame)
+
+    def __getitem__(self, place: int) -> PacketSet:
+        rule = self._rules[place]
+        if isinstance(rule.verdict, Continue | Unknown) or rule not in self._near:
+            return self._none
+        return self._headers[place] if is_by_header(rule) else self._entry.matched(rule)
+
+    def __len__(self) -> int:
+        return len(self._rules)
 
 
 def _makes_another(rule: Rule) -> bool:

@@ -20,7 +20,7 @@ from ruleaudit.analysis.pair import may_match
 from ruleaudit.analysis.row import Row, union
 from ruleaudit.analysis.scouts import Course, OutOfSteps, Scout
 from ruleaudit.analysis.space import TRACKED_STATES, Frame, View
-from ruleaudit.analysis.stretch import Block, blocks
+from ruleaudit.analysis.stretch import Block, Matched, blocks
 from ruleaudit.analysis.walk import ABSENT, Identities, mentions_state
 from ruleaudit.model.condition import Opaque, Scope, tests
 from ruleaudit.model.fields import Field, State
@@ -214,8 +214,10 @@ class Spares:
     def _before_block(
         self, rules: Sequence[Rule], verdict: _Ending, frame: Frame, ends: dict[_Ending, PacketSet]
     ) -> dict[_Ending, PacketSet]:
+        if not rules:
+            return ends
         none = self.space.none
-        row = Row([self._hit(rule, frame) & self._asked for rule in rules] or [none])
+        row = Row(Matched(self.space, rules, frame))
         leaving = (rule for rule in rules if rule in self._gone or named_sets(rule))
         gone = union([may_match(self.space, without_sets(rule), frame) for rule in leaving], none)
         same = ends.get(verdict, none)
@@ -223,7 +225,7 @@ class Spares:
             hit = self._doubtful.get(rules[place], none)
             if is_empty(hit & gone) and is_empty(row.without(hit & ~same, place + 1, len(rules))):
                 self._spared(rules[place])
-        return self._without(gone, self._decided(row.union, verdict, ends))
+        return self._without(gone, self._decided(row.union & self._asked, verdict, ends))
 
     def _without(self, packets: PacketSet, ends: dict[_Ending, PacketSet]) -> dict[_Ending, PacketSet]:
         """Nothing is said of some packets."""

@@ -101,7 +101,7 @@ class Shares:
 
     def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
         self._space, self._steps = space, stretch.steps
-        self._matched = _Matched(space, stretch, frame)
+        self._matched = Matched(space, [step for step, _ in stretch.steps], frame)
         self._row = Row(self._matched)
         self.places = {step: place for place, (step, _) in enumerate(stretch.steps)}
         self._left: dict[int, PacketSet] = {}
@@ -152,15 +152,17 @@ class Shares:
             yield (*self._steps[place], found)
 
 
-class _Matched:
-    """What each step of a stretch matches; not kept, for it is most of what there is to a long stretch."""
+class Matched:
+    """What rules and blocks match that decide by the header, and the mark that packets came with; not kept, for of many
+    of them it is most of what there is.
+    """
 
-    def __init__(self, space: Space, stretch: Stretch, frame: Frame) -> None:
-        self._space, self._steps, self._frame = space, stretch.steps, frame
+    def __init__(self, space: Space, steps: Sequence[Rule | Block], frame: Frame) -> None:
+        self._space, self._steps, self._frame = space, steps, frame
         self._entering = View({}, space.mark, space.all)
 
     def __getitem__(self, place: int) -> PacketSet:
-        step = self._steps[place][0]
+        step = self._steps[place]
         if isinstance(step, Block):
             return self._space.block(step, self._frame, self._entering)
         return self._space.condition(step.condition, self._frame, self._entering)
@@ -277,7 +279,7 @@ def _releases(every: Iterable[Rule | Block]) -> Iterator[Step]:
 def _releases_only(rule: Rule) -> bool:
     if not isinstance(rule.verdict, Continue) or [e.kind for e in rule.effects] != [EffectKind.NOTRACK]:
         return False
-    return _by_header(rule)
+    return is_by_header(rule)
 
 
 def _blocks(chain: Chain) -> tuple[Rule | Block, ...]:
@@ -327,10 +329,10 @@ def _verdict(rule: Rule, *, marks: bool = False) -> Verdict | None:
             verdict = ("reject", kind)
         case _:
             return None
-    return verdict if not rule.effects and _by_header(rule, marks=marks) else None
+    return verdict if not rule.effects and is_by_header(rule, marks=marks) else None
 
 
-def _by_header(rule: Rule, *, marks: bool = False) -> bool:
+def is_by_header(rule: Rule, *, marks: bool = False) -> bool:
     """Whom a rule matches is told by the header, or by the mark too, and nobody keeps count of it."""
     if not rule.understood or rule.consumers or rule.is_seen:
         return False
