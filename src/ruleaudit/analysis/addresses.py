@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Protocol
 
 from ruleaudit.model.condition import merged
@@ -27,6 +28,7 @@ _SPARE_BITS = 48
 #: what part of its codes a class gives to many addresses that divide it, as bits; one address takes one code
 _PART = 5
 
+_FIRST = itemgetter(0)
 #: behind every class
 _AFTER = (sys.maxsize, sys.maxsize)
 
@@ -187,7 +189,7 @@ class Classes:
 
     def _run(self, low: int, high: int) -> tuple[int, int]:
         """The classes that have some codes, as a part of the row of all classes; none has others too."""
-        return bisect_right(self._by_code, low, key=_code) - 1, bisect_right(self._by_code, high, key=_code)
+        return bisect_right(self._by_code, low, key=_FIRST) - 1, bisect_right(self._by_code, high, key=_FIRST)
 
     def _addresses(self, runs: Iterable[tuple[int, int]]) -> list[Interval]:
         starts = [low for run in runs for _, number in self._by_code[slice(*run)] for low in self._parts[number]]
@@ -197,10 +199,6 @@ class Classes:
         """The last address of the segment that begins at an address."""
         place = bisect_right(self._starts, start)
         return (self._starts[place] if place < len(self._starts) else self._end) - 1
-
-
-def _code(entry: tuple[int, int]) -> int:
-    return entry[0]
 
 
 def _segments(end: int, sets: Iterable[Sequence[Interval]]) -> tuple[list[int], list[int], list[int]]:
@@ -225,16 +223,16 @@ def _segments(end: int, sets: Iterable[Sequence[Interval]]) -> tuple[list[int], 
                 on_lists[low] = on_lists.get(low, 0) ^ number
                 on_lists[high + 1] = on_lists.get(high + 1, 0) ^ number
             else:
-                begun.setdefault(low, []).append((-high, place))
+                begun.setdefault(low, []).append((high, place))
     changes.pop(end, None)
     starts = sorted(changes)
     signatures, ranks = [], []
-    digit = place.bit_length()
+    digit = (place + 1).bit_length()
+    last = (1 << digit) - 1  # what is on no further set comes behind what is
     known = {0: 0}  # combinations of lists
     lists = every = on = 0
-    inside = [
-        (end, 0, digit * _AROUND)
-    ]  # where each set around ends, the rank inside of it, and where the next digit goes
+    # where each set around ends, the rank inside of it, and where the digit of a further one goes
+    inside = [(end, (1 << digit * (_AROUND + 1)) - 1, digit * _AROUND)]
     for start in starts:
         if start in on_lists:
             lists ^= on_lists[start]
@@ -243,9 +241,11 @@ def _segments(end: int, sets: Iterable[Sequence[Interval]]) -> tuple[list[int], 
         while inside[-1][0] < start:
             inside.pop()
         if start in begun:
-            for last, place in sorted(begun[start]):
+            for high, place in sorted(begun[start], key=_FIRST, reverse=True):  # the widest one first
                 _, rank, free = inside[-1]
-                inside.append((-last, rank | place << free, free - digit) if free >= 0 else (-last, rank, free))
+                if free >= 0:
+                    rank, free = rank - (last - place << free), free - digit
+                inside.append((high, rank, free))
         signatures.append(every)
         ranks.append(on | inside[-1][1])
     return starts, signatures, ranks

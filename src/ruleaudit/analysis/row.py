@@ -43,10 +43,6 @@ class Row:
         """What no set from `start` up to `end` holds."""
         return self._without(wanted, start, end, 0, len(self.sets))
 
-    def know(self, low: int, high: int, union: PacketSet) -> None:
-        """Take what the sets at some places hold, one of the halves of halves, from who has found it already."""
-        self._unions[low, high] = union
-
     def shared(self, packets: PacketSet, places: Sequence[int]) -> Iterator[tuple[int, PacketSet]]:
         """What each set has in common with some packets, those of earlier sets left out; at some places, in order."""
         return self._shared(packets, places, 0, len(self.sets)) if places else iter(())
@@ -54,14 +50,18 @@ class Row:
     def _shared(
         self, packets: PacketSet, places: Sequence[int], low: int, high: int
     ) -> Iterator[tuple[int, PacketSet]]:
+        middle = (low + high) // 2
+        number = bisect_left(places, middle)
+        before, behind = places[:number], places[number:]
+        if high - low > 1 and not behind:
+            yield from self._shared(packets, before, low, middle)
+            return
         here = packets & self._union(low, high)
         if is_empty(here):
             return
         if high - low == 1:
             yield low, here
             return
-        middle = (low + high) // 2
-        before, behind = places[: bisect_left(places, middle)], places[bisect_left(places, middle) :]
         if before:
             yield from self._shared(here, before, low, middle)
         if behind:

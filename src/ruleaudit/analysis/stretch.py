@@ -117,9 +117,7 @@ class Shares:
         """
         self._space.diagrams.check_room()
         if high - low <= _ONE_BY_ONE:
-            out, taken = self._one_by_one(low, high)
-            self._row.know(low, high, taken)
-            return out, taken
+            return self._one_by_one(low, high)
         middle = (low + high) // 2
         (out, before), (others, behind) = self._ends(low, middle), self._ends(middle, high)
         for verdict, packets in others.items():

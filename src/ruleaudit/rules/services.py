@@ -106,10 +106,12 @@ class Services:
             number *= 2
 
     def _perhaps_in_vain(self) -> Iterator[Rule]:
-        """The first rules that let connections in; of the others those with a connection that does not work, which is
-        asked only if the first do not suffice.
+        """The first rules that may let connections in; of the others those with a connection that does not work, which
+        is asked only if the first do not suffice.
         """
-        yield from (by for by, _ in islice(self.accepted(), _AT_ONCE))
+        chains = filtering(self.pair.old.ruleset, HOOKS[self.kind.name])
+        rules = (rule for rule in self.pair.old.ruleset.rules() if (rule.table, rule.chain) in chains)
+        yield from islice((rule for rule in rules if isinstance(rule.verdict, Accept)), _AT_ONCE)
         failing = self.answered(self._openings) & ~(self._replied & self._continued)
         yield from (by for by, _ in self._accepts(failing))
 
