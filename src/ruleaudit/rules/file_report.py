@@ -6,6 +6,7 @@ import gc
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from ruleaudit.config import Settings
 from ruleaudit.diagnostics import Finding, Severity
 from ruleaudit.model.condition import Never
 from ruleaudit.model.ruleset import Ruleset
-from ruleaudit.packets.diagram import FIRST_ROOM, OutOfRoom, with_room
+from ruleaudit.packets.diagram import FIRST_ROOM, LAST_ROOM, OutOfRoom, with_room
 from ruleaudit.results import FileReport, Tracking
 from ruleaudit.rules import (
     not_understood,
@@ -186,35 +187,46 @@ class _Asked:
 
     def judged(self) -> tuple[Tracking, list[Finding]]:
         """Who needs tracking, and what the rules find."""
-        tracking = undecided(self.ruleset)
+        unknown = tracking = undecided(self.ruleset)
+        told: dict[ModuleType, list[Finding]] = {}
 
         def findings(room: int) -> list[Finding]:
             nonlocal tracking
+            told.clear()
             whole = self._whole(room)
             tracking = judge_in(whole)
             audit = self._audit(tracking, whole)
-            return [finding for rule in self.rules for finding in rule.check(audit)]
+            for rule in self.rules:
+                told[rule] = list(rule.check(audit))
+            return list(chain.from_iterable(told.values()))
 
         found = with_room(findings, steps(self.ruleset))
-        return tracking, found if found is not None else self._what_fits(tracking)
+        if found is None:
+            found = self._what_fits(tracking, told)
+            if tracking is unknown and tracking.judgements:
+                found.append(
+                    _too_large("which rules need connection tracking was not found out: each counts as if it did")
+                )
+        return tracking, found
 
-    def _what_fits(self, tracking: Tracking) -> list[Finding]:
-        """The rules whose packets fit into memory, with those of others or alone, and a word about the rest."""
-        findings: list[Finding] = []
-        audit: Audit | None = None
+    def _what_fits(self, tracking: Tracking, told: dict[ModuleType, list[Finding]]) -> list[Finding]:
+        """The rules whose packets fit into memory beside those of others or alone, and a word about the rest; what was
+        told before the memory was full stands.
+        """
+        audit, room = None, LAST_ROOM
         for rule in self.rules:
-            for alone in (True,) if audit is None else (False, True):
-                if audit is None:
-                    audit = self._audit(tracking, self._whole(FIRST_ROOM))
+            while rule not in told:
+                alone = audit is None
+                audit = audit or self._audit(tracking, self._whole(room))
                 try:
-                    findings += list(rule.check(audit))
-                    break
+                    told[rule] = list(rule.check(audit))
                 except OutOfRoom:
                     audit = None
                     gc.collect()  # so that there is one set of diagrams at a time
-                if alone:
-                    findings.append(_too_large(rule))
-        return findings
+                    if alone:
+                        told[rule] = [_too_large(f"{rule.NAME} ({rule.CODE}) was not looked for")]
+                        room = FIRST_ROOM  # it takes long to fill the largest one, and the next rule may do so too
+        return [finding for rule in self.rules for finding in told[rule]]
 
     def _whole(self, room: int) -> Pair:
         return Pair.alone(make_space((self.ruleset,), room), self.ruleset)
@@ -223,6 +235,6 @@ class _Asked:
         return Audit(self.source, self.ruleset, tracking, whole, self.read, self.twin, self.unmet)
 
 
-def _too_large(rule: ModuleType) -> Finding:
-    message = f"the packets of this ruleset do not fit into memory: {rule.NAME} ({rule.CODE}) was not looked for"
+def _too_large(what: str) -> Finding:
+    message = f"the packets of this ruleset do not fit into memory: {what}"
     return Finding(not_understood.CODE, not_understood.NAME, Severity.WARNING, message, Span(0, 0))
