@@ -110,6 +110,7 @@ def test_what_a_condition_hangs_on_besides_the_header() -> None:
     assert needs(port) == 0
     assert needs(all_of([port, Not(Values(Field.MARK, ((1, 1),)))])) == BY_MARK
     assert needs(States(frozenset({State.NEW}))) == BY_STATE
+    assert needs(all_of([port, Values(Field.ICMP_TYPE, ((8, 8),))])) == 0
 
 
 def test_chains_that_are_settled() -> None:

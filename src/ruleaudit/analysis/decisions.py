@@ -5,6 +5,7 @@ What each of thousands of rules decides about takes gigabytes, and most question
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ruleaudit.analysis.stretch import Block
 from ruleaudit.analysis.verdicts import ACCEPT, Verdict
@@ -14,6 +15,7 @@ from ruleaudit.packets.diagram import PacketSet, is_empty
 #: a base chain decides by its policy
 Decider = Rule | Block | Chain
 Decision = tuple[Decider, Verdict, PacketSet]
+One = TypeVar("One", Rule, Block, Chain)
 #: whose decisions are asked for, told by who decides and how
 By = Callable[[Decider, Verdict], bool]
 
@@ -50,6 +52,12 @@ class Decisions:
                 here = part[2] if packets is None else packets & part[2]
                 if not is_empty(here):
                     yield part[0], part[1], here
+
+    def by(self, kind: type[One], packets: PacketSet | None) -> Iterator[tuple[One, PacketSet]]:
+        """What rules decide, or blocks, or chains by their policies: who, and about which packets."""
+        for who, _, found in self.about(packets, lambda who, _: isinstance(who, kind)):
+            if isinstance(who, kind):
+                yield who, found
 
     def accepts(
         self, packets: PacketSet | None, asked: Callable[[Rule], bool] = lambda rule: True

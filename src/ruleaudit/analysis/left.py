@@ -174,11 +174,10 @@ class Left:
     def _refused(self, walk: Walk, frame: Frame) -> Mapping[Rule, Sequence[_InBlock]]:
         """The rules of the blocks that decide about packets that are asked about."""
         found: dict[Rule, list[_InBlock]] = {}
-        for by, _, packets in walk.decided.about(None, lambda by, _: isinstance(by, Block)):
-            if isinstance(by, Block):
-                row = Row(Matched(self.space, by.rules, frame))
-                for place, rule in enumerate(by.rules):
-                    found.setdefault(rule, []).append(_InBlock(place, row, packets))
+        for block, packets in walk.decided.by(Block, None):
+            row = Row(Matched(self.space, block.rules, frame))
+            for place, rule in enumerate(block.rules):
+                found.setdefault(rule, []).append(_InBlock(place, row, packets))
         return found
 
     @cached_property

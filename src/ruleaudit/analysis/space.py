@@ -257,13 +257,13 @@ class Space:
             cubes = self._own_cubes = (len(self.unknowns), self.diagrams.cube(own), self.diagrams.cube(alike))
         return found.exists(cubes[2] if keep_interfaces else cubes[1])
 
+    def pairs(self, *fields: tuple[Field, Field]) -> list[tuple[int, int]]:
+        """The bits of pairs of fields, as `Diagrams.exchange` takes them."""
+        return [pair for one, other in fields for pair in zip(self.bits[one], self.bits[other], strict=True)]
+
     def exchanged(self, connections: PacketSet) -> PacketSet:
         """The same connections with originator and responder exchanged, in what is asked of them too."""
-        pairs = [
-            (a, b)
-            for one, other in ((Field.SADDR, Field.DADDR), (Field.SPORT, Field.DPORT), (Field.SRC_TYPE, Field.DST_TYPE))
-            for a, b in zip(self.bits[one], self.bits[other], strict=True)
-        ]
+        pairs = self.pairs((Field.SADDR, Field.DADDR), (Field.SPORT, Field.DPORT), (Field.SRC_TYPE, Field.DST_TYPE))
         for key, number in list(self.unknowns.items()):
             if key[0] is Scope.CONNECTION:
                 name, reads = cast(str, key[1]), cast(tuple[Field, ...], key[2])

@@ -256,8 +256,7 @@ class _Suggester:
         for protocol in (6, 17):
             found = here & space.is_(Field.PROTOCOL, protocol)
             if not is_empty(found):
-                decided = opening.walk.decided.about(found, lambda by, _: isinstance(by, Rule))
-                rule = next((by for by, _, _ in decided if isinstance(by, Rule)), None)
+                rule = next((by for by, _ in opening.walk.decided.by(Rule, found)), None)
                 yield named(whole, KINDS[0], PROTOCOL_NAMES[protocol], port, rule, found)
 
     def _closed(self, whole: Pair, chosen: Sequence[Candidate], wanted: Sequence[Interval]) -> Iterator[Refused]:

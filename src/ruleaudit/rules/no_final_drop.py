@@ -197,9 +197,8 @@ class _OpenHook:
         """What each chain accepts by its policy."""
         out: dict[Chain, PacketSet] = {}
         opening = self.services.roles.opening
-        for by, _, packets in opening.walk.decided.about(opening.accepted, lambda by, _: isinstance(by, Chain)):
-            if isinstance(by, Chain):
-                out[by] = out.get(by, self.audit.space.none) | packets
+        for chain, packets in opening.walk.decided.by(Chain, opening.accepted):
+            out[chain] = out.get(chain, self.audit.space.none) | packets
         return out
 
     @cached_property

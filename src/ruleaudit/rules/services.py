@@ -27,7 +27,6 @@ _REFUSALS = ("drop", "reject")
 _SYN, _ACK = int(TcpFlag.SYN), int(TcpFlag.ACK)
 #: so many rules are looked at first
 _AT_ONCE = 32
-_WAYS = ((Field.IIF, Field.OIF),)
 
 
 def filtering(ruleset: Ruleset, hook: Hook) -> frozenset[tuple[str, str]]:
@@ -199,9 +198,7 @@ class Services:
 
     def _turned(self, connections: PacketSet) -> PacketSet:
         """The same with the interfaces exchanged: what came by one leaves by it."""
-        bits = self.space.bits
-        pairs = [(a, b) for one, other in _WAYS for a, b in zip(bits[one], bits[other], strict=True)]
-        return self.space.diagrams.exchange(connections, pairs)
+        return self.space.diagrams.exchange(connections, self.space.pairs((Field.IIF, Field.OIF)))
 
     def _refused(self, role: str, connections: PacketSet) -> Refusal | None:
         reverse = role == "reply"
