@@ -45,7 +45,7 @@ from ruleaudit.model.from_nftables_selectors import (
 )
 from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import STATES, Unknown, number
-from ruleaudit.model.ruleset import Consumer
+from ruleaudit.model.ruleset import Consumer, Use
 from ruleaudit.source import Span
 from ruleaudit.syntax.nft_tree import (
     Braces,
@@ -137,6 +137,7 @@ class Conditions:
             # what is unknown by nature is understood; so is a set that somebody else fills
             by_nature = isinstance(match.right, SetName) or any(isinstance(o, Unknowable) for o in known)
             condition = negate(self._opaque(match, known, spelled(match)), match.operator == "!=")
+            consumer = consumer or state_reader(known)
             reason = "" if by_nature else str(error)
         if any(isinstance(one, Exact) and one.elsewhere is not None for one in known):
             here = guarded(known, condition, spelled(match), with_ports())
@@ -159,9 +160,10 @@ class Conditions:
         looked = looked_at(selector, self.family)
         match looked:
             case CtState():
-                return _of_states(_bit_test(operator, right, keep, toggle, self._bits(lambda w: _state_bit(w))))
+                listed = self._listed(right)
+                return _of_states(_bit_test(operator, listed, keep, toggle, self._bits(lambda w: _state_bit(w))))
             case Exact(flags=True, field=name, read=read):
-                holds = _bit_test(operator, right, keep, toggle, self._bits(lambda w: read(w)[0]))
+                holds = _bit_test(operator, self._listed(right), keep, toggle, self._bits(lambda w: read(w)[0]))
                 found = merged((v, v) for v in range(256) if holds(v))
                 return Values(name, found) if found else NEVER
             case Exact() | Constant() | InterfaceName():
@@ -175,6 +177,10 @@ class Conditions:
         if selector == "ip frag-off" and self.family is Family.IPV4:
             return _of_fragments(operator, right, keep)
         raise Unknown(f"{selector} is not in the ruleset")
+
+    def _listed(self, right: Value) -> Value:
+        """A named set as the one in place that it stands for. Raises Unknown when it may change."""
+        return Braces(tuple(self.contents.elements(right.name)), right.span) if isinstance(right, SetName) else right
 
     def _exists(self, selector: str, wanted: bool) -> Condition:
         if selector in ("exthdr frag", "frag") and self.family is Family.IPV6:
@@ -366,6 +372,8 @@ class Conditions:
         """A boolean for a test, negations left out so that opposites are seen as such."""
         name = text.replace(" != ", " ", 1) if match.operator == "!=" else text
         unknowable = [o for o in known if isinstance(o, Unknowable)]
+        if state_reader(known) is not None:
+            return Opaque(name, Scope.MEMORY)
         for scope in (Scope.MEMORY, Scope.PACKET, Scope.ENTRY):
             if any(o.scope is scope for o in unknowable):
                 return Opaque(name, scope)
@@ -380,11 +388,18 @@ class Conditions:
         """Membership in a set of unknown contents: one boolean for the set and the fields that are looked up in it."""
         reads = [_field_of(o) for o in known]
         whole = f"set {self.contents.table} {name}"
-        if self.contents.changes(name):
+        if self.contents.changes(name) or state_reader(known) is not None:
             return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.MEMORY)
         if all(f in _OF_CONNECTION for f in reads):
             return Opaque(whole, Scope.CONNECTION, tuple(f for f in reads if f is not None))
         return Opaque(f"{whole} {' '.join(f.value if f else '?' for f in reads)}", Scope.PACKET)
+
+
+def state_reader(known: Sequence[Looked]) -> Consumer | None:
+    """Who asks for the state of a packet, in a test of which the answer is not known: it takes an entry to answer, and
+    the answer is another one at another place.
+    """
+    return Consumer(Use.READS, "ct state") if any(isinstance(one, CtState) for one in known) else None
 
 
 @cache
@@ -560,8 +575,6 @@ def _bit_test(
             if operator not in ("", "==", "!="):
                 raise Unknown("this comparison")
             return lambda v: (seen(v) & of == wanted) is (operator != "!=")
-        case SetName():
-            raise Unknown("a named set of flags")
     wanted = bits(right)
     match operator:
         case "" if keep == _EMPTY_TRANSFORM:

@@ -32,8 +32,8 @@ from ruleaudit.model.condition import (
 )
 from ruleaudit.model.fields import PORT_PROTOCOLS, TCP, Family, Field, TcpFlag
 from ruleaudit.model.from_nftables_below import chains_of, changes, tracks
-from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors
-from ruleaudit.model.from_nftables_selectors import Unknowable, looked_at
+from ruleaudit.model.from_nftables_conditions import Conditions, guarded, selectors, state_reader
+from ruleaudit.model.from_nftables_selectors import Looked, Unknowable, looked_at
 from ruleaudit.model.from_nftables_spelling import spelled
 from ruleaudit.model.from_nftables_values import Unknown
 from ruleaudit.model.ruleset import (
@@ -217,11 +217,11 @@ class RuleReader:
             asked = (
                 self.conditions.unknown_set(statement.map.name, known)
                 if isinstance(statement.map, tree.SetName)
-                else Opaque(written, Scope.PACKET)
+                else Opaque(written, Scope.MEMORY if state_reader(known) else Scope.PACKET)
             )
             asked_of = guarded(known, asked, written, with_ports)
             self._condition(name, statement.span, asked_of, reason="" if by_nature else str(error))
-            opened, self._done, self._open = self._open, [*self._done, *self._to_unknown(statement, written)], []
+            opened, self._done, self._open = self._open, [*self._done, *self._to_unknown(statement, written, known)], []
             if statement is not self._rule.statements[-1]:
                 # what stands behind the map is for packets that it lets go on, if it knows such
                 self._open = [part._replace(label=f"{part.label} on") for part in opened]
@@ -239,13 +239,16 @@ class RuleReader:
                 into = self._open if decided == _CONTINUE else self._done
                 into.append(added._replace(verdict=decided))
 
-    def _to_unknown(self, statement: tree.VerdictMap, written: str) -> list[Part]:
-        """The open parts, as what nobody knows ends them; if it leads to a chain that asks conntrack, they need it."""
+    def _to_unknown(self, statement: tree.VerdictMap, written: str, known: Sequence[Looked]) -> list[Part]:
+        """The open parts, as what nobody knows ends them; if it asks conntrack, or leads to a chain that does, they
+        need it.
+        """
         chains = chains_of(self.table, statement.map)
         if isinstance(statement.map, tree.SetName):
             # somebody else may fill it with any
             chains = [chain.name for chain in self.table.chains.values() if not chain.hook]
-        needs = (Consumer(Use.READS, "a chain that the map leads to"),) if tracks(self.table, chains) else ()
+        led = Consumer(Use.READS, "a chain that the map leads to") if tracks(self.table, chains) else None
+        needs = tuple(reader for reader in (state_reader(known), led) if reader is not None)
         unknown = UnknownTarget(written, tuple(chains))
         return [p._replace(verdict=unknown, consumers=(*p.consumers, *needs)) for p in self._open]
 
