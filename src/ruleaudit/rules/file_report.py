@@ -188,7 +188,7 @@ class _Asked:
     def judged(self) -> tuple[Tracking, list[Finding]]:
         """Who needs tracking, and what the rules find."""
         unknown = tracking = undecided(self.ruleset)
-        told: dict[ModuleType, list[Finding]] = {}
+        told: dict[str, list[Finding]] = {}
 
         def findings(room: int) -> list[Finding]:
             nonlocal tracking
@@ -197,7 +197,7 @@ class _Asked:
             tracking = judge_in(whole)
             audit = self._audit(tracking, whole)
             for rule in self.rules:
-                told[rule] = list(rule.check(audit))
+                told[rule.CODE] = list(rule.check(audit))
             return list(chain.from_iterable(told.values()))
 
         found = with_room(findings, steps(self.ruleset))
@@ -209,24 +209,24 @@ class _Asked:
                 )
         return tracking, found
 
-    def _what_fits(self, tracking: Tracking, told: dict[ModuleType, list[Finding]]) -> list[Finding]:
+    def _what_fits(self, tracking: Tracking, told: dict[str, list[Finding]]) -> list[Finding]:
         """The rules whose packets fit into memory beside those of others or alone, and a word about the rest; what was
         told before the memory was full stands.
         """
         audit, room = None, LAST_ROOM
         for rule in self.rules:
-            while rule not in told:
+            while rule.CODE not in told:
                 alone = audit is None
                 audit = audit or self._audit(tracking, self._whole(room))
                 try:
-                    told[rule] = list(rule.check(audit))
+                    told[rule.CODE] = list(rule.check(audit))
                 except OutOfRoom:
                     audit = None
                     gc.collect()  # so that there is one set of diagrams at a time
                     if alone:
-                        told[rule] = [_too_large(f"{rule.NAME} ({rule.CODE}) was not looked for")]
+                        told[rule.CODE] = [_too_large(f"{rule.NAME} ({rule.CODE}) was not looked for")]
                         room = FIRST_ROOM  # it takes long to fill the largest one, and the next rule may do so too
-        return [finding for rule in self.rules for finding in told[rule]]
+        return [finding for rule in self.rules for finding in told[rule.CODE]]
 
     def _whole(self, room: int) -> Pair:
         return Pair.alone(make_space((self.ruleset,), room), self.ruleset)
