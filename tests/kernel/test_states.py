@@ -5,7 +5,10 @@ import struct
 
 import pytest
 
+import ruleaudit
 from ruleaudit.model.fields import Family, State
+from ruleaudit.results import RuleClass
+from ruleaudit.source import SourceFile
 from tests.kernel import packets
 from tests.kernel.bench import Bench
 from tests.kernel.lab import CLIENT, SERVER, VARIANTS, Lab
@@ -85,6 +88,28 @@ def test_what_opens_a_connection() -> None:
         found = states(bench, *(packets.tcp_with_flags(ONE, 4000 + bits, OTHER, 80, bits) for bits in flags))
         opening = {bits for bits, state in zip(flags, found, strict=True) if state is State.NEW}
         assert opening == {base | push for base in (0x02, 0x22, 0x10, 0x30) for push in (0, 8)}
+
+
+def test_what_the_originator_sends_is_new_until_somebody_answers() -> None:
+    """Behind a SYN its RST; behind a segment that was picked up in mid-stream all that may follow in a connection."""
+    later = {"A": 0x10, "FA": 0x11, "R": 0x04, "RA": 0x14}
+    seen: dict[str, set[str]] = {"S": set(), "A": set()}
+    with Bench() as bench:
+        for number, (first, word) in enumerate((first, word) for first in seen for word in later):
+            sizes = (
+                ((0x02, 1000, 0), (later[word], 1001, 0)) if first == "S" else ((0x10, 1000, 1), (later[word], 1000, 1))
+            )
+            found = states(bench, *(packets.tcp_with_flags(ONE, 4000 + number, OTHER, 80, *size) for size in sizes))
+            assert found[0] is State.NEW
+            if found[1] is State.NEW:
+                seen[first].add(word)
+    assert seen == {"S": {"R", "RA"}, "A": {"A", "FA", "R", "RA"}}
+    # ... and so a rule that asks for it is no dead one
+    rules = (
+        "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --tcp-flags RST RST -m conntrack --ctstate NEW -j DROP\nCOMMIT\n"
+    )
+    (judgement,) = ruleaudit.explain(SourceFile("rules.v4", rules)).judgements
+    assert judgement.kind is not RuleClass.DEAD
 
 
 def test_every_low_type_of_icmpv6_is_an_error() -> None:

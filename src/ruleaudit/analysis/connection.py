@@ -161,9 +161,11 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     exchange = space.diagrams.within(types, [(t, t) for t in sorted({*answers, *answers.values()})])
     # of ICMPv6, conntrack takes every type below 128 for an error
     errors = icmp_errors(space, tuple(range(128)) if space.family is Family.IPV6 else None)
-    new = of_no_entry(space)[State.NEW]
+    opening = of_no_entry(space)[State.NEW]
+    # what the originator sends is NEW until somebody answers: its RST, and the end of what was picked up in mid-stream
+    new = opening | (tcp & tcp_flags(space, LATER_FLAGS))
     established = (~tcp | tcp_flags(space, OPENING_FLAGS + LATER_FLAGS + REPLY_FLAGS)) & (~icmp | exchange)
-    related = errors | (new if helpers else space.none)
+    related = errors | (opening if helpers else space.none)
     pairs = (
         (space.in_state(State.NEW) & new)
         | (space.in_state(State.ESTABLISHED) & established)
