@@ -46,7 +46,7 @@ def test_a_walk_through_a_cone_is_the_walk_through_all_rules(ruleset: Ruleset, p
     region = space.connection_part(forth | back)
     with together():
         pair = Pair.alone(space, ruleset)
-        packets = region & pair.domain(path, False) & possible_states(space, pair.helpers)
+        packets = region & pair.domain(path, False) & possible_states(space, pair.helpers, path)
         cone = Cone.of(space, region)
         assert cone is not None
         assert _through(pair, path, packets, cone) == _through(pair, path, packets, None)

@@ -127,14 +127,16 @@ def test_in_postrouting_forwarded_packets_still_have_come_by_an_interface(path: 
 
 def test_a_syn_with_urg_opens_a_connection_too() -> None:
     space = make_space((read(CAME_BY),), 1 << 16)
-    pair = possible_states(space, helpers=False) & space.in_state(State.NEW) & space.is_(Field.PROTOCOL, 6)
+    pair = possible_states(space, helpers=False, path="in") & space.in_state(State.NEW) & space.is_(Field.PROTOCOL, 6)
     assert not is_empty(pair & space.flags(0xFF, 0x22))
 
 
 def test_every_low_type_of_icmpv6_is_an_error_to_conntrack() -> None:
     ruleset = read(CAME_BY.replace("table ip ", "table ip6 "))
     space = make_space((ruleset,), 1 << 16)
-    pairs = possible_states(space, helpers=False) & space.in_state(State.RELATED) & space.is_(Field.PROTOCOL, 58)
+    pairs = (
+        possible_states(space, helpers=False, path="in") & space.in_state(State.RELATED) & space.is_(Field.PROTOCOL, 58)
+    )
     assert [not is_empty(pairs & space.is_(Field.ICMP_TYPE, kind)) for kind in (0, 100, 127, 128)] == [True] * 3 + [
         False
     ]

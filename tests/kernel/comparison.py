@@ -256,7 +256,7 @@ class Comparison:
         """The model knows of packets like this one in this state."""
         looks = tuple(packet.values[f] for f in (Field.PROTOCOL, Field.TCP_FLAGS, Field.ICMP_TYPE, Field.ICMP_CODE))
         if (looks, state) not in self.possible:
-            one = covering.possible & covering.space.in_state(state)
+            one = covering.possible("out") & covering.space.in_state(state)  # there may be most
             for name, value in zip(
                 (Field.PROTOCOL, Field.TCP_FLAGS, Field.ICMP_TYPE, Field.ICMP_CODE), looks, strict=True
             ):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from ruleaudit.analysis.connection import possible_states
+from ruleaudit.analysis.connection import of_no_entry, possible_states, resets
 from ruleaudit.analysis.pair import spoken_of
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.trace import Packet
@@ -63,8 +63,17 @@ class Covering:
         spoken.address_sets = None  # packets are drawn by the bits of their addresses
         self.space = spoken.space(ruleset.family, room)
         self.active = is_tracking(ruleset)
-        self.possible = possible_states(self.space, helpers=False)
         self.probed, self.probes = _with_probes(ruleset)
+
+    def possible(self, path: str) -> PacketSet:
+        """The packets of a path, in the states that they can have."""
+        return possible_states(self.space, helpers=False, path=path)
+
+    def _alone(self, path: str) -> PacketSet:
+        """Those of them that need no other one of their own kind before."""
+        space = self.space
+        later = space.in_state(State.NEW) & ~of_no_entry(space)[State.NEW]
+        return self.possible(path) & ~later & ~(space.in_state(State.RELATED) & resets(space))
 
     def wanted(self, count: int) -> Iterator[Wanted]:
         """Packets for every rule that some packet comes to, `count` in all; in each state that can be."""
@@ -76,7 +85,7 @@ class Covering:
 
     def _targets(self, path: str) -> Iterator[tuple[str, Rule, bool, PacketSet]]:
         space = self.space
-        region = self.lab_packets(path) & self.possible
+        region = self.lab_packets(path) & self._alone(path)
         if not self.active:
             region = region & space.in_state(State.NEW)
         region = region & (space.in_state(State.ESTABLISHED) | space.in_state(State.RELATED) | self._forward_bit)

@@ -1,4 +1,4 @@
-"""ICMP errors and refusals about N: they were RELATED or ESTABLISHED and are INVALID now (design section 5, point
+"""ICMP errors and refusals about N: they were RELATED and are INVALID now (design section 5, point
 4).
 """
 
@@ -162,7 +162,7 @@ def _resets(pair: Pair, connections: PacketSet, immune: bool) -> Iterator[Differ
     packets = connections & space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, flags)
     if is_empty(packets):
         return
-    before = pair.send(pair.old, "out", packets, State.ESTABLISHED, role="refusal", reverse=True, original=False)
+    before = pair.send(pair.old, "out", packets, State.RELATED, role="refusal", reverse=True, original=False)
     after = pair.send(
         pair.new, "out", packets, State.INVALID, role="refusal", reverse=True, original=False, immune=immune
     )
@@ -176,7 +176,7 @@ def _resets(pair: Pair, connections: PacketSet, immune: bool) -> Iterator[Differ
             None,
             "out",
             Frame("refusal", True),
-            (State.ESTABLISHED, State.INVALID),
-            "the RST of a REJECT left as ESTABLISHED; about untracked connections it is INVALID, and refused",
+            (State.RELATED, State.INVALID),
+            "the RST of a REJECT left as RELATED; about untracked connections it is INVALID, and refused",
             immune=immune,
         )

@@ -23,6 +23,7 @@ OPENING_FLAGS = (_S, _S | _U)
 LATER_FLAGS = (_A, _A | _U, _F | _A, _F | _A | _U, _R, _R | _A, _R | _A | _U)
 FIRST_REPLY_FLAGS = (_S | _A, _S | _A | _U, _R, _R | _A, _R | _A | _U)
 REPLY_FLAGS = (*FIRST_REPLY_FLAGS, _A, _A | _U, _F | _A, _F | _A | _U)
+RESET_FLAGS = (_R, _R | _A)
 #: picked up in mid-stream as NEW while tcp_loose is 1 (fact section 10)
 LOOSE_FLAGS = (_A, _A | _U)
 
@@ -150,10 +151,16 @@ def tracked_as(space: Space, role: str, other_side_untracked: PacketSet) -> Mapp
 
 
 @_of_space
-def possible_states(space: Space, helpers: bool) -> PacketSet:
-    """The (header, state) pairs that a tracked packet can have, in the free state variable.
+def resets(space: Space) -> PacketSet:
+    """What REJECT answers to TCP: RELATED to what it refuses (nf_ct_attach)."""
+    return space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, RESET_FLAGS)
 
-    Without a helper RELATED means ICMP errors only.
+
+@_of_space
+def possible_states(space: Space, helpers: bool, path: str) -> PacketSet:
+    """The (header, state) pairs that a tracked packet of a path can have, in the free state variable.
+
+    Without a helper RELATED means ICMP errors, and what this host's REJECT answers.
     """
     tcp, icmp = space.is_(Field.PROTOCOL, TCP), space.is_(Field.PROTOCOL, space.family.icmp)
     answers = ICMP_ANSWERS[space.family]
@@ -165,7 +172,8 @@ def possible_states(space: Space, helpers: bool) -> PacketSet:
     # what the originator sends is NEW until somebody answers: its RST, and the end of what was picked up in mid-stream
     new = opening | (tcp & tcp_flags(space, LATER_FLAGS))
     established = (~tcp | tcp_flags(space, OPENING_FLAGS + LATER_FLAGS + REPLY_FLAGS)) & (~icmp | exchange)
-    related = errors | (opening if helpers else space.none)
+    answered = resets(space) if path in ("out", "local") else space.none
+    related = errors | answered | (opening if helpers else space.none)
     pairs = (
         (space.in_state(State.NEW) & new)
         | (space.in_state(State.ESTABLISHED) & established)

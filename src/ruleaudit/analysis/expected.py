@@ -184,7 +184,7 @@ class _Expected:
             yield Unmet(self.expectation, Stage.PACKETS, "there are no such packets", False)
             return
         states = self.traffic.states or (State.UNTRACKED, *TRACKED_STATES)
-        possible = possible_states(space, pair.helpers)
+        possible = possible_states(space, pair.helpers, kind.there)
         nobody = True
         for state in states:
             sent = state if state in TRACKED_STATES else State.INVALID

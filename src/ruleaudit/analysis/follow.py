@@ -120,7 +120,7 @@ class Asked:
         point = region
         for name, value in packet.values.items():
             point = point & space.is_(name, value)
-        possible = point & possible_states(space, self.pair.helpers)
+        possible = point & possible_states(space, self.pair.helpers, self.path)
         return tuple(s for s in TRACKED_STATES if not is_empty(possible & space.in_state(s))) or (State.INVALID,)
 
     def followed(self, runs: list[Trace], text: str, seen: State, fields: list[str], role: str = "") -> Followed:

@@ -178,7 +178,9 @@ class Pair:
         key = (path, id(side))
         if key not in self._free:
             walk = self.free_walk(side, within_region=True)
-            walk.run(PATHS[path], self.region & self.domain(path, False) & possible_states(self.space, self.helpers))
+            walk.run(
+                PATHS[path], self.region & self.domain(path, False) & possible_states(self.space, self.helpers, path)
+            )
             self._free[key] = walk
         return self._free[key]
 

@@ -97,7 +97,7 @@ class _Rule:
 
     def _walk(self, pair: Pair, path: str) -> Walk:
         walk = pair.free_walk(pair.old)
-        walk.run(PATHS[path], pair.domain(path, False) & possible_states(self.space, pair.helpers))
+        walk.run(PATHS[path], pair.domain(path, False) & possible_states(self.space, pair.helpers, path))
         return walk
 
     # -- who comes -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, role_shape
+from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, resets, role_shape
 from ruleaudit.analysis.consequence import Consequences, is_plain
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import ALL, class_words
@@ -230,7 +230,8 @@ class _Judge:
             related = space.in_state(State.RELATED)
             yield "ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED, None
             if self.whole.helpers:
-                yield "data connections of helpers", related & ~icmp_errors(space), State.RELATED, None
+                data = related & ~icmp_errors(space) & ~resets(space)
+                yield "data connections of helpers", data, State.RELATED, None
 
     def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
         """The class of a rule from what hangs on it."""
@@ -344,9 +345,9 @@ class _Judge:
                 yield Witness(text, "ICMP errors about connections (path MTU)")
 
     def _error_packets(self, path: str) -> PacketSet:
-        """The packets that are RELATED to a connection on a path."""
+        """The packets that are RELATED to a connection on a path; what REJECT answers belongs to none that works."""
         packets = self._base.domain(path, False)
-        return packets if self._base.helpers else packets & icmp_errors(self.space)
+        return packets & ~resets(self.space) if self._base.helpers else packets & icmp_errors(self.space)
 
     def _errors(self, path: str) -> Walk:
         """Their way through the living ruleset."""

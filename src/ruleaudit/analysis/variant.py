@@ -143,7 +143,7 @@ class Changed:
 
     def free(self, path: str) -> Again:
         """The packets of a path, in every state that they can have."""
-        packets = self.base.domain(path, False) & possible_states(self.space, self.base.helpers)
+        packets = self.base.domain(path, False) & possible_states(self.space, self.base.helpers, path)
         return self.again(self.base.free(self.base.old, path), path, packets)
 
     def roles(self, kind: Kind) -> Mapping[str, tuple[Seen, Again]]:
@@ -215,7 +215,7 @@ def same_packets(free: Iterable[Again]) -> bool:
 def beside(pair: Pair) -> Iterator[Again]:
     """Both rulesets of a pair, path by path."""
     for path in PATHS:
-        packets = pair.region & pair.domain(path, False) & possible_states(pair.space, pair.helpers)
+        packets = pair.region & pair.domain(path, False) & possible_states(pair.space, pair.helpers, path)
         yield Again(packets, pair.free(pair.old, path), pair.free(pair.new, path))
 
 

@@ -157,7 +157,7 @@ def _fares_the_same(audit: Audit) -> bool:
         return False
     pair = _untracked(audit)
     left = pair.free_walk(pair.new)
-    left.run(PATHS["local"], pair.domain("local", False) & possible_states(audit.space, pair.helpers))
+    left.run(PATHS["local"], pair.domain("local", False) & possible_states(audit.space, pair.helpers, "local"))
     if {*tracked.outcomes, *left.outcomes} != {ACCEPT}:
         return False
     same = all(a == b for a, b in zip(tracked.mark, left.mark, strict=True))

@@ -68,10 +68,9 @@ def witness(audit: Audit, void: Void) -> Witness | None:
     if all(void is not one for one in islice(audit.left.void, WITNESSES)):
         return None
     pair, space = audit.whole, audit.space
-    possible = possible_states(space, pair.helpers) & ~void.walk.tag
     for taker, packets in void.takers:
         for path in PATHS:
-            here = packets & possible & pair.domain(path, False)
+            here = packets & possible_states(space, pair.helpers, path) & ~void.walk.tag & pair.domain(path, False)
             state = next((s for s in TRACKED_STATES if not is_empty(here & space.in_state(s))), None)
             if state is None or path in ("local", "looped"):
                 continue
