@@ -4,12 +4,12 @@
 
 from collections.abc import Iterator
 
-from ruleaudit.analysis.connection import KINDS, Kind, icmp_errors, tcp_flags
+from ruleaudit.analysis.connection import KINDS, Kind, icmp_errors, resets
 from ruleaudit.analysis.differing import differing
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.verdicts import ACCEPT
-from ruleaudit.model.fields import TCP, UDP, AddressType, Family, Field, State, TcpFlag
+from ruleaudit.model.fields import UDP, AddressType, Family, Field, State
 from ruleaudit.packets.diagram import PacketSet, is_empty
 from ruleaudit.results import Difference, DifferenceKind, Undecided
 
@@ -158,8 +158,7 @@ def _resets(pair: Pair, connections: PacketSet, immune: bool) -> Iterator[Differ
     nft's notrack acts on it ([a19]): `immune` is false.
     """
     space = pair.space
-    flags = (int(TcpFlag.RST), int(TcpFlag.RST | TcpFlag.ACK))
-    packets = connections & space.is_(Field.PROTOCOL, TCP) & tcp_flags(space, flags)
+    packets = connections & resets(space)
     if is_empty(packets):
         return
     before = pair.send(pair.old, "out", packets, State.RELATED, role="refusal", reverse=True, original=False)
