@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from ruleaudit import lower
 from ruleaudit.analysis.cone import Cone
-from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.pair import Pair, make_space, may_match
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.stretch import Block
@@ -46,7 +45,7 @@ def test_a_walk_through_a_cone_is_the_walk_through_all_rules(ruleset: Ruleset, p
     region = space.connection_part(forth | back)
     with together():
         pair = Pair.alone(space, ruleset)
-        packets = region & pair.domain(path, False) & possible_states(space, pair.helpers, path)
+        packets = region & pair.possible(path)
         cone = Cone.of(space, region)
         assert cone is not None
         assert _through(pair, path, packets, cone) == _through(pair, path, packets, None)

@@ -1,6 +1,4 @@
-"""ICMP errors and refusals about N: they were RELATED and are INVALID now (design section 5, point
-4).
-"""
+"""ICMP errors and refusals about N: they were RELATED and are INVALID now (design section 5, point 4)."""
 
 from collections.abc import Iterator
 

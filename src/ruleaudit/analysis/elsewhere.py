@@ -44,7 +44,7 @@ def _compare(
     space = pair.space
     if is_empty(packets):
         return
-    packets = packets & (possible_states(space, pair.helpers, path) | space.none)
+    packets = packets & possible_states(space, pair.helpers, path)
     before = _walk(pair, pair.old, hooks, packets, free_header)
     after = _walk(pair, pair.new, hooks, packets, free_header)
     same_tag = packets & ~(before.tag ^ after.tag)

@@ -178,9 +178,7 @@ class Pair:
         key = (path, id(side))
         if key not in self._free:
             walk = self.free_walk(side, within_region=True)
-            walk.run(
-                PATHS[path], self.region & self.domain(path, False) & possible_states(self.space, self.helpers, path)
-            )
+            walk.run(PATHS[path], self.region & self.possible(path))
             self._free[key] = walk
         return self._free[key]
 
@@ -215,6 +213,10 @@ class Pair:
     def domain(self, path: str, reverse: bool) -> PacketSet:
         """The packets that can be on a path."""
         return self.within & self.space.domain & path_domain(self.space, path, reverse, self.transparent)
+
+    def possible(self, path: str) -> PacketSet:
+        """The same, in every state that they can have."""
+        return self.domain(path, False) & possible_states(self.space, self.helpers, path)
 
     def roles(self, kind: Kind, side: Side) -> Roles:
         """Walk the three roles of a kind of connection."""

@@ -7,7 +7,6 @@ before the rule. Every packet that is shown has been followed there by the refer
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.differing import class_words
 from ruleaudit.analysis.follow import action
 from ruleaudit.analysis.pair import Pair, make_space, may_match
@@ -97,7 +96,7 @@ class _Rule:
 
     def _walk(self, pair: Pair, path: str) -> Walk:
         walk = pair.free_walk(pair.old)
-        walk.run(PATHS[path], pair.domain(path, False) & possible_states(self.space, pair.helpers, path))
+        walk.run(PATHS[path], pair.possible(path))
         return walk
 
     # -- who comes -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.connection import Kind, possible_states, tracked_as
+from ruleaudit.analysis.connection import Kind, tracked_as
 from ruleaudit.analysis.pair import Pair, Seen, Side, may_match
 from ruleaudit.analysis.row import union
 from ruleaudit.analysis.space import Frame, Space
@@ -143,8 +143,7 @@ class Changed:
 
     def free(self, path: str) -> Again:
         """The packets of a path, in every state that they can have."""
-        packets = self.base.domain(path, False) & possible_states(self.space, self.base.helpers, path)
-        return self.again(self.base.free(self.base.old, path), path, packets)
+        return self.again(self.base.free(self.base.old, path), path, self.base.possible(path))
 
     def roles(self, kind: Kind) -> Mapping[str, tuple[Seen, Again]]:
         """The roles of a kind of connection: what the changed ruleset does with all packets, and those that meet it."""
@@ -215,7 +214,7 @@ def same_packets(free: Iterable[Again]) -> bool:
 def beside(pair: Pair) -> Iterator[Again]:
     """Both rulesets of a pair, path by path."""
     for path in PATHS:
-        packets = pair.region & pair.domain(path, False) & possible_states(pair.space, pair.helpers, path)
+        packets = pair.region & pair.possible(path)
         yield Again(packets, pair.free(pair.old, path), pair.free(pair.new, path))
 
 

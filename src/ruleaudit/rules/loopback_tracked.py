@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ruleaudit.analysis.alignment import Alignment
-from ruleaudit.analysis.connection import possible_states, role_shape
+from ruleaudit.analysis.connection import role_shape
 from ruleaudit.analysis.pair import Pair
 from ruleaudit.analysis.space import Frame
 from ruleaudit.analysis.variant import otherwise_affected
@@ -157,7 +157,7 @@ def _fares_the_same(audit: Audit) -> bool:
         return False
     pair = _untracked(audit)
     left = pair.free_walk(pair.new)
-    left.run(PATHS["local"], pair.domain("local", False) & possible_states(audit.space, pair.helpers, "local"))
+    left.run(PATHS["local"], pair.possible("local"))
     if {*tracked.outcomes, *left.outcomes} != {ACCEPT}:
         return False
     same = all(a == b for a, b in zip(tracked.mark, left.mark, strict=True))

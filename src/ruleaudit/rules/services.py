@@ -36,9 +36,14 @@ def filtering(ruleset: Ruleset, hook: Hook) -> frozenset[tuple[str, str]]:
 
 def has_accepts(ruleset: Ruleset, hook: Hook) -> bool:
     """Some rule at a hook accepts packets."""
+    return any(True for _ in _accepting(ruleset, hook))
+
+
+def _accepting(ruleset: Ruleset, hook: Hook) -> Iterator[Rule]:
+    """The rules that accept packets at a hook, in the order of the text."""
     chains = filtering(ruleset, hook)
-    rules = (r for table, name in chains for r in ruleset.tables[table].chains[name].rules)
-    return any(isinstance(rule.verdict, Accept) for rule in rules)
+    rules = (rule for rule in ruleset.rules() if (rule.table, rule.chain) in chains)
+    return (rule for rule in rules if isinstance(rule.verdict, Accept))
 
 
 def refused(seen: Seen) -> PacketSet:
@@ -108,9 +113,7 @@ class Services:
         """The first rules that may let connections in; of the others those with a connection that does not work, which
         is asked only if the first do not suffice.
         """
-        chains = filtering(self.pair.old.ruleset, HOOKS[self.kind.name])
-        rules = (rule for rule in self.pair.old.ruleset.rules() if (rule.table, rule.chain) in chains)
-        yield from islice((rule for rule in rules if isinstance(rule.verdict, Accept)), _AT_ONCE)
+        yield from islice(_accepting(self.pair.old.ruleset, HOOKS[self.kind.name]), _AT_ONCE)
         failing = self.answered(self._openings) & ~(self._replied & self._continued)
         yield from (by for by, _ in self._accepts(failing))
 

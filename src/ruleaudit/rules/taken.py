@@ -3,7 +3,6 @@
 from dataclasses import replace
 from itertools import islice
 
-from ruleaudit.analysis.connection import possible_states
 from ruleaudit.analysis.left import Void
 from ruleaudit.analysis.space import TRACKED_STATES, Frame
 from ruleaudit.analysis.walk import PATHS, chains_from
@@ -70,7 +69,7 @@ def witness(audit: Audit, void: Void) -> Witness | None:
     pair, space = audit.whole, audit.space
     for taker, packets in void.takers:
         for path in PATHS:
-            here = packets & possible_states(space, pair.helpers, path) & ~void.walk.tag & pair.domain(path, False)
+            here = packets & ~void.walk.tag & pair.possible(path)
             state = next((s for s in TRACKED_STATES if not is_empty(here & space.in_state(s))), None)
             if state is None or path in ("local", "looped"):
                 continue
