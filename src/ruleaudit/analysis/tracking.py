@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ruleaudit.analysis.connection import KINDS, icmp_errors, reply_shape, resets, role_shape
-from ruleaudit.analysis.consequence import Consequences, is_plain
+from ruleaudit.analysis.consequence import Consequences, Visit, is_plain
 from ruleaudit.analysis.consumers import consumed
 from ruleaudit.analysis.differing import ALL, class_words
 from ruleaudit.analysis.pair import Pair, make_space
@@ -171,7 +171,7 @@ class _Judge:
         spoiled: set[Rule] = set()
         touched: set[Rule] = set()
         for path in PATHS:
-            real: list[tuple[str, PacketSet, State, PacketSet | None]] = []
+            real: list[_Real] = []
             for visit in consequences.visits(path, self._free(path)):
                 real = real or list(self._real(path))
                 others = visit.without_state & ~visit.matched
@@ -187,24 +187,34 @@ class _Judge:
                 hanging.always = hanging.always and is_empty(others)
                 hanging.more |= not is_empty(more)
                 hanging.less |= not is_empty(less)
-                for words, packets, state, works in real:
-                    matters = visit.ways.accept_differs
-                    if works is not None and not is_empty(visit.ways.counted):
-                        now = self.space.connection_part(visit.reach & visit.ways.lives & packets)
-                        matters = matters | (visit.ways.counted & (works | now))
-                    hanging.stateless = hanging.stateless and is_empty(otherwise & matters & packets)
+                for role in real:
+                    if hanging.stateless and not is_empty(self._mattering(visit, otherwise, role)):
+                        hanging.stateless = False
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
-                        here = gains & matters & packets
-                        if not is_empty(here) and len(into) < 4:
-                            into.append(_Example(words, here, path, state))
+                        here = self._mattering(visit, gains, role) if len(into) < 4 else self.space.none
+                        if not is_empty(here):
+                            into.append(_Example(role.words, here, path, role.state))
         if len(touched) <= MOST_ALONE:
             spoiled |= touched  # walks of their own tell more of what a limit sees
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
 
-    def _real(self, path: str) -> Iterator[tuple[str, PacketSet, State, PacketSet | None]]:
-        """The packets of real connections on a path: what they are called, and the state in which they come; and the
-        connections that work, where it matters what else sees these packets.
+    def _mattering(self, visit: Visit, otherwise: PacketSet, role: "_Real") -> PacketSet:
+        """Of packets that a change of the rule would send the other way, some real ones on which a connection hangs:
+        those that are accepted on one way only; if there are none, those that a limit or a list would see on one only.
         """
+        here = otherwise & role.packets
+        refused = here & visit.ways.accept_differs
+        if role.works is None or not is_empty(refused):
+            return refused
+        counted = here & visit.ways.counted
+        if is_empty(counted):
+            return counted
+        part = self.space.connection_part
+        now = part(part(counted) & role.packets & visit.reach & visit.ways.lives)
+        return counted & (role.works | now)
+
+    def _real(self, path: str) -> Iterator["_Real"]:
+        """The packets of real connections on a path."""
         space = self.space
         part = space.connection_part
         anything = False
@@ -216,22 +226,22 @@ class _Judge:
             anything = anything or not is_empty(works)
             new, established = space.in_state(State.NEW), space.in_state(State.ESTABLISHED)
             if path == kind.there:
-                yield _role_words(kind.name, "opening"), new & role_shape(space, "opening"), State.NEW, works
+                opening = new & role_shape(space, "opening")
+                yield _Real(_role_words(kind.name, "opening"), opening, State.NEW, works)
             if kind.name == "looped":
                 continue  # nobody answers, so that there is neither a later packet nor a reply
             if path == kind.there:
                 later = established & works & role_shape(space, "later")
-                yield _role_words(kind.name, "later"), later, State.ESTABLISHED, works
+                yield _Real(_role_words(kind.name, "later"), later, State.ESTABLISHED, works)
             if path == kind.back:
-                answered = self.whole.answered(kind, self.whole.old)
-                shape = reply_shape(space)
-                yield _role_words(kind.name, "reply"), established & answered & shape, State.ESTABLISHED, space.all
+                reply = established & self.whole.answered(kind, self.whole.old) & reply_shape(space)
+                yield _Real(_role_words(kind.name, "reply"), reply, State.ESTABLISHED, space.all)
         if anything and path not in ("local", "looped"):
             related = space.in_state(State.RELATED)
-            yield "ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED, None
+            yield _Real("ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED)
             if self.whole.helpers:
                 data = related & ~icmp_errors(space) & ~resets(space)
-                yield "data connections of helpers", data, State.RELATED, None
+                yield _Real("data connections of helpers", data, State.RELATED)
 
     def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
         """The class of a rule from what hangs on it."""
@@ -367,6 +377,18 @@ class _Hanging:
     less: bool = False
     gained: list["_Example"] = field(default_factory=list)
     lost: list["_Example"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Real:
+    """Packets of real connections: what they are called, and the state in which they come; and the connections that
+    work, where it matters what else sees these packets.
+    """
+
+    words: str
+    packets: PacketSet
+    state: State
+    works: PacketSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ OutOfRoom = DDMemoryError
 _FIRST, _LAST = itemgetter(0), itemgetter(1)
 
 #: inner nodes of the first and of the last attempt; a node takes 40 bytes
-FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 24
+FIRST_ROOM, LAST_ROOM = 1 << 20, 1 << 25
 #: how often a table may be full, and cleared of what nobody holds any more
 MOST_CLEARINGS = 32
 

@@ -28,8 +28,9 @@ References
     iptables(8), -P; nft(8), CHAINS
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from operator import itemgetter
 
 from ruleaudit.analysis.connection import KINDS, Kind
 from ruleaudit.analysis.differing import class_words
@@ -202,36 +203,47 @@ class _OpenHook:
         return out
 
     @cached_property
-    def accepted(self) -> list[tuple[Rule, PacketSet]]:
-        """The rules that accept openings."""
-        return list(self.services.accepted())
+    def _accepted(self) -> dict[tuple[str, str], list[tuple[int, Rule, PacketSet]]]:
+        """The rules that accept openings by (table, chain), each with its place among all of them."""
+        out: dict[tuple[str, str], list[tuple[int, Rule, PacketSet]]] = {}
+        for place, (rule, openings) in enumerate(self.services.accepted()):
+            out.setdefault((rule.table, rule.chain), []).append((place, rule, openings))
+        return out
+
+    def accepted(self, chains: Iterable[tuple[str, str]]) -> list[tuple[Rule, PacketSet]]:
+        """The rules of some chains that accept openings, and which."""
+        some = [one for chain in chains for one in self._accepted.get(chain, ())]
+        return [(rule, openings) for _, rule, openings in sorted(some, key=itemgetter(0))]
 
     @cached_property
     def refusals(self) -> PacketSet:
         """The openings that some chain would refuse if they came to it."""
         return _refusals(self.audit, self.kind)
 
+    @cached_property
+    def closes_tcp(self) -> bool:
+        """They are a list of what is closed: some TCP openings are refused from anywhere."""
+        tcp = self.audit.space.is_(Field.PROTOCOL, TCP)
+        return _from_anywhere(self.audit, self.services.roles.opening.packets & self.refusals & tcp)
+
 
 def _open(hook: _OpenHook, chain: Chain) -> Iterator[Finding]:
     audit, kind, services = hook.audit, hook.kind, hook.services
     space = audit.space
-    seen = services.roles.opening
     rest = hook.rests.get(chain, space.none)
-    if is_empty(rest) or not _is_most(audit, rest):
+    if is_empty(rest):
         return
-    own = chains_from(audit.ruleset, (chain,))
-    accepts = [
-        (rule, openings)
-        for rule, openings in hook.accepted
-        if (rule.table, rule.chain) in own and not called_from_outside(rule.chain)
-    ]
-    accepts = [(rule, o) for rule, o in accepts if services.by_port(o) and _from_anywhere(audit, o)]
-    if not accepts:
+    own = (name for name in chains_from(audit.ruleset, (chain,)) if not called_from_outside(name[1]))
+    every = hook.accepted(own)
+
+    def to_anybody(openings: PacketSet) -> bool:
+        return services.by_port(openings) and _from_anywhere(audit, openings)
+
+    if not any(to_anybody(openings) for _, openings in every) or hook.closes_tcp or not _is_most(audit, rest):
         return
+    accepts = [(rule, openings) for rule, openings in every if to_anybody(openings)]
     if any(not is_empty(openings & hook.refusals) for _, openings in accepts):
         return
-    if _from_anywhere(audit, seen.packets & hook.refusals & space.is_(Field.PROTOCOL, TCP)):
-        return  # a list of what is closed
     span = places.policy(chain, audit.source)
     if span is not None:
         yield from _finding(audit, kind, chain, accepts, rest)
