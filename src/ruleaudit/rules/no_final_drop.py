@@ -92,6 +92,22 @@ COMMIT
 """,
     ),
     Example(
+        "one of two tables accepts by ports, the other for one network",
+        """table inet web {
+	chain «input» {
+		type filter hook input priority filter; policy accept;
+		tcp dport { 80, 443 } accept
+	}
+}
+table inet guests {
+	chain input {
+		type filter hook input priority filter + 10; policy accept;
+		iifname "virbr0" udp dport 53 accept
+	}
+}
+""",
+    ),
+    Example(
         "a drop at the end, in a chain of its own",
         """*filter
 :INPUT ACCEPT [0:0]
