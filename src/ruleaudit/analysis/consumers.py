@@ -3,6 +3,7 @@ point 3).
 """
 
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from ruleaudit.analysis.connection import KINDS, Kind, role_shape
@@ -25,7 +26,20 @@ def check(pair: Pair) -> Iterator[Difference | Undecided]:
         connections = pair.untracked_connections(kind)
         if not is_empty(connections):
             yield from _reached(pair, kind, connections)
-    yield from images(pair)
+    for image in images(pair):
+        yield differing(
+            pair,
+            image.packets,
+            DifferenceKind.BREAKS,
+            FixClass.ASSUMING if image.assumption else None,
+            image.path,
+            IMAGE,
+            (State.ESTABLISHED, State.ESTABLISHED),
+            f"replies to connections that {image.rule.where} ({_word(image.effect)}) translates look the same"
+            " and would no longer be translated back",
+            forbidding=image.rule,
+            assumption=image.assumption,
+        )
 
 
 def _reached(pair: Pair, kind: Kind, connections: PacketSet) -> Iterator[Difference | Undecided]:
@@ -71,7 +85,24 @@ def _concerns(opening: bool, told: Container[Rule], key: tuple[Rule, Consumer]) 
     return rule not in told and (opening or consumer.use is Use.READS)
 
 
-def images(pair: Pair) -> Iterator[Difference | Undecided]:
+#: how the packets of an image are seen: as replies
+IMAGE = Frame("reply", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Packets of N on a path that look like translated replies to what a rule translates by an effect; `assumption` is
+    what keeps them from being any.
+    """
+
+    rule: Rule
+    effect: Effect
+    packets: PacketSet
+    path: str
+    assumption: str | None
+
+
+def images(pair: Pair) -> Iterator[Image]:
     """No translated reply may look like a packet of N: it would be left untranslated."""
     rules = [r for r in pair.old.ruleset.rules() if any(e.kind is EffectKind.NAT for e in r.effects)]
     if not rules or is_empty(pair.region):
@@ -100,19 +131,7 @@ def images(pair: Pair) -> Iterator[Difference | Undecided]:
                             continue
                         told.add(rule)
                         path = "in" if hook is Hook.PREROUTING else "out"
-                        yield differing(
-                            pair,
-                            found,
-                            DifferenceKind.BREAKS,
-                            FixClass.ASSUMING if assumption else None,
-                            path,
-                            Frame("reply", True),
-                            (State.ESTABLISHED, State.ESTABLISHED),
-                            f"replies to connections that {rule.where} ({_word(effect)}) translates look the same"
-                            " and would no longer be translated back",
-                            forbidding=rule,
-                            assumption=assumption,
-                        )
+                        yield Image(rule, effect, found, path, assumption)
 
 
 def _word(effect: Effect) -> str:

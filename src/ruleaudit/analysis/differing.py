@@ -43,7 +43,7 @@ def differing(
     `expected` says what the two traces of a witness have to show; where the interpreter disagrees with the packet sets
     nothing is claimed.
     """
-    doubtful = _not_understood(pair, found)
+    doubtful = not_understood(pair, found)
     if doubtful is not None:
         return doubtful
     chosen = sample(pair.space, found if witness_in is None else witness_in, path, frame, states[0])
@@ -65,13 +65,14 @@ def differing(
         loosens,
         path,
         frame.role,
-        tuple(_ports(pair.space, found, frame)),
+        tuple(ports(pair.space, found, frame)),
         forbidding,
         assumption,
     )
 
 
-def _ports(space: Space, found: PacketSet, frame: Frame) -> Iterator[Ports]:
+def ports(space: Space, found: PacketSet, frame: Frame) -> Iterator[Ports]:
+    """The ports of some packets, by protocol."""
     for protocol in PORT_PROTOCOLS:
         here = found & space.is_(Field.PROTOCOL, protocol)
         if not is_empty(here):
@@ -104,10 +105,10 @@ def _fate(old: Trace, new: Trace) -> str:
     return f"before: {one(old)}; after: {one(new)}"
 
 
-def _not_understood(pair: Pair, found: PacketSet) -> Undecided | None:
+def not_understood(pair: Pair, found: PacketSet) -> Undecided | None:
     """The difference exists only for some answers of a test that is not understood: undecided, and which test."""
     space = pair.space
-    numbers = [n for n, test in space.unknown_tests.items() if not test.understood]
+    numbers = space.not_understood
     if not numbers or not is_empty(found.forall(space.diagrams.cube(numbers))):
         return None
     for number in numbers:

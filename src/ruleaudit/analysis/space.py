@@ -143,6 +143,7 @@ class Space:
         self.mark = tuple(d.vector(self.bits[Field.MARK]))  #: that of a packet on entry, bit by bit
         self.unknowns: dict[tuple[object, ...], int] = {}
         self.unknown_tests: dict[int, UnknownTest] = {}
+        self.not_understood: list[int] = []  #: the numbers of tests that are not understood, of those
         self._static: dict[tuple[object, ...], PacketSet] = {}
         self.remembered: dict[Hashable, object] = {}  #: what others found out about this space
         self._values: dict[tuple[Field, tuple[tuple[int, int], ...]], PacketSet] = {}
@@ -217,6 +218,8 @@ class Space:
         if number is None:
             number = self.unknowns[key] = self.diagrams.add(1)[0]
             self.unknown_tests[number] = test
+            if not test.understood:
+                self.not_understood.append(number)
         return self.diagrams.bit(number)
 
     def unknown_key(self, test: Opaque, frame: Frame, identity: int | None) -> tuple[object, ...]:

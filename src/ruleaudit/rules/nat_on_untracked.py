@@ -28,8 +28,8 @@ from collections.abc import Iterator
 
 from ruleaudit.analysis import consumers
 from ruleaudit.analysis.connection import KINDS, Kind
-from ruleaudit.analysis.consumers import consumed
-from ruleaudit.analysis.differing import class_words
+from ruleaudit.analysis.consumers import IMAGE, consumed
+from ruleaudit.analysis.differing import class_words, not_understood, ports
 from ruleaudit.analysis.pair import Pair, Roles
 from ruleaudit.analysis.row import Row, union
 from ruleaudit.analysis.space import ANY_OTHER, Frame, Space
@@ -38,7 +38,6 @@ from ruleaudit.diagnostics import Finding, Label, Severity, Witness
 from ruleaudit.model.fields import Field, State
 from ruleaudit.model.ruleset import EffectKind, Rule
 from ruleaudit.packets.diagram import PacketSet, is_empty
-from ruleaudit.results import Difference
 from ruleaudit.rules import places
 from ruleaudit.rules.audit import Audit
 from ruleaudit.rules.examples import Example
@@ -218,26 +217,27 @@ def _back_where_it_came_from(space: Space) -> PacketSet:
 
 def _images(audit: Audit, told: set[Rule]) -> Iterator[Finding]:
     """Untracked packets that may be answers to what a NAT rule has translated."""
-    for found in consumers.images(audit.untracking):
-        if not isinstance(found, Difference) or found.forbidding is None or found.loosens is not None:
-            continue
-        rule = audit.original(found.forbidding)
+    pair = audit.untracking
+    for image in consumers.images(pair):
+        rule = audit.original(image.rule)
         word = _word(rule)
-        if not word or rule in told:
+        if not word or rule in told or image.assumption is not None or not_understood(pair, image.packets):
             continue
         if word in _SOURCE and is_empty(audit.whole.roles(KINDS[2], audit.whole.old).opening.accepted):
             continue
-        if word not in _SOURCE and all(_size(p.target) <= max(_size(p.source), _FEW) for p in found.ports):
+        some = ports(pair.space, image.packets, IMAGE)
+        if word not in _SOURCE and all(_size(p.target) <= max(_size(p.source), _FEW) for p in some):
             continue  # only clients that ask from a service's port
         told.add(rule)
-        words = found.description.partition(":")[0]
+        words = class_words(pair.space, image.packets, image.path, IMAGE)
+        packet = sample(pair.space, image.packets, image.path, IMAGE, State.ESTABLISHED).text
         yield _finding(
             audit,
             rule,
             f"{words}: answers to what this {word} translates look the same, are untracked, and not translated back",
             "its answers come back on an untracked port",
             audit.notracks if len(audit.notracks) <= _SHOWN else (),  # of more it is not said which
-            Witness(found.witness.packet, f"untracked: as an answer to what {rule.where} translated it is lost"),
+            Witness(packet, f"untracked: as an answer to what {rule.where} translated it is lost"),
         )
 
 
