@@ -193,7 +193,7 @@ class _Judge:
                     for gains, into in ((more, hanging.gained), (less, hanging.lost)):
                         here = self._mattering(visit, gains, role) if len(into) < 4 else self.space.none
                         if not is_empty(here):
-                            into.append(_Example(role.words, here, path, role.state))
+                            into.append(replace(role, packets=here))
         if len(touched) <= MOST_ALONE:
             spoiled |= touched  # walks of their own tell more of what a limit sees
         return {rule: hanging for rule, hanging in found.items() if rule not in spoiled}
@@ -227,21 +227,21 @@ class _Judge:
             new, established = space.in_state(State.NEW), space.in_state(State.ESTABLISHED)
             if path == kind.there:
                 opening = new & role_shape(space, "opening")
-                yield _Real(_role_words(kind.name, "opening"), opening, State.NEW, works)
+                yield _Real(_role_words(kind.name, "opening"), opening, path, State.NEW, works)
             if kind.name == "looped":
                 continue  # nobody answers, so that there is neither a later packet nor a reply
             if path == kind.there:
                 later = established & works & role_shape(space, "later")
-                yield _Real(_role_words(kind.name, "later"), later, State.ESTABLISHED, works)
+                yield _Real(_role_words(kind.name, "later"), later, path, State.ESTABLISHED, works)
             if path == kind.back:
                 reply = established & self.whole.answered(kind, self.whole.old) & reply_shape(space)
-                yield _Real(_role_words(kind.name, "reply"), reply, State.ESTABLISHED, space.all)
+                yield _Real(_role_words(kind.name, "reply"), reply, path, State.ESTABLISHED, space.all)
         if anything and path not in ("local", "looped"):
             related = space.in_state(State.RELATED)
-            yield _Real("ICMP errors about connections (path MTU)", related & icmp_errors(space), State.RELATED)
+            yield _Real("ICMP errors about connections (path MTU)", related & icmp_errors(space), path, State.RELATED)
             if self.whole.helpers:
                 data = related & ~icmp_errors(space) & ~resets(space)
-                yield _Real("data connections of helpers", data, State.RELATED)
+                yield _Real("data connections of helpers", data, path, State.RELATED)
 
     def _judge_by(self, hanging: "_Hanging", rule: Rule) -> Judgement:
         """The class of a rule from what hangs on it."""
@@ -257,7 +257,7 @@ class _Judge:
             return Judgement(rule, RuleClass.REPLACEABLE, _FLAGS_DO, instead=self._stateless(rule))
         return _required(rule, *([self._shown(e) for e in some] for some in (hanging.lost[:3], hanging.gained[:2])))
 
-    def _shown(self, example: "_Example") -> Witness:
+    def _shown(self, example: "_Real") -> Witness:
         path, frame = example.path, Frame("any")
         words = class_words(self.space, example.packets, path, frame)
         text = sample(self.space, example.packets, path, frame, example.state).text
@@ -375,30 +375,21 @@ class _Hanging:
     always: bool = True  #: no packet in another state gets there and matches the rest of the rule
     more: bool = False
     less: bool = False
-    gained: list["_Example"] = field(default_factory=list)
-    lost: list["_Example"] = field(default_factory=list)
+    gained: list["_Real"] = field(default_factory=list)
+    lost: list["_Real"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Real:
-    """Packets of real connections: what they are called, and the state in which they come; and the connections that
-    work, where it matters what else sees these packets.
+    """Packets of real connections on a path and in a state, all or some; `words` are the role that they have, `works`
+    the connections that work, where it matters what else sees these packets.
     """
-
-    words: str
-    packets: PacketSet
-    state: State
-    works: PacketSet | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Example:
-    """Packets of real connections, on a path and in a state; `words` are the role that they have."""
 
     words: str
     packets: PacketSet
     path: str
     state: State
+    works: PacketSet | None = None
 
 
 _SAME_WITHOUT_TEST = "without the test every packet has the same verdict"

@@ -250,14 +250,11 @@ def _open(hook: _OpenHook, chain: Chain) -> Iterator[Finding]:
     if is_empty(rest):
         return
     own = (name for name in chains_from(audit.ruleset, (chain,)) if not called_from_outside(name[1]))
-    every = hook.accepted(own)
-
-    def to_anybody(openings: PacketSet) -> bool:
-        return services.by_port(openings) and _from_anywhere(audit, openings)
-
-    if not any(to_anybody(openings) for _, openings in every) or hook.closes_tcp or not _is_most(audit, rest):
+    to_anybody = ((rule, o) for rule, o in hook.accepted(own) if services.by_port(o) and _from_anywhere(audit, o))
+    first = next(to_anybody, None)
+    if first is None or hook.closes_tcp or not _is_most(audit, rest):
         return
-    accepts = [(rule, openings) for rule, openings in every if to_anybody(openings)]
+    accepts = [first, *to_anybody]
     if any(not is_empty(openings & hook.refusals) for _, openings in accepts):
         return
     span = places.policy(chain, audit.source)
